@@ -1,0 +1,18 @@
+# Two commands that do all set-up on a fresh machine with Python 3.11 or later and pip:
+#   make train   trains CoaT Small on the generated street scenes and writes a report
+#   make test    runs the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test
+
+train: .venv/installed
+	$(BIN)/python train.py backbone=coat_small task=seg
+
+test: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,35 @@
+"""coatseg: dense prediction on CoaT backbones.
+
+Importing the package is cheap; torch and all else load when a name is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coatseg.backbones.coat import create_classifier
+    from coatseg.build import create_backbone, list_backbones, register
+
+__version__ = "0.1.0"
+
+__all__ = ["create_backbone", "create_classifier", "list_backbones", "register"]
+
+_HOMES = {
+    "create_backbone": "coatseg.build",
+    "create_classifier": "coatseg.backbones.coat",
+    "list_backbones": "coatseg.build",
+    "register": "coatseg.build",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that defines it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'coatseg' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,47 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from coatseg.errors import OutputError
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
+    """Write to a temporary file beside `path`, then flush it to the disk and move it into place.
+
+    A failure leaves what was at `path` untouched and nothing beside it. Errors of the disk become OutputError.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise not_written(path, error) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def not_written(path: Path, error: OSError) -> OutputError:
+    """Say which file could not be written and why."""
+    return OutputError(
+        f"Cannot write {path}: {error.strerror or error}.",
+        "Free some space or choose another folder with output=..., then go on with resume=auto.",
+    )

@@ -1,0 +1,1 @@
+"""Images to pyramids: CoaT, its weights, and any timm feature extractor to compare with."""

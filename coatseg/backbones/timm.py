@@ -1,0 +1,142 @@
+"""Any pyramid of timm under the contract of CoaT, to compare with."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from coatseg.backbones import weights
+from coatseg.backbones.coat import STRIDES, check_images
+from coatseg.errors import ConfigError, WeightsError
+from coatseg.structures import Level
+
+COARSEST = STRIDES[-1]
+
+
+class TimmBackbone(nn.Module):
+    """A timm feature extractor with maps at the strides 4, 8, 16 and 32.
+
+    Maps of other strides are left out. `model` is what `timm.create_model(..., features_only=True)` gives, `name` what
+    errors call it.
+
+    Raises:
+        ConfigError: the model has not one map at each of these strides, as plain vision transformers have not.
+    """
+
+    def __init__(self, model: nn.Module, name: str, in_channels: int) -> None:
+        super().__init__()
+        info: Any = model.feature_info
+        strides: list[int] = info.reduction()
+        self.used = [index for index, stride in enumerate(strides) if stride in STRIDES]
+        if tuple(strides[index] for index in self.used) != STRIDES:
+            raise ConfigError(
+                f"{name} has maps at the strides {strides}, which is no pyramid of the strides {list(STRIDES)}.",
+                "Choose a hierarchical model, such as resnet50, convnext_tiny or swin_tiny_patch4_window7_224.",
+            )
+        self.model = model
+        self.name = name
+        self.in_channels = in_channels
+        self.channels_last = getattr(model, "output_fmt", None) == "NHWC"
+        self.levels = tuple(Level(strides[index], info.channels()[index]) for index in self.used)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map (B, in_channels, H, W) images to one (B, level.channels, H // stride, W // stride) map per level.
+
+        Many models need sides that are multiples of 32: others are padded with zeros, and what maps gain is cut off.
+
+        Raises:
+            ConfigError: the images have other channels than the model, a side shorter than 32 pixels, or a size that
+                the model was not built for.
+        """
+        check_images(images, self.in_channels)
+        height, width = images.shape[-2:]
+        try:
+            maps = self.model(F.pad(images, (0, -width % COARSEST, 0, -height % COARSEST)))
+        except AssertionError as error:
+            raise ConfigError(
+                f"{self.name} does not take images of {height}x{width} pixels: {error}",
+                "Choose a model of timm that takes any size, or crop the images to the size it was built for.",
+            ) from error
+        maps = [maps[index].permute(0, 3, 1, 2) if self.channels_last else maps[index] for index in self.used]
+        return [
+            image[:, :, : height // level.stride, : width // level.stride]
+            for image, level in zip(maps, self.levels, strict=True)
+        ]
+
+    def depths(self) -> dict[str, int]:
+        """Map every parameter's name to its depth: 0 up to the first numbered block, then one more for every block.
+
+        Read off the names, in the order in which the model registered them.
+        """
+        blocks: dict[str, int] = {}
+        depths = {}
+        for name, _ in self.named_parameters():
+            block = _numbered_block(name)
+            if block:
+                blocks.setdefault(block, len(blocks) + 1)
+            depths[name] = blocks[block] if block else len(blocks)
+        return depths
+
+
+def create_backbone(
+    model: str, *, pretrained: bool | str | Path = False, in_channels: int = 3, drop_path: float = 0.0
+) -> TimmBackbone:
+    """Make a timm model into a backbone.
+
+    `model` is a name of `timm.list_models()`. `pretrained` is True for timm's own weights, which timm downloads, or the
+    path of a file of the whole model's parameters. `drop_path` is timm's `drop_path_rate`.
+
+    Raises:
+        ConfigError: timm has no such model, or the model cannot be a backbone.
+        WeightsError: the weights could not be fetched, or are not those of the model.
+    """
+    if not timm.is_model(model.partition(".")[0]):
+        close = difflib.get_close_matches(model, timm.list_models(), n=3)
+        nearest = f"Did you mean {', '.join(close)}? " if close else ""
+        raise ConfigError(f"timm has no model {model!r}.", f"{nearest}timm.list_models() names them all.")
+    options: dict[str, Any] = {"pretrained": pretrained is not False}
+    try:
+        if not isinstance(pretrained, bool):
+            options["pretrained_cfg_overlay"] = {"state_dict": weights.read_tensors(pretrained)}
+            # timm passes over missing parameters when it makes feature extractors, but not when it makes whole models.
+            timm.create_model(model, **options)
+        if drop_path:
+            options["drop_path_rate"] = drop_path
+        extractor = _any_size(model, features_only=True, in_chans=in_channels, **options)
+    except WeightsError:
+        raise
+    except Exception as error:  # timm, its hub client and the network each have errors of their own
+        if pretrained is False:
+            raise ConfigError(
+                f"timm cannot make a backbone of {model}: {error}", "Choose a hierarchical model."
+            ) from error
+        raise WeightsError(
+            f"The weights of {model} could not be loaded: {error}",
+            "Set backbone.pretrained=PATH to a file of the whole model as timm publishes it, or to false.",
+        ) from error
+    return TimmBackbone(extractor, model, in_channels)
+
+
+def _any_size(model: str, **options: Any) -> nn.Module:
+    # Windowed transformers take images of any size only if asked to; other models do not know the option.
+    try:
+        extractor: nn.Module = timm.create_model(model, dynamic_img_size=True, **options)
+    except TypeError:
+        extractor = timm.create_model(model, **options)
+    return extractor
+
+
+def _numbered_block(name: str) -> str:
+    parts = name.split(".")
+    numbered = [index for index, part in enumerate(parts) if part.isdecimal()]
+    if not numbered:
+        return ""
+    last = numbered[0]
+    while parts[last + 1].isdecimal():
+        last += 1
+    return ".".join(parts[: last + 1])

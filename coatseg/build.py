@@ -1,0 +1,281 @@
+"""The table of names, and what turns a configuration into objects.
+
+A configuration and a checkpoint hold registered names and plain keywords, never code: here alone they become objects.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from coatseg.backbones import coat, timm
+from coatseg.data import transforms
+from coatseg.data.camvid import CamVid
+from coatseg.data.folder import Folder
+from coatseg.data.module import DataModule
+from coatseg.data.scenes import Scenes
+from coatseg.errors import ConfigError, nearest
+from coatseg.heads import semantic as semantic_heads
+from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
+from coatseg.model import Model
+from coatseg.schema import Constructor, Options, check_options, option_schema
+from coatseg.structures import Backbone, Dataset, DatasetInfo
+from coatseg.tasks.base import Task
+from coatseg.tasks.semantic import SemanticTask
+from coatseg.training import parameters, schedules
+from coatseg.training.checkpoints import Checkpoints
+from coatseg.training.pictures import ValidationPictures
+
+Registered = TypeVar("Registered", bound=Constructor)
+
+
+def tensorboard(run: Path) -> Logger:
+    """Give the logger that writes RUN/tensorboard."""
+    return TensorBoardLogger(run, name="", version="tensorboard")
+
+
+TABLES: dict[str, dict[str, Constructor]] = {
+    "backbone": {
+        **{name: partial(coat.create_backbone, name) for name in coat.VARIANTS},
+        "timm": timm.create_backbone,
+    },
+    "head": {"unet": semantic_heads.unet, "fpn": semantic_heads.fpn, "upernet": semantic_heads.upernet},
+    "dataset": {"scenes": Scenes, "camvid": CamVid, "folder": Folder},
+    "augmentation": dict(transforms.AUGMENTATIONS),
+    "loss": {"cross_entropy": CrossEntropy, "dice": Dice},
+    "optimizer": {"adamw": parameters.adamw},
+    "schedule": {"poly": schedules.poly, "cosine": schedules.cosine},
+    "task": {"semantic": SemanticTask},
+    "callback": {"checkpoints": Checkpoints, "pictures": ValidationPictures},
+    "logger": {"tensorboard": tensorboard},
+}
+
+CONTEXT: dict[str, frozenset[str]] = {
+    "backbone": frozenset({"in_channels"}),
+    "head": frozenset({"levels", "classes"}),
+    "dataset": frozenset({"split"}),
+    "augmentation": frozenset({"info"}),
+    "loss": frozenset({"info"}),
+    "optimizer": frozenset({"model"}),
+    "schedule": frozenset({"total"}),
+    "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed"}),
+    "callback": frozenset({"checkpoints", "pictures", "info", "monitor", "record"}),
+    "logger": frozenset({"run"}),
+    "loading": frozenset({"dataset", "transform", "info", "seed"}),
+}
+"""For each kind, the arguments that the program gives; all others are options of the configuration."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a configuration describes."""
+
+    data: DataModule
+    task: Task
+    total_steps: int
+
+
+def register(kind: str, name: str) -> Callable[[Registered], Registered]:
+    """Add a constructor of one's own to the table, as a decorator: `@coatseg.register("head", "mine")`.
+
+    Raises:
+        ConfigError: the kind is unknown, or the name is taken by another constructor.
+    """
+    table = _table(kind)
+
+    def add(constructor: Registered) -> Registered:
+        if name in table and table[name] is not constructor:
+            raise ConfigError(f"A {kind} called {name} is registered already.", "Choose another name.")
+        table[name] = constructor
+        return constructor
+
+    return add
+
+
+def list_backbones() -> list[str]:
+    """Name every backbone that `create_backbone` takes."""
+    return sorted(TABLES["backbone"])
+
+
+def create_backbone(name: str, pretrained: bool | str | Path = False, **options: Any) -> Backbone:
+    """Build a backbone by name: images (B, C, H, W) to a list of feature maps, described by `.levels`.
+
+    `pretrained` is False, True (the catalogue) or the path of a weights file. Other options are the constructor's
+    own, such as in_channels, drop_path or co_scale; for "timm", model.
+
+    Raises:
+        ConfigError: the name or an option is unknown.
+        WeightsError: the weights cannot be had, or do not fit.
+    """
+    constructor = constructor_of("backbone", name)
+    options = {"pretrained": pretrained, **options} if pretrained else options
+    backbone: Backbone = constructor(
+        **check_options(constructor, options, given=frozenset(), name=name, key="create_backbone")
+    )
+    return backbone
+
+
+def constructor_of(kind: str, name: str, key: str | None = None) -> Constructor:
+    """Look a name up; `key` is how the configuration calls the place."""
+    table = _table(kind)
+    if name not in table:
+        raise ConfigError(f"{key or kind}={name} is unknown.", nearest(str(name), table))
+    return table[name]
+
+
+def make(kind: str, name: str, options: Options, key: str, **context: Any) -> Any:
+    """Build the object of a name from its options and from those parts of the context that it asks for."""
+    constructor = constructor_of(kind, name, key)
+    checked = check_options(constructor, options, given=CONTEXT[kind], name=name, key=key)
+    known = inspect.signature(constructor).parameters
+    return constructor(**{part: value for part, value in context.items() if part in known}, **checked)
+
+
+def build(config: Options) -> Built:
+    """Turn a checked configuration into the data and the task."""
+    data = build_data(config)
+    check_task_fits(config, data.info)
+    total = total_steps(config["trainer"], len(data.split("train")) // data.batch_size)
+    return Built(data, build_task(config, data.info, total), total)
+
+
+def build_data(config: Options, split: str = "train") -> DataModule:
+    """Build the data module; the dataset of `split` states the facts."""
+    name, options = named(config["data"], "data")
+    own, loading = split_data_options(options)
+
+    def dataset(split: str) -> Dataset:
+        made: Dataset = make("dataset", name, own, "data", split=split)
+        return made
+
+    info = dataset(split).info
+    steps = [
+        make("augmentation", step, step_options, f"data.augmentations.{step}", info=info)
+        for step, step_options in present(options.get("augmentations") or {})
+    ]
+    return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"])
+
+
+def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
+    """Build the model, its losses, and what optimises them."""
+    optimizer, optimizer_options = named(config["optimizer"], "optimizer")
+    schedule, schedule_options = named(config["schedule"], "schedule")
+    losses = dict(present(config["loss"]))
+    task: Task = make(
+        "task",
+        *named(config["task"], "task"),
+        "task",
+        model=build_model(config, info),
+        info=info,
+        loss=WeightedSum(
+            {
+                name: make("loss", name, without(options, "weight"), f"loss.{name}", info=info)
+                for name, options in losses.items()
+            },
+            {name: float(options.get("weight", 1.0)) for name, options in losses.items()},
+        ),
+        optimizer=lambda model: make("optimizer", optimizer, optimizer_options, "optimizer", model=model),
+        schedule=make("schedule", schedule, schedule_options, "schedule", total=total),
+        seed=config["seed"],
+    )
+    return task
+
+
+def build_model(config: Options, info: DatasetInfo) -> Model:
+    """Build backbone and head for the channels and classes of a dataset."""
+    backbone = make("backbone", *named(config["backbone"], "backbone"), "backbone", in_channels=info.channels)
+    head = make("head", *named(config["head"], "head"), "head", levels=backbone.levels, classes=len(info.classes))
+    return Model(backbone, head)
+
+
+def build_callbacks(config: Options, **context: Any) -> list[lightning.Callback]:
+    """Build the callbacks of a run."""
+    return [
+        make("callback", name, options, f"callbacks.{name}", **context)
+        for name, options in present(config["callbacks"])
+    ]
+
+
+def build_loggers(config: Options, run: Path) -> list[Logger]:
+    """Build the loggers of a run."""
+    return [make("logger", name, options, f"logger.{name}", run=run) for name, options in present(config["logger"])]
+
+
+def check_task_fits(config: Options, info: DatasetInfo) -> None:
+    """Refuse a task that the dataset has no labels for."""
+    name, _ = named(config["task"], "task")
+    needs = constructor_of("task", name).needs  # type: ignore[attr-defined]
+    if needs not in info.annotates:
+        raise ConfigError(
+            f"task={name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.",
+            "Choose a task that these labels serve, or other data.",
+        )
+
+
+def total_steps(trainer: Options, steps_per_epoch: int) -> int:
+    """Give the number of optimizer steps that max_epochs and max_steps allow, whichever is less."""
+    steps, epochs = trainer.get("max_steps", -1), trainer.get("max_epochs")
+    limits = [
+        limit
+        for limit in (steps, None if epochs in (None, -1) else epochs * steps_per_epoch)
+        if limit not in (None, -1)
+    ]
+    if not limits:
+        raise ConfigError("The run has no end.", "Set trainer.max_epochs or trainer.max_steps.")
+    return int(min(limits))
+
+
+def load_plugins(names: list[str]) -> None:
+    """Import the modules that register constructors of the user's own; the current folder is searched too."""
+    if names and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"plugins: cannot import {name}: {error}.", "Name a module on PYTHONPATH or in this folder."
+            ) from error
+
+
+def split_data_options(options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the options of the data section into the dataset's own and those of loading; augmentations are neither."""
+    loading = option_schema(DataModule, CONTEXT["loading"])
+    own = {name: value for name, value in options.items() if name not in loading and name != "augmentations"}
+    return own, {name: value for name, value in options.items() if name in loading}
+
+
+def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
+    """Part a section into its name and its options."""
+    if not isinstance(section, Mapping) or "name" not in section:
+        raise ConfigError(
+            f"{key}={section} names nothing.", f"Choose one with {key}=NAME; python train.py --help lists them."
+        )
+    return section["name"], without(section, "name")
+
+
+def present(section: Options) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults."""
+    for name, options in section.items():
+        if options is not None and options is not False:
+            yield name, {} if options is True else dict(options)
+
+
+def without(options: Options, name: str) -> dict[str, Any]:
+    """Leave one entry out."""
+    return {key: value for key, value in options.items() if key != name}
+
+
+def _table(kind: str) -> dict[str, Constructor]:
+    if kind not in TABLES:
+        raise ConfigError(f"{kind} is no kind of thing that has names.", nearest(kind, TABLES))
+    return TABLES[kind]

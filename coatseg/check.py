@@ -1,0 +1,115 @@
+"""Checks a whole composed configuration, every key and value, before anything is built."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, get_type_hints
+
+import lightning
+
+from coatseg.build import CONTEXT, constructor_of, load_plugins, named, present, split_data_options, without
+from coatseg.data.module import DataModule
+from coatseg.errors import ConfigError, nearest
+from coatseg.schema import Options, check_options, fitting, option_schema
+
+SETTINGS: dict[str, Any] = {
+    "name": str | None,
+    "output": str,
+    "resume": str | None,
+    "seed": int,
+    "compile": bool,
+    "plugins": list[str],
+}
+NAMED = ("backbone", "head", "task", "optimizer", "schedule")
+KEYED = {"callbacks": "callback", "logger": "logger", "loss": "loss"}
+SECTIONS = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
+
+RESERVED_TRAINER = {
+    "limit_train_batches": "Use data.limit for fewer samples.",
+    "overfit_batches": "Use data.limit for fewer samples.",
+    "fast_dev_run": "Use data.limit and trainer.max_steps for a short run.",
+    **dict.fromkeys(
+        (
+            "callbacks",
+            "logger",
+            "default_root_dir",
+            "plugins",
+            "use_distributed_sampler",
+            "enable_checkpointing",
+            "enable_progress_bar",
+            "enable_model_summary",
+            "barebones",
+            "model_registry",
+            "reload_dataloaders_every_n_epochs",
+            "inference_mode",
+        ),
+        "Leave it out.",
+    ),
+}
+"""Arguments of lightning.Trainer that coatseg sets itself, or that would break the exact sample stream."""
+
+
+def check(config: Options) -> None:
+    """Check every section.
+
+    Raises:
+        ConfigError: the first key or value that cannot be, with the nearest valid choice.
+    """
+    for key in config:
+        if key not in SECTIONS:
+            raise ConfigError(f"{key} is no key of the configuration.", nearest(key, SECTIONS))
+    for key, hint in SETTINGS.items():
+        fitting(config.get(key), hint, key)
+    load_plugins(config["plugins"])
+    for key in NAMED:
+        name, options = named(config[key], key)
+        check_named(key, name, options, key)
+    for section, kind in KEYED.items():
+        for name, options in present(config[section]):
+            check_named(kind, name, without(options, "weight") if kind == "loss" else options, f"{section}.{name}")
+    _check_losses(config["loss"])
+    _check_data(config["data"])
+    _check_trainer(config["trainer"])
+
+
+def check_named(kind: str, name: str, options: Options, key: str) -> None:
+    """Check the options of one registered name."""
+    check_options(constructor_of(kind, name, key), options, given=CONTEXT[kind], name=name, key=key)
+
+
+def _check_losses(section: Options) -> None:
+    losses = dict(present(section))
+    if not losses:
+        raise ConfigError("loss names no loss.", "Choose loss=cross_entropy, loss=dice or loss=cross_entropy_dice.")
+    for name, options in losses.items():
+        fitting(options.get("weight", 1.0), float, f"loss.{name}.weight")
+
+
+def _check_data(section: Options) -> None:
+    name, options = named(section, "data")
+    own, loading = split_data_options(options)
+    constructor = constructor_of("dataset", name, "data")
+    schema = option_schema(DataModule, CONTEXT["loading"])
+    known = [*option_schema(constructor, CONTEXT["dataset"]), *schema, "augmentations"]
+    for option in own:
+        if option not in known:
+            raise ConfigError(f"data.{option} is no option of {name} or of its loading.", nearest(option, known))
+    check_named("dataset", name, own, "data")
+    for step, step_options in present(options.get("augmentations") or {}):
+        check_named("augmentation", step, step_options, f"data.augmentations.{step}")
+    hints = get_type_hints(DataModule.__init__)
+    for option, value in loading.items():
+        number = fitting(value, hints[option], f"data.{option}")
+        least = 0 if option == "workers" else 1
+        if number is not None and number < least:
+            raise ConfigError(f"data.{option}={value} is too small.", f"The least is {least}.")
+
+
+def _check_trainer(options: Options) -> None:
+    """Check the names of the Trainer's arguments; lightning.Trainer checks their values."""
+    known = [name for name in inspect.signature(lightning.Trainer.__init__).parameters if name != "self"]
+    for name in options:
+        if name in RESERVED_TRAINER:
+            raise ConfigError(f"trainer.{name} is coatseg's own business.", RESERVED_TRAINER[name])
+        if name not in known:
+            raise ConfigError(f"trainer.{name} is no argument of lightning.Trainer.", nearest(name, known))

@@ -1,0 +1,30 @@
+"""The commands: one file a verb. `coatseg VERB ...` comes here."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from coatseg.commands.console import friendly_errors
+from coatseg.errors import ConfigError, nearest
+
+VERBS = {
+    "train": "train a model, evaluate its best checkpoint, write a report",
+    "evaluate": "metrics of a checkpoint, per class",
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb in ("--help", "-h"):
+        print("Usage: coatseg VERB KEY=VALUE ...\n")
+        print("\n".join(f"  {name:10} {purpose}" for name, purpose in VERBS.items()))
+        print("\n`coatseg VERB --help` says more.")
+        return
+    with friendly_errors():
+        if verb not in VERBS:
+            raise ConfigError(f"coatseg has no command {verb}.", nearest(verb, VERBS))
+        module = importlib.import_module(f"coatseg.commands.{verb}")
+    sys.argv = [f"coatseg {verb}", *sys.argv[2:]]
+    module.main()

@@ -1,0 +1,93 @@
+"""Hydra: where the configuration files are, how a command line is read, and its errors in a line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+import coatseg
+from coatseg.errors import ConfigError, nearest
+
+NESTED_KEY = re.compile(r"^(?!hydra\.)[A-Za-z_]\w*(\.[\w-]+)+=")
+SELECTION = re.compile(r"^Could not override '(?P<key>[^']+)'")
+
+
+def config_folder() -> Path:
+    """Give the folder conf/: inside an installed package, or beside it in a checkout."""
+    package = Path(coatseg.__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def open_nested_keys(arguments: list[str]) -> list[str]:
+    """Let `head.dropout=0.1` set an option that no file has a line for, as `++head.dropout=0.1` would.
+
+    Hydra would refuse it; coatseg checks keys against the constructors' signatures instead, so `+` is never needed.
+    """
+    return [f"++{argument}" if NESTED_KEY.match(argument) else argument for argument in arguments]
+
+
+def choices(group: str) -> list[str]:
+    """List the files of a group."""
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def check_experiment() -> None:
+    """Refuse `experiment=X task=seg`: Hydra would keep what the experiment says without a word."""
+    runtime = HydraConfig.get().runtime.choices
+    experiment = runtime.get("experiment")
+    if experiment is None:
+        return
+    text = (config_folder() / "experiment" / f"{experiment}.yaml").read_text()
+    for override in HydraConfig.get().overrides.task:
+        group, _, choice = override.partition("=")
+        if group == "task" and f"override /{group}: {choice}" not in text:
+            raise ConfigError(
+                f"experiment={experiment} has a task of its own; {override} does not fit beside it.",
+                f"Leave {override} out, or choose the parts without experiment=.",
+            )
+
+
+def job_name(config: DictConfig) -> str | None:
+    """Give the run's name; jobs of a multirun get names of their own."""
+    hydra = HydraConfig.get()
+    if config.name is None or hydra.mode != RunMode.MULTIRUN:
+        return None if config.name is None else str(config.name)
+    return f"{config.name}-{hydra.job.num}"
+
+
+@contextmanager
+def typed_hydra_errors() -> Iterator[None]:
+    """Turn Hydra's and OmegaConf's errors into ConfigError with the nearest valid choice."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through instead of printing them and leaving with 1
+    try:
+        yield
+    except MissingConfigException as error:
+        group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
+        raise ConfigError(f"{group}={choice} is unknown.", nearest(choice, error.options or choices(group))) from error
+    except ConfigCompositionException as error:
+        raise _composition_error(error) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error).splitlines()[0], "python train.py --help lists groups and keys.") from error
+
+
+def _composition_error(error: ConfigCompositionException) -> ConfigError:
+    first = str(error).splitlines()[0]
+    match = SELECTION.match(first)
+    if match is None:
+        return ConfigError(first, "python train.py --help lists groups and keys.")
+    key = match["key"]
+    folder = config_folder()
+    keys = [path.name for path in folder.iterdir() if path.is_dir()]
+    keys += re.findall(r"^(\w+):", (folder / "train.yaml").read_text(), re.MULTILINE)
+    known = [name for name in keys if name not in ("defaults", "hydra")]
+    return ConfigError(f"{key} is no key of the configuration.", nearest(key, known))

@@ -1,0 +1,68 @@
+"""What the commands print: errors in a line or two, and what Lightning says only where it helps."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+
+from coatseg.errors import CoatsegError, OutputError
+
+EXIT_CODE = 2
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def say(message: RenderableType) -> None:
+    """Print a line or a table, from the first process only."""
+    if first_process():
+        _console.print(message)
+
+
+def first_process() -> bool:
+    """Say whether this process is the first of a distributed run, or the only one, by the launcher's variables."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Print what a user can mend in one or two lines and leave with exit code 2, without a traceback."""
+    try:
+        yield
+    except CoatsegError as error:
+        _leave(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _leave(OutputError(f"The disk is full: {error}.", "Free some space, then go on with resume=auto."))
+
+
+def quiet_libraries() -> None:
+    """Silence the libraries' advice on settings that coatseg chooses itself.
+
+    To be called after they are imported, as Lightning sets its loggers up then.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    for message in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",
+        ".*`training_step` returned `None`.*",
+        ".*LeafSpec.*",
+        ".*GPU available but not used.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def _leave(error: CoatsegError) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(EXIT_CODE)

@@ -1,0 +1,84 @@
+"""The classes file of a dataset of one's own: names, and a colour for each where masks are painted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from coatseg.data.images import ColourMasks
+from coatseg.errors import DatasetError
+from coatseg.structures import Colour
+
+CLASSES_FORMAT = (
+    "Write one class a line, the class of label 0 first; a colour may follow its name, as in: road 128 64 128. "
+    "A line `ignore 0 0 0` names a colour whose pixels are left out; lines that begin with # are comments."
+)
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """What a classes file says: names, their colours or none, and the colours of pixels to ignore."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    ignored: tuple[Colour, ...]
+
+    def colour_masks(self, path: Path, ignore_index: int) -> ColourMasks:
+        """Give the reader of masks in these colours."""
+        if not self.colours:
+            raise DatasetError(f"data.colour_masks=true, but {path} has no colours.", CLASSES_FORMAT)
+        known = [(colour, label) for label, colour in enumerate(self.colours)]
+        return ColourMasks((*known, *((colour, ignore_index) for colour in self.ignored)))
+
+
+def read_classes(path: Path) -> ClassList:
+    """Read a classes file.
+
+    Raises:
+        DatasetError: no such file, no class in it, a name or colour twice, or colours for some classes only.
+    """
+    if not path.is_file():
+        raise DatasetError(f"There is no classes file {path}.", CLASSES_FORMAT)
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    entries = [_class_line(line) for line in lines if line and not line.startswith("#")]
+    ignored = tuple(colour for name, colour in entries if name == "ignore" and colour)
+    classes = [(name, colour) for name, colour in entries if not (name == "ignore" and colour)]
+    names = tuple(name for name, _ in classes)
+    colours = tuple(colour for _, colour in classes if colour)
+    if not names:
+        raise DatasetError(f"The classes file {path} names no class.", CLASSES_FORMAT)
+    for twice in (first_repeated(names), first_repeated((*colours, *ignored))):
+        if twice is not None:
+            raise DatasetError(
+                f"The classes file {path} has {twice} twice.", "Give each class a name and colour of its own."
+            )
+    if len(colours) not in (0, len(names)):
+        bare = next(name for name, colour in classes if not colour)
+        raise DatasetError(f"The classes file {path} gives colours, but none to {bare}.", CLASSES_FORMAT)
+    return ClassList(names, colours, ignored)
+
+
+def generated_palette(count: int) -> tuple[Colour, ...]:
+    """Give `count` distinct colours: those of PASCAL VOC, whose bits are spread over the three channels."""
+
+    def channel(label: int, offset: int) -> int:
+        return sum(((label >> (3 * step + offset)) & 1) << (7 - step) for step in range(8))
+
+    return tuple((channel(label, 0), channel(label, 1), channel(label, 2)) for label in range(count))
+
+
+def _class_line(line: str) -> tuple[str, Colour | None]:
+    words = line.split()
+    numbers = [int(word) for word in words[-3:] if word.isdecimal()]
+    if len(words) > 3 and len(numbers) == 3:
+        if max(numbers) > 255:
+            raise DatasetError(f"The class line {line!r} has a colour above 255.", CLASSES_FORMAT)
+        return " ".join(words[:-3]), (numbers[0], numbers[1], numbers[2])
+    return " ".join(words), None
+
+
+def first_repeated(items: Iterable[object]) -> object | None:
+    """Give the first item that comes more than once."""
+    return next((item for item, count in Counter(items).items() if count > 1), None)

@@ -1,0 +1,220 @@
+"""A dataset of one's own: a folder of images, a folder of masks, a file of class names.
+
+The layouts are drawn in data/README.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from coatseg.data.classes import first_repeated, generated_palette, read_classes
+from coatseg.data.files import Pair, SemanticFiles
+from coatseg.data.images import IMAGE_SUFFIXES, read_label_map
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
+
+LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
+LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
+
+
+class Folder(SemanticFiles):
+    """The `split` of a dataset of one's own under `root`.
+
+    `images` and `masks` are the names of the two folders, `classes` the file of class names. A mask has the path of
+    its image, whatever the suffixes. `split_by` says where splits come from: "folders" (root/train/images or
+    root/images/train), "lists" (root/train.txt with a stem a line), "fraction" (train and val, `val_fraction` of the
+    images in val), "fold" (train and val, the `fold`-th of `folds` in val), or "auto": folders if there are any,
+    lists if there are any, fraction otherwise. Fraction and fold go by a hash of the stem and `seed`, so that new
+    files leave the others where they are.
+
+    With `colour_masks` masks paint classes in the colours of the classes file. `mean` and `std` default to
+    ImageNet's for 3 channels and to 0.5 and 0.25 otherwise; state them for float32 images, in their units.
+
+    Raises:
+        ConfigError: an option that cannot be.
+        DatasetNotFoundError: `root` or its folders are missing.
+        DatasetError: no such split, an empty one, images without a mask, two files of one stem, a bad classes file.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        images: str = "images",
+        masks: str = "masks",
+        classes: str = "classes.txt",
+        split_by: str = "auto",
+        val_fraction: float = 0.2,
+        fold: int = 0,
+        folds: int = 5,
+        seed: int = 0,
+        colour_masks: bool = False,
+        ignore_index: int = IGNORE_INDEX,
+        channels: int = 3,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        root = Path(root)
+        if not root.is_dir():
+            raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
+        listed = read_classes(root / classes)
+        if 0 <= ignore_index < len(listed.names):
+            raise ConfigError(
+                f"data.ignore_index={ignore_index} is the class {listed.names[ignore_index]}.",
+                f"Choose a number that is no class, from {len(listed.names)} on.",
+            )
+        info = DatasetInfo(
+            name=root.resolve().name,
+            classes=listed.names,
+            palette=listed.colours or generated_palette(len(listed.names)),
+            annotates=frozenset({"semantic"}),
+            ignore_index=ignore_index,
+            mean=_per_channel("mean", mean, channels, IMAGENET_MEAN, 0.5),
+            std=_per_channel("std", std, channels, IMAGENET_STD, 0.25),
+        )
+        tree = _Tree(root, images, masks, classes)
+        splitters = {
+            "folders": partial(_by_folders, tree, split),
+            "lists": partial(_by_lists, tree, split),
+            "fraction": partial(_by_fraction, tree, split, val_fraction, seed),
+            "fold": partial(_by_fold, tree, split, fold, folds, seed),
+        }
+        chosen = _automatic(tree) if split_by == "auto" else split_by
+        if chosen not in splitters:
+            raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, [*splitters, "auto"]))
+        pairs = splitters[chosen]()
+        if not pairs:
+            raise DatasetError(
+                f"The split {split!r} of {root} (split_by={chosen}) is empty.",
+                "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
+            )
+        super().__init__(
+            info, pairs, listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
+        )
+
+
+@dataclass(frozen=True)
+class _Tree:
+    root: Path
+    images: str
+    masks: str
+    classes: str
+
+
+def _per_channel(
+    key: str, stated: Sequence[float] | None, channels: int, of_rgb: tuple[float, ...], otherwise: float
+) -> tuple[float, ...]:
+    if not 1 <= channels <= 4:
+        raise ConfigError(f"data.channels={channels}: image files have 1 to 4.", "Choose 1, 2, 3 or 4.")
+    if stated is None:
+        return of_rgb if channels == 3 else (otherwise,) * channels
+    if len(stated) != channels or (key == "std" and min(stated) <= 0):
+        raise ConfigError(
+            f"data.{key}={list(stated)} does not fit data.channels={channels}.",
+            f"Write {channels} numbers, one a channel{', above zero' if key == 'std' else ''}.",
+        )
+    return tuple(float(value) for value in stated)
+
+
+def _automatic(tree: _Tree) -> str:
+    if (tree.root / "train").is_dir() or (tree.root / tree.images / "train").is_dir():
+        return "folders"
+    return "lists" if (tree.root / "train.txt").is_file() else "fraction"
+
+
+def _by_folders(tree: _Tree, split: str) -> list[Pair]:
+    root = tree.root
+    outer = {
+        path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
+    }
+    inner = {
+        path.name: (path, root / tree.masks / path.name) for path in root.glob(f"{tree.images}/*") if path.is_dir()
+    }
+    there: Mapping[str, tuple[Path, Path]] = {**inner, **outer}
+    if split not in there:
+        raise DatasetError(
+            f"{root} has no split {split!r}: neither {split}/{tree.images} nor {tree.images}/{split} is a folder.",
+            nearest(split, there) if there else LAYOUT,
+        )
+    images, masks = (_by_stem(folder) for folder in there[split])
+    return _paired(images, masks, images, there[split][1])
+
+
+def _by_lists(tree: _Tree, split: str) -> list[Pair]:
+    path = tree.root / f"{split}.txt"
+    if not path.is_file():
+        there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
+        raise DatasetError(f"{tree.root} has no list {path.name}.", nearest(split, there) if there else LISTS_FORMAT)
+    images, masks = _by_stem(tree.root / tree.images), _by_stem(tree.root / tree.masks)
+    stems = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    for number, stem in enumerate(stems, 1):
+        if stem not in images:
+            raise DatasetError(
+                f"{path}, entry {number}: there is no image {stem!r} in {tree.root / tree.images}.",
+                LISTS_FORMAT,
+            )
+    twice = first_repeated(stems)
+    if twice is not None:
+        raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
+    return _paired(images, masks, stems, tree.root / tree.masks)
+
+
+def _by_fraction(tree: _Tree, split: str, val_fraction: float, seed: int) -> list[Pair]:
+    if not 0 < val_fraction < 1:
+        raise ConfigError(f"data.val_fraction={val_fraction} is no share.", "Choose a number between 0 and 1.")
+    return _hashed(tree, split, lambda stem: _draw(stem, seed) < val_fraction)
+
+
+def _by_fold(tree: _Tree, split: str, fold: int, folds: int, seed: int) -> list[Pair]:
+    if not (folds >= 2 and 0 <= fold < folds):
+        raise ConfigError(
+            f"data.fold={fold} of data.folds={folds} cannot be.", "Choose 2 folds or more, counted from 0."
+        )
+    return _hashed(tree, split, lambda stem: int(_draw(stem, seed) * folds) == fold)
+
+
+def _hashed(tree: _Tree, split: str, is_val: Callable[[str], bool]) -> list[Pair]:
+    if split not in ("train", "val"):
+        raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
+    images, masks = _by_stem(tree.root / tree.images), _by_stem(tree.root / tree.masks)
+    return _paired(images, masks, [stem for stem in images if is_val(stem) == (split == "val")], tree.root / tree.masks)
+
+
+def _draw(stem: str, seed: int) -> float:
+    """Give a number in [0, 1) that belongs to the stem alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:6], "big") / 2**48
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Map the path of every image file under the folder, without suffix, to the file, in order."""
+    if not folder.is_dir():
+        raise DatasetNotFoundError(f"There is no folder {folder}.", LAYOUT)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
+            continue
+        stem = inside.with_suffix("").as_posix()
+        if stem in found:
+            raise DatasetError(
+                f"{found[stem]} and {path} have one stem, {stem!r}.", "Rename one of them, and its mask or image."
+            )
+        found[stem] = path
+    return found
+
+
+def _paired(images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path) -> list[Pair]:
+    stems = list(stems)
+    bare = [stem for stem in stems if stem not in masks]
+    if bare:
+        others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
+        raise DatasetError(
+            f"The image {images[bare[0]]} has no mask in {folder}{others}.",
+            f"Add {folder / bare[0]}.png, or take the image out.",
+        )
+    return [Pair(stem, images[stem], masks[stem]) for stem in stems]

@@ -1,0 +1,217 @@
+"""Datasets to data loaders: the part of a run that knows processes, workers and accumulation."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from coatseg.data.batching import collate_step
+from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
+from coatseg.errors import CoatsegError, ConfigError
+from coatseg.structures import Batch, Dataset, DatasetInfo, Sample
+
+VERIFY_SECONDS = 5.0
+
+
+class DataModule(lightning.LightningDataModule):
+    """The loaders of a run.
+
+    `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
+    facts. `batch_size` is what one optimizer step sees, over all processes and accumulated batches. `workers` are
+    processes that read, None for as many as there are free cores, four at most. `limit` keeps the first samples of
+    every split.
+    """
+
+    def __init__(
+        self,
+        dataset: Callable[[str], Dataset],
+        transform: Callable[[Sample, int], Sample],
+        info: DatasetInfo,
+        *,
+        batch_size: int = 8,
+        evaluation_batch_size: int = 1,
+        workers: int | None = None,
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.transform = transform
+        self.info = info
+        self.batch_size = batch_size
+        self.evaluation_batch_size = evaluation_batch_size
+        self.workers = free_cores() if workers is None else workers
+        self.limit = limit
+        self.seed = seed
+        self._splits: dict[str, Dataset] = {}
+
+    def split(self, name: str) -> Dataset:
+        """Give the dataset of a split, read once."""
+        if name not in self._splits:
+            dataset = self.dataset(name)
+            self._splits[name] = dataset if self.limit is None else Limited(dataset, self.limit)
+        return self._splits[name]
+
+    def verify(self, splits: Sequence[str], seconds: float = VERIFY_SECONDS) -> str:
+        """Check files and label ranges for at most `seconds`, spread evenly, and say how many were checked."""
+        checked = [verify_dataset(self.split(name), seconds / len(splits)) for name in splits]
+        counts = (f"{count} of {len(self.split(name))} {name}" for name, count in zip(splits, checked, strict=True))
+        return f"checked the files and labels of {', '.join(counts)} samples"
+
+    def train_dataloader(self) -> Batches:
+        """Give the exact stream of augmented samples, one batch for each accumulated part of a step."""
+        trainer = self._trainer()
+        parts = trainer.accumulate_grad_batches
+        self._check_batch_size(trainer.world_size, parts)
+        dataset = self.split("train")
+        stream = TrainingStream(
+            len(dataset),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            first_step=lambda: trainer.global_step,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        return Batches(self._loader(DrawnBatches(dataset, parts, self.transform), stream), parts)
+
+    def val_dataloader(self) -> Batches:
+        """Give the validation split as read."""
+        return self.evaluation_dataloader("val")
+
+    def evaluation_dataloader(self, split: str) -> Batches:
+        """Give a split as read, every sample once."""
+        trainer = self._trainer()
+        dataset = self.split(split)
+        stream = EvaluationStream(
+            len(dataset),
+            batch_size=self.evaluation_batch_size,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        return Batches(self._loader(DrawnBatches(dataset), stream))
+
+    def _trainer(self) -> lightning.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("the data module is not attached to a trainer")
+        return self.trainer
+
+    def _check_batch_size(self, world_size: int, parts: int) -> None:
+        shares = world_size * parts
+        if self.batch_size % shares:
+            legal = max(1, round(self.batch_size / shares)) * shares
+            raise ConfigError(
+                f"data.batch_size={self.batch_size} does not divide by {world_size} process(es) times {parts} part(s).",
+                f"It is the total of one optimizer step: set a multiple of {shares}, such as data.batch_size={legal}.",
+            )
+
+    def _loader(self, batches: DrawnBatches, stream: TrainingStream | EvaluationStream) -> DataLoader[Any]:
+        return DataLoader(
+            batches,
+            sampler=stream,
+            batch_size=None,
+            collate_fn=_as_is,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_one_thread,
+            # A generator of its own: iterating must not touch the global random state, which belongs to the model.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
+    """Turns the draws of one optimizer step, or of one evaluation batch, into batches; runs in the worker processes.
+
+    An error comes back as a value: raised in a worker, it would lose its type and mend on the way.
+    """
+
+    def __init__(
+        self, dataset: Dataset, parts: int = 1, transform: Callable[[Sample, int], Sample] | None = None
+    ) -> None:
+        self.dataset = dataset
+        self.parts = parts
+        self.transform = transform
+
+    def __getitem__(self, draws: list[Draw]) -> list[Batch] | CoatsegError:
+        try:
+            samples = [self._sample(draw) for draw in draws]
+        except CoatsegError as error:
+            return error
+        repeated = [draw.repeated for draw in draws]
+        return collate_step(samples, self.dataset.info, self.parts, repeated)
+
+    def _sample(self, draw: Draw) -> Sample:
+        sample = self.dataset[draw.index]
+        if self.transform is None or draw.seed is None:
+            return sample
+        return self.transform(sample, draw.seed)
+
+
+class Batches:
+    """Iterates over single batches, `parts` for each item of the loader."""
+
+    def __init__(self, loader: DataLoader[Any], parts: int = 1) -> None:
+        self.loader = loader
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.loader) * self.parts
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batches in self.loader:
+            if isinstance(batches, CoatsegError):
+                raise batches
+            yield from batches
+
+
+class Limited:
+    """The first `limit` samples of a dataset."""
+
+    def __init__(self, dataset: Dataset, limit: int) -> None:
+        self.dataset = dataset
+        self.limit = limit
+        self.info = dataset.info
+
+    def __len__(self) -> int:
+        return min(self.limit, len(self.dataset))
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[index]
+
+    def verify(self, index: int) -> None:
+        """Check the files and labels of one sample."""
+        self.dataset.verify(index)
+
+
+def verify_dataset(dataset: Dataset, seconds: float) -> int:
+    """Check samples for at most `seconds`, all of them if they are few, else spread evenly; give their number."""
+    end = time.monotonic() + seconds
+    order = np.random.default_rng(0).permutation(len(dataset)).tolist()
+    for count, index in enumerate(order):
+        if time.monotonic() > end:
+            return count
+        dataset.verify(index)
+    return len(order)
+
+
+def free_cores() -> int:
+    """Give the number of cores beside the one that trains, four at most."""
+    return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
+
+
+def _as_is(batches: list[Batch]) -> list[Batch]:
+    return batches
+
+
+def _one_thread(worker: int) -> None:
+    """Keep a worker's libraries from taking the cores that train."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,101 @@
+"""The exact sample stream: what a step sees is a pure function of (seed, epoch, position).
+
+Order and augmentation derive from these three numbers; splitting over processes and workers comes afterwards. So the
+number of processes does not change what a step sees, and resuming is an offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from coatseg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One place in a stream: which sample, the seed of its augmentation (None: as read), whether it only fills up."""
+
+    index: int
+    seed: int | None = None
+    repeated: bool = False
+
+
+def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
+    """Shuffle `length` indices, as a function of seed and epoch."""
+    order: list[int] = np.random.default_rng([seed, epoch]).permutation(length).tolist()
+    return order
+
+
+def augmentation_seed(seed: int, epoch: int, position: int) -> int:
+    """Give the seed of the augmentation of one position in one epoch, 32 bits."""
+    return int(np.random.SeedSequence([seed, epoch, position]).generate_state(1)[0])
+
+
+class TrainingStream:
+    """A batch sampler that yields, step by step, the draws of one process.
+
+    Step `s` of an epoch sees the positions from `s * batch_size` on, over all processes; process `rank` takes its
+    contiguous share of them. An incomplete last batch is left out. `first_step` is asked whenever iteration begins, and
+    answers with the number of optimizer steps taken since the start of the run.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        batch_size: int,
+        seed: int,
+        first_step: Callable[[], int],
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if length < batch_size:
+            raise ConfigError(
+                f"data.batch_size={batch_size} is more than the {length} training samples.",
+                f"Set data.batch_size to at most {length}.",
+            )
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.first_step = first_step
+        self.rank = rank
+        self.share = batch_size // world_size
+        self.steps = length // batch_size
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        epoch, first = divmod(self.first_step(), self.steps)
+        order = epoch_order(self.length, self.seed, epoch)
+        for step in range(first, self.steps):
+            begin = step * self.batch_size + self.rank * self.share
+            yield [
+                Draw(order[position], augmentation_seed(self.seed, epoch, position))
+                for position in range(begin, begin + self.share)
+            ]
+
+
+class EvaluationStream:
+    """A batch sampler that gives every sample to exactly one process, in order, as read.
+
+    Every process gets the same number of batches, as collective operations ask for; draws that only fill up are
+    marked repeated.
+    """
+
+    def __init__(self, length: int, *, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.batch_size = batch_size
+        share = math.ceil(length / world_size)
+        positions = range(rank, share * world_size, world_size)
+        self.draws = [Draw(min(position, length - 1), repeated=position >= length) for position in positions]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.draws) / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for begin in range(0, len(self.draws), self.batch_size):
+            yield self.draws[begin : begin + self.batch_size]

@@ -1,0 +1,95 @@
+"""What stands where along the street, to be painted far to near; people, lamps, bollards and signs among it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from . import poles, shadows
+from .camera import Point
+from .people import draw_person
+from .placing import Placed, distance, pavements, place, seen_range
+from .planting import plants
+from .plots import houses
+from .stage import Stage
+from .traffic import traffic
+
+PEOPLE_NEAR, LAMPS_NEAR, SIGNS_NEAR = (5.0, 26.0), (7.0, 25.0), (6.5, 20.0)
+
+
+def lay_out(stage: Stage) -> tuple[list[Placed], list[Point]]:
+    """Place everything; give it ordered from far to near, and where the lamps stand."""
+    lamps: list[Point] = []
+    placed = [
+        *houses(stage), *plants(stage), *traffic(stage), *_people(stage),
+        *_lamps(stage, lamps), *_bollards(stage), *_masts(stage),
+    ]  # fmt: skip
+    placed.sort(key=lambda thing: -thing.t)
+    return placed, lamps
+
+
+def _people(stage: Stage) -> Iterator[Placed]:
+    """Put people, alone and in groups, on pavements and crossings, some on the road."""
+    rng, street = stage.rng, stage.street
+    left = rng.randrange(6, 13)
+    while left > 0:
+        t = distance(stage, *PEOPLE_NEAR)
+        on_road = rng.random() < 0.2 or street.in_crossing(t)
+        group = min(left, rng.choice((1, 1, 2, 3)))
+        left -= group
+        s = place(stage, t, (-street.half, street.half)) if on_road else place(stage, t, *pavements(stage))
+        s = place(stage, t, (-street.edge(-1), street.edge(1))) if s is None else s
+        for member in range(group if s is not None else 0):
+            origin = street.point((s or 0.0) + 0.55 * member + rng.gauss(0, 0.1), t + rng.gauss(0, 0.3))
+            yield Placed(
+                origin[2], partial(draw_person, stage, origin), shadows.of_mast(stage.light, origin, 1.6, 0.45)
+            )
+
+
+def _lamps(stage: Stage, lamps: list[Point]) -> Iterator[Placed]:
+    """Set lamps along the kerbs; their places are added to `lamps`."""
+    rng, street = stage.rng, stage.street
+    for side in (-1, 1):
+        if rng.random() < 0.3:
+            continue
+        t, spacing = distance(stage, *LAMPS_NEAR), rng.uniform(14, 28)
+        while t < 80:
+            origin = street.point(side * (street.half + 0.4), t)
+            lamps.append(origin)
+            yield Placed(
+                t, partial(poles.draw_lamp, stage, origin, side), shadows.of_mast(stage.light, origin, 6.0, 0.25)
+            )
+            t += spacing
+
+
+def _bollards(stage: Stage) -> Iterator[Placed]:
+    """Set short rows of bollards along the kerbs."""
+    rng, street = stage.rng, stage.street
+    for side in (-1, 1):
+        if rng.random() < 0.75:
+            continue
+        t, spacing = rng.uniform(4, 8), rng.uniform(1.6, 3.0)
+        for _ in range(rng.randrange(3, 9)):
+            origin = street.point(side * (street.half + 0.35), t)
+            yield Placed(t, partial(poles.draw_bollard, stage, origin), shadows.of_mast(stage.light, origin, 0.9, 0.2))
+            t += spacing
+
+
+def _masts(stage: Stage) -> Iterator[Placed]:
+    """Set sign poles, traffic lights and direction boards where they are seen."""
+    rng, street = stage.rng, stage.street
+    for _ in range(rng.randrange(3, 7)):
+        t = distance(stage, *SIGNS_NEAR)
+        low, high = seen_range(stage, t, 0.4)
+        kerb = rng.choice((-1, 1)) * (street.half + rng.uniform(0.3, 0.9))
+        s = kerb if low < kerb < high else place(stage, t, *pavements(stage))
+        if s is None:
+            continue
+        origin, side, kind = street.point(s, t), 1 if s > 0 else -1, rng.random()
+        if kind < 0.65:
+            draw = partial(poles.draw_sign_pole, stage, origin)
+        elif kind < 0.9:
+            draw = partial(poles.draw_traffic_light, stage, origin, side)
+        else:
+            draw = partial(poles.draw_gantry, stage, origin, side)
+        yield Placed(t, draw, shadows.of_mast(stage.light, origin, 3.0, 0.25))

@@ -1,0 +1,1 @@
+"""Pyramids to outputs."""

@@ -1,0 +1,62 @@
+"""A constructor's signature as the schema of its options: names, types and defaults, checked before building."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from coatseg.errors import ConfigError, nearest
+
+Constructor = Callable[..., Any]
+Options = Mapping[str, Any]
+
+
+def option_schema(constructor: Constructor, given: frozenset[str]) -> dict[str, inspect.Parameter]:
+    """Give the parameters that a configuration may set: all but those that the program gives."""
+    bound = len(constructor.args) if isinstance(constructor, partial) else 0
+    signature = inspect.signature(function_of(constructor)).parameters
+    names = [name for name in signature if name != "self"][bound:]
+    return {name: signature[name] for name in names if name not in given}
+
+
+def check_options(
+    constructor: Constructor, options: Options, *, given: frozenset[str], name: str, key: str
+) -> dict[str, Any]:
+    """Check options against a signature, and give them with the types it asks for.
+
+    Raises:
+        ConfigError: an unknown, missing or unfitting option, called `key.option`.
+    """
+    schema = option_schema(constructor, given)
+    for option in options:
+        if option not in schema:
+            mend = nearest(option, schema) if schema else f"{name} has no options."
+            raise ConfigError(f"{key}.{option} is no option of {name}.", mend)
+    for option, parameter in schema.items():
+        if parameter.default is inspect.Parameter.empty and option not in options:
+            raise ConfigError(f"{key}.{option} is needed by {name}.", f"Set {key}.{option}=...")
+    hints = get_type_hints(function_of(constructor), include_extras=True)
+    return {option: fitting(value, hints.get(option, Any), f"{key}.{option}") for option, value in options.items()}
+
+
+def fitting(value: Any, hint: Any, key: str) -> Any:
+    """Convert a value of the configuration to the type that a signature states.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"{key}={value} does not fit.", f"{reason}.") from error
+
+
+def function_of(constructor: Constructor) -> Constructor:
+    """Give the function whose signature tells a constructor's options."""
+    function = constructor.func if isinstance(constructor, partial) else constructor
+    return function.__init__ if inspect.isclass(function) else function

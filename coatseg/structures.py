@@ -1,0 +1,259 @@
+"""The types that travel between the rooms, each defined once.
+
+file > Sample > transform > Batch > model > outputs > decode > Prediction > metric, picture, file.
+
+Sizes are (height, width) in pixels everywhere. Boxes are (x1, y1, x2, y2) in pixels, x2 and y2 exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Size = tuple[int, int]
+Colour = tuple[int, int, int]
+
+IGNORE_INDEX = 255
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a head may know of one feature map: how many pixels a step covers, and how many channels it has."""
+
+    stride: int
+    channels: int
+
+
+class Backbone(Protocol):
+    """What every backbone offers to a head: images in, a pyramid of feature maps out."""
+
+    levels: tuple[Level, ...]
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Map (B, C, H, W) images to one (B, level.channels, h, w) map per level, fine to coarse."""
+        ...
+
+    def depths(self) -> dict[str, int]:
+        """Map every parameter's name to its depth, 0 nearest to the image."""
+        ...
+
+
+class Head(Protocol):
+    """What every dense head offers to the model: a pyramid in, logits out."""
+
+    divisor: int
+
+    def __call__(self, images: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
+        """Map the pyramid of (B, C, H, W) images, H and W multiples of `divisor`, to (B, classes, h, w) logits."""
+        ...
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The facts of a dataset, stated by its reader and nowhere else.
+
+    `mean` and `std` are per channel, in units of the pixel scale: 0 to 1 for uint8 and uint16 images, as read for
+    float32. `annotates` holds any of "semantic", "instances", "panoptic". `things` are the class numbers that have
+    instances.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    annotates: frozenset[str]
+    ignore_index: int = IGNORE_INDEX
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    things: tuple[int, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """How many channels an image has."""
+        return len(self.mean)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the facts as plain containers, as a checkpoint holds them."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            **plain,
+            "classes": list(self.classes),
+            "palette": [list(colour) for colour in self.palette],
+            "annotates": sorted(self.annotates),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "things": list(self.things),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_plain` gave."""
+        return cls(
+            name=plain["name"],
+            classes=tuple(plain["classes"]),
+            palette=tuple((int(red), int(green), int(blue)) for red, green, blue in plain["palette"]),
+            annotates=frozenset(plain["annotates"]),
+            ignore_index=plain["ignore_index"],
+            mean=tuple(plain["mean"]),
+            std=tuple(plain["std"]),
+            things=tuple(plain["things"]),
+        )
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The objects of one image, N of them.
+
+    boxes (N, 4) float32; labels (N,) int64 class numbers; masks (N, H, W) bool, or None where only boxes are known;
+    crowd (N,) bool marks regions that hold many objects.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.bool_] | None
+    crowd: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One panoptic segment: its id in the id map, its class number, and whether it is a crowd."""
+
+    id: int
+    label: int
+    crowd: bool = False
+
+
+@dataclass(frozen=True)
+class Panoptic:
+    """Panoptic truth: an id map (H, W) int32, 0 where nothing is annotated, and its segments."""
+
+    ids: npt.NDArray[np.int32]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example as read from a dataset.
+
+    image (H, W, C) uint8, uint16 or float32; label_map (H, W) of class numbers or the ignore index; `id` names it
+    within its split; `original_size` is the size on disk, before any transform.
+    """
+
+    id: str
+    image: npt.NDArray[Any]
+    original_size: Size
+    label_map: npt.NDArray[Any] | None = None
+    instances: Instances | None = None
+    panoptic: Panoptic | None = None
+
+
+class Dataset(Protocol):
+    """What every dataset reader offers: its facts and its samples."""
+
+    info: DatasetInfo
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def verify(self, index: int) -> None:
+        """Raise what reading sample `index` would raise, without decoding more than that needs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """The truth of one image, as tensors: label_map (H, W) int64.
+
+    In training it has the geometry of the augmented image, in evaluation that of the original one.
+    """
+
+    label_map: Tensor | None = None
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> Target:
+        """Apply `function` to every tensor."""
+        return replace(self, label_map=None if self.label_map is None else function(self.label_map))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples ready for a model.
+
+    images (B, C, H, W) normalised float32, padded with zeros at the bottom and right; `sizes`, the valid size of
+    each; `targets`, one an image; `ids` and `original_sizes` as in Sample. `repeated` marks examples that only fill
+    up a process's share in evaluation and must not be counted. `step_targets` are the targets of all images that this
+    process sees in the same optimizer step (accumulation included): what a loss is normalised over.
+    """
+
+    images: Tensor
+    sizes: tuple[Size, ...]
+    targets: tuple[Target, ...]
+    ids: tuple[str, ...]
+    original_sizes: tuple[Size, ...]
+    repeated: tuple[bool, ...]
+    step_targets: tuple[Target, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply `function` to every tensor; `step_targets` stay where they are."""
+        return replace(
+            self, images=function(self.images), targets=tuple(target.apply(function) for target in self.targets)
+        )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Move the tensors to a device."""
+        return self.apply(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Move the tensors to page-locked memory."""
+        return self.apply(lambda tensor: tensor.pin_memory())
+
+
+@dataclass(frozen=True)
+class SemanticPrediction:
+    """One image's semantic segmentation at its original size.
+
+    label_map (H, W) int64; scores (H, W) float32, the probability of the chosen class.
+    """
+
+    id: str
+    label_map: Tensor
+    scores: Tensor
+
+
+class Scores(Protocol):
+    """What every metric offers in the end."""
+
+    @property
+    def definition(self) -> str:
+        """Say how the means are defined."""
+        ...
+
+    def summary(self) -> dict[str, float]:
+        """Give the means by name."""
+        ...
+
+    def headline(self) -> str:
+        """Give the means in one line."""
+        ...
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Give one row a class under a row of column names."""
+        ...
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Count the parameters of a module, shared ones once."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,1 @@
+"""LightningModules: a loss and a decoding each."""

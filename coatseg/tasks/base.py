@@ -1,0 +1,138 @@
+"""What every task shares: a model, losses normalised over the whole step, an optimizer with its schedule."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from coatseg.errors import TrainingError
+from coatseg.structures import Batch, DatasetInfo, Scores
+
+CHECK_EVERY = 10
+"""Optimizer steps between checks of the loss, each of which makes an accelerator wait."""
+
+
+class Task(lightning.LightningModule):
+    """A loss and a decoding around a model.
+
+    `optimizer` makes the optimizer of a model; `schedule` gives the factor of the learning rate at an optimizer step.
+    `seed` makes the model's own randomness (dropout, drop path) a function of step and process, so that a resumed run
+    repeats it.
+    """
+
+    monitor: str
+    """The name of the validation metric that decides which checkpoint is best; higher is better."""
+
+    needs: str
+    """What a dataset must annotate, one of DatasetInfo.annotates."""
+
+    result: Scores
+    """The scores of the last evaluation."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        info: DatasetInfo,
+        *,
+        optimizer: Callable[[nn.Module], Optimizer],
+        schedule: Callable[[int], float],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.info = info
+        self.seed = seed
+        self._make_optimizer = optimizer
+        self._schedule = schedule
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Give the losses by name; averaged over processes and accumulated parts, their sum is the step's loss."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> list[Any]:
+        """Give one prediction an image, at its original size."""
+
+    @abstractmethod
+    def scores(self) -> Scores:
+        """Give the metrics of the images evaluated since the last call of `reset_scores`, over all processes."""
+
+    @abstractmethod
+    def reset_scores(self) -> None:
+        """Forget the images evaluated so far."""
+
+    @abstractmethod
+    def score(self, predictions: list[Any], batch: Batch) -> None:
+        """Add predictions to the metrics."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Make the optimizer and a schedule that moves every step."""
+        optimizer = self._make_optimizer(self.model)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, self._schedule), "interval": "step"},
+        }
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the model's randomness from (seed, step, part, process)."""
+        state = torch.tensor([self.seed, self.global_step, batch_idx, self.global_rank])
+        torch.manual_seed(_mix(state.tolist()))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum the losses and log them."""
+        losses = self.losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        if self.global_step % CHECK_EVERY == 0 and not torch.isfinite(total):
+            raise TrainingError(
+                f"The loss is {total.item()} at step {self.global_step} (images {', '.join(batch.ids[:4])}).",
+                "Lower optimizer.lr, lengthen schedule.warmup, or train with trainer.precision=32-true.",
+            )
+        shown = {"loss": total.detach(), **{f"loss/{name}": value.detach() for name, value in losses.items()}}
+        if len(losses) == 1:
+            shown = {"loss": shown["loss"]}
+        shown["lr"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log_dict(shown, batch_size=len(batch), prog_bar=True)
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the metrics anew."""
+        self.reset_scores()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Any]]:
+        """Predict, score, and hand the predictions to the callbacks."""
+        predictions = self.predict(batch)
+        self.score(predictions, batch)
+        return {"predictions": predictions}
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the metrics as `result`, and log their means."""
+        self.result = self.scores()
+        summary = {f"val/{name}": torch.tensor(value) for name, value in self.result.summary().items()}
+        self.log_dict(summary, rank_zero_only=False)
+
+    def step_total(self, value: Tensor) -> Tensor:
+        """Add up a value of the step over all processes."""
+        total: Tensor = self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
+        return total
+
+    @property
+    def shares(self) -> int:
+        """Over how many processes and accumulated parts the trainer averages a step's gradient."""
+        return self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+
+def _mix(numbers: list[int]) -> int:
+    """Hash small integers into a seed (64 bit, the multiplier of Steele et al.'s SplitMix)."""
+    state = 0
+    for number in numbers:
+        state = ((state ^ number) * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64
+        state ^= state >> 29
+    return state % 2**63

@@ -1,0 +1,1 @@
+"""What a run needs: parameter groups, schedules, checkpoints, logs, progress, pictures."""

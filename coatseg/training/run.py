@@ -1,0 +1,121 @@
+"""The folder of a run, and what to resume it from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coatseg.atomic import not_written, whole_file
+from coatseg.errors import CheckpointError, ConfigError, RunExistsError
+from coatseg.training.checkpoints import RECORD, newest, read_checkpoint
+
+AUTO = "auto"
+FIXED = ("backbone", "head", "task", "data", "loss", "optimizer", "seed")
+"""The sections that a resumed run shares with its checkpoint; the rest, such as the trainer's, may change."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where everything of a run is kept."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The composed configuration."""
+        return self.folder / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """last.ckpt, previous.ckpt, best.ckpt."""
+        return self.folder / "checkpoints"
+
+    @property
+    def pictures(self) -> Path:
+        """Contact sheets of the validations, the confusion matrix."""
+        return self.folder / "pictures"
+
+    @property
+    def metrics(self) -> Path:
+        """Every logged value."""
+        return self.folder / "metrics.csv"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the composed configuration."""
+        with whole_file(self.config) as file:
+            file.write(yaml.safe_dump(dict(config), sort_keys=False).encode())
+
+
+def create_run(output: Path, name: str | None, stem: str) -> Run:
+    """Make the folder OUTPUT/NAME, or OUTPUT/STEM-1, -2, ... without a name; never one that exists."""
+    names = [name] if name is not None else (f"{stem}-{number}" for number in count(1))
+    for candidate in names:
+        folder = output / candidate
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise not_written(folder, error) from error
+        return Run(folder)
+    raise RunExistsError(
+        f"The run {output / str(name)} exists already.",
+        "Add resume=auto to go on with it, choose another name=..., or leave name out; nothing was changed.",
+    )
+
+
+def checkpoint_to_resume(resume: str | None, output: Path, name: str | None) -> Path | None:
+    """Find the checkpoint that `resume` (None, "auto" or a path) stands for; None to start anew."""
+    if resume is None:
+        return None
+    if resume != AUTO:
+        return Path(resume)
+    if name is None:
+        runs = sorted(output.glob("*/checkpoints"), key=lambda folder: folder.stat().st_mtime)
+        latest = f" The newest run is name={runs[-1].parent.name}." if runs else ""
+        raise ConfigError("resume=auto needs the name of the run.", f"Add name=...{latest}")
+    folder = output / name / "checkpoints"
+    found = newest(folder)
+    if found is None and any(folder.glob("*.ckpt")):
+        raise CheckpointError(f"No checkpoint in {folder} can be read.", "Start a new run under another name=...")
+    return found
+
+
+def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+    """Refuse a checkpoint whose model, data or stream differ from what the configuration says."""
+    record = read_checkpoint(path)[RECORD]
+    theirs = tuple(record["info"]["classes"])
+    if theirs != classes:
+        raise CheckpointError(
+            f"{path} was trained on {len(theirs)} classes ({_few(theirs)}), "
+            f"the data has {len(classes)} ({_few(classes)}).",
+            "Resume with the data it was trained on, or start a new run with another name=....",
+        )
+    differing = [line for section in FIXED for line in _differences(section, record["config"], config)]
+    if differing:
+        raise CheckpointError(
+            f"{path} was trained with other settings: {'; '.join(differing)}.",
+            "Resume with its settings (config.yaml in its run folder), or start a new run with another name=....",
+        )
+
+
+WHERE_NOT_WHAT = ("root", "workers", "evaluation_batch_size", "pretrained", "limit")
+"""Options of a section that do not change what is learnt, or are used up at the start."""
+
+
+def _differences(key: str, theirs: Any, ours: Any) -> list[str]:
+    """List `key=theirs, not ours` for every leaf below `key` that differs."""
+    a, b = theirs.get(key), ours.get(key)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        inner = [name for name in {**a, **b} if name not in WHERE_NOT_WHAT]
+        return [f"{key}.{line}" for name in inner for line in _differences(name, a, b)]
+    return [] if a == b else [f"{key}={a}, not {b}"]
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from coatseg.backbones.attention import (
+    Attention,
+    PositionEncoding,
+    RelativePositionEncoding,
+    Tokens,
+    attend,
+    drop_path,
+    factorized_attention,
+    join_heads,
+    linear,
+    pixels,
+    resize,
+    split_heads,
+)
+from coatseg.backbones.blocks import ParallelBlock
+from coatseg.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone, create_classifier
+from coatseg.errors import ConfigError
+from coatseg.structures import parameter_count
+from tests.contracts.backbone import BackboneContract, images
+
+COUNTS = {  # with head, backbone only
+    "coat_tiny": (5_498_844, 5_344_624),
+    "coat_mini": (10_337_308, 10_118_704),
+    "coat_small": (21_694_212, 21_370_984),
+    "coat_lite_tiny": (5_722_856, 5_400_320),
+    "coat_lite_mini": (11_012_584, 10_497_536),
+    "coat_lite_small": (19_839_528, 19_324_480),
+    "coat_lite_medium": (44_572_456, 44_057_024),
+}
+
+
+class TestCoaTLite(BackboneContract):
+    def make(self, in_channels=3):
+        return create_backbone("coat_lite_tiny", in_channels=in_channels)
+
+
+class TestCoaT(BackboneContract):
+    def make(self, in_channels=3):
+        return create_backbone("coat_tiny", in_channels=in_channels)
+
+
+class TestCoaTWithCrossAttention(BackboneContract):
+    def make(self, in_channels=3):
+        return create_backbone("coat_tiny", in_channels=in_channels, co_scale="cross_attention")
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("variant", VARIANTS)
+class TestEveryVariant(BackboneContract):
+    @pytest.fixture(autouse=True)
+    def _name(self, variant):
+        self.variant = variant
+
+    @pytest.fixture
+    def backbone(self, variant):
+        torch.manual_seed(0)
+        return create_backbone(variant).eval()
+
+    def make(self, in_channels=3):
+        return create_backbone(self.variant, in_channels=in_channels)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_are_as_many_as_in_the_paper(name):
+    with torch.device("meta"):
+        assert (parameter_count(create_classifier(name)), parameter_count(create_backbone(name))) == COUNTS[name]
+
+
+def test_the_variant_for_384_pixels_differs_in_its_input_size_only():
+    with torch.device("meta"):
+        assert parameter_count(create_classifier("coat_lite_medium_384")) == COUNTS["coat_lite_medium"][0]
+    assert [name for name, variant in VARIANTS.items() if variant.input_size == 384] == ["coat_lite_medium_384"]
+
+
+def test_an_unknown_variant_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="Did you mean coat_lite_tiny"):
+        create_backbone("coat_lite_tini")
+
+
+# Attention
+
+
+def tokens(channels: int, height: int, width: int, seed: int = 0, scale: float = 1.0) -> Tokens:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(2, channels, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
+    return Tokens(scale * image, scale * torch.randn(2, 1, channels, generator=generator))
+
+
+def sequence(tokens: Tokens) -> torch.Tensor:
+    return torch.cat([tokens.cls, pixels(tokens.image)], dim=1)
+
+
+def textbook(queries: Tokens, keys: Tokens, values: Tokens) -> torch.Tensor:
+    """Q / sqrt(d) (softmax(K)^T V) per head on (B, 1 + N, C) sequences that begin with the class token."""
+    q, k, v = (
+        sequence(part).reshape(2, -1, 8, part.cls.shape[2] // 8).permute(0, 2, 1, 3) for part in (queries, keys, values)
+    )
+    out = q / q.shape[3] ** 0.5 @ (torch.softmax(k, dim=2).transpose(2, 3) @ v)
+    return out.permute(0, 2, 1, 3).reshape(2, -1, queries.cls.shape[2])
+
+
+def test_factorized_attention_is_the_textbook_formula():
+    queries, keys, values = (tokens(64, 5, 7, seed, scale=3) for seed in range(3))
+    torch.testing.assert_close(sequence(factorized_attention(queries, keys, values)), textbook(queries, keys, values))
+
+
+def test_factorized_attention_has_the_gradients_of_the_textbook_formula():
+    parts = [tokens(16, 3, 4, seed) for seed in range(3)]
+    leaves = [tensor.requires_grad_() for part in parts for tensor in part]
+    weights = torch.randn(2, 13, 16, generator=torch.Generator().manual_seed(9))
+    ours = torch.autograd.grad((sequence(factorized_attention(*parts)) * weights).sum(), leaves)
+    theirs = torch.autograd.grad((textbook(*parts) * weights).sum(), leaves)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_attention_by_hand_with_one_channel_a_head():
+    # Two pixels and a class token. The class token's key is log 2 above the others, so the weights are 1/4, 1/4, 1/2.
+    def constant(image: list[float], cls: float) -> Tokens:
+        row = torch.tensor(image).view(1, 1, 1, 2).expand(1, 8, 1, 2)
+        return Tokens(row.contiguous(memory_format=torch.channels_last), torch.full((1, 1, 8), cls))
+
+    out = factorized_attention(constant([2.0, -1.0], 1.0), constant([0.0, 0.0], 0.6931472), constant([4.0, 8.0], 6.0))
+    torch.testing.assert_close(out.image[0, 0, 0], torch.tensor([12.0, -6.0]))  # the weighted value is 6
+    torch.testing.assert_close(out.cls[0, 0], torch.full((8,), 6.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_attention_over_200_000_tokens_stays_exact_in_16_bit(dtype):
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, values = (
+        Tokens(part.contiguous(memory_format=torch.channels_last), torch.ones(1, 1, 8, dtype=dtype))
+        for part in torch.randn(3, 1, 8, 400, 500, generator=generator).to(dtype)
+    )
+    values = Tokens(values.image + 40, values.cls)  # unnormalised, these sum up to 8e6, and float16 ends at 65,504
+    found = factorized_attention(queries, keys, values)
+    exact = factorized_attention(*(Tokens(part.image.double(), part.cls.double()) for part in (queries, keys, values)))
+    assert found.image.dtype == dtype
+    torch.testing.assert_close(found.image.double(), exact.image, rtol=2 * torch.finfo(dtype).eps, atol=1e-3)
+
+
+def test_autocast_does_not_reach_the_softmax():
+    queries, keys, values = (tokens(64, 40, 40, seed, scale=4) for seed in range(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = factorized_attention(queries, keys, values)
+    exact = factorized_attention(queries, keys, values)
+    # One bfloat16 product of 8 terms remains; a softmax in bfloat16 errs by tens of percents here.
+    assert (found.image - exact.image).abs().max() < 0.02 * exact.image.abs().max()
+
+
+def test_large_keys_do_not_overflow():
+    queries, keys, values = tokens(16, 3, 3), tokens(16, 3, 3, 1, scale=1000), tokens(16, 3, 3, 2)
+    assert sequence(factorized_attention(queries, keys, values)).isfinite().all()
+
+
+def test_relative_positions_multiply_queries_with_windows_of_values():
+    crpe = RelativePositionEncoding(16)
+    for conv in crpe.conv_list:
+        nn.init.ones_(conv.weight)
+        nn.init.zeros_(conv.bias)
+    values = torch.ones(1, 16, 9, 9)
+    queries = 2 * torch.ones(1, 16, 9, 9)
+    encoded = crpe(queries, values)
+    assert encoded[0, :, 4, 4].tolist() == 4 * [2 * 9.0] + 6 * [2 * 25.0] + 6 * [2 * 49.0]
+    assert encoded[0, 0, 0, 0] == 2 * 4  # the corner sees 4 of the 9 pixels of a 3x3 window
+
+
+def test_relative_positions_leave_the_class_token_alone():
+    queries, keys, values = (tokens(64, 5, 7, seed) for seed in range(3))
+    crpe = RelativePositionEncoding(64)
+    with_positions, without = attend(queries, keys, values, crpe), attend(queries, keys, values, None)
+    assert torch.equal(with_positions.cls, without.cls)
+    torch.testing.assert_close(
+        with_positions.image - without.image, crpe(queries.image, values.image), atol=1e-5, rtol=0
+    )
+
+
+def test_position_encoding_adds_a_convolution_to_the_image_tokens_only():
+    cpe, before = PositionEncoding(16), tokens(16, 5, 7)
+    after = cpe(before)
+    torch.testing.assert_close(after.image - before.image, cpe.proj(before.image), atol=1e-5, rtol=0)
+    assert after.cls is before.cls
+
+
+@pytest.mark.parametrize("size", [4, 40])  # on either side of where a convolution is faster
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_linear_layer_is_applied_to_every_token(size, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        layer, given = nn.Linear(16, 24), tokens(16, size, size)
+        found = linear(layer, given)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(sequence(found), layer(sequence(given)))
+    assert found.image.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_heads_split_and_join():
+    sequence = torch.arange(2 * 3 * 16.0).view(2, 3, 16)
+    assert torch.equal(join_heads(split_heads(sequence)), sequence)
+    assert split_heads(sequence)[0, 1, 0].tolist() == [2, 3]
+
+
+# Co-scale
+
+
+def test_interpolation_adds_the_resized_attention_of_the_other_scales():
+    block = ParallelBlock(16, 2, drop_path=0.0, co_scale="interpolation")
+    scales = [tokens(16, 8, 8, 0), tokens(16, 4, 4, 1), tokens(16, 2, 2, 2)]
+    nn.init.zeros_(block.mlp2.fc2.weight)
+    nn.init.zeros_(block.mlp2.fc2.bias)
+    for scale, constant in ((2, 1.0), (3, 10.0), (4, 100.0)):
+        attention = block.get_submodule(f"factoratt_crpe{scale}")
+        nn.init.zeros_(attention.proj.weight)
+        nn.init.constant_(attention.proj.bias, constant)
+    for before, after in zip(scales, block(scales, [None] * 3, [None] * 3), strict=True):
+        torch.testing.assert_close(sequence(after), sequence(before) + 111)
+
+
+def test_cross_attention_sums_over_keys_and_values_resized_to_the_queries():
+    block = ParallelBlock(16, 2, drop_path=0.0, co_scale="cross_attention").eval()
+    attentions = [block.get_submodule(f"factoratt_crpe{scale}") for scale in (2, 3, 4)]
+    crpes = [RelativePositionEncoding(16) for _ in range(3)]
+    scales = [tokens(16, 8, 8, 0), tokens(16, 4, 4, 1), tokens(16, 2, 2, 2)]
+    mixed = block._attention(scales, crpes)
+    for own in range(3):
+        queries = attentions[own].project(scales[own])[0]
+        summed = 0
+        for other in range(3):
+            _, keys, values = attentions[other].project(scales[other])
+            keys, values = resize(keys, queries), resize(values, queries)
+            relative = Tokens(crpes[own](queries.image, values.image), torch.zeros(2, 1, 16))
+            summed = summed + textbook(queries, keys, values) + sequence(relative)
+        torch.testing.assert_close(sequence(mixed[own]), attentions[own].proj(summed), rtol=1e-4, atol=1e-5)
+
+
+def exchange(co_scale: str) -> list[torch.Tensor]:
+    """How much the map of each scale changes with the attention of scale 4."""
+    torch.manual_seed(0)
+    model = create_backbone("coat_tiny", co_scale=co_scale).eval()
+    with torch.no_grad():
+        before = model(images(1, 64, 64))
+        for block in model.parallel_blocks:
+            block.factoratt_crpe4.qkv.weight *= 20
+            block.factoratt_crpe4.proj.bias += 1
+        after = model(images(1, 64, 64))
+    return [(one - other).abs().max() for one, other in zip(before, after, strict=True)]
+
+
+@pytest.mark.parametrize("co_scale", ["interpolation", "cross_attention"])
+def test_scales_learn_of_each_other(co_scale):
+    first, *others = exchange(co_scale)
+    assert first == 0
+    assert all(change > 1e-4 for change in others)
+
+
+def test_without_co_scale_they_do_not():
+    first, second, third, fourth = exchange("none")
+    assert first == second == third == 0
+    assert fourth > 1e-4
+
+
+def test_the_co_scale_designs_share_their_parameters():
+    with torch.device("meta"):
+        names = [
+            list(create_backbone("coat_tiny", co_scale=design).state_dict()) for design in ("interpolation", "none")
+        ]
+        names.append(list(create_backbone("coat_tiny", co_scale="cross_attention").state_dict()))
+    assert names[0] == names[1] == names[2]
+
+
+def test_coat_lite_has_no_co_scale_design_to_choose():
+    with pytest.raises(ConfigError, match="CoaT-Lite has no exchange between scales"):
+        create_backbone("coat_lite_tiny", co_scale="none")
+
+
+def test_an_unknown_co_scale_design_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="Did you mean interpolation"):
+        create_backbone("coat_tiny", co_scale="interpolate")
+
+
+# The network
+
+
+@pytest.mark.parametrize(("option", "part"), [("conv_position_encoding", "cpe"), ("conv_relative_position", "crpe")])
+def test_an_encoding_can_be_left_out(option, part):
+    torch.manual_seed(0)
+    with_it = create_backbone("coat_lite_tiny").eval()
+    without = create_backbone("coat_lite_tiny", **{option: False}).eval()
+    left_out = set(with_it.state_dict()) - set(without.state_dict())
+    assert left_out == {name for name in with_it.state_dict() if name.startswith(part)}
+    without.load_state_dict({name: value for name, value in with_it.state_dict().items() if name not in left_out})
+    with torch.no_grad():
+        assert not torch.allclose(with_it(images(1, 64, 64))[0], without(images(1, 64, 64))[0], atol=1e-4)
+
+
+def test_names_are_those_of_the_authors_and_shared_modules_have_one():
+    with torch.device("meta"):
+        names = list(create_classifier("coat_tiny").state_dict())
+    assert len(names) == 328
+    shared = [name for name in names if re.search(r"cpe|crpe\d?\.conv|mlp[34]", name)]
+    assert len(shared) == 4 * 2 + 4 * 6
+    assert all(re.fullmatch(r"(cpe[1-4]\.proj|crpe[1-4]\.conv_list\.[012])\.(weight|bias)", name) for name in shared)
+    assert {"parallel_blocks.5.mlp2.fc1.weight", "parallel_blocks.0.factoratt_crpe4.qkv.bias"} <= set(names)
+
+
+def test_depths_count_blocks_from_the_image_up():
+    with torch.device("meta"):
+        depths = create_classifier("coat_tiny").depths()
+    expected = {
+        "patch_embed1.proj.weight": 0,
+        "cls_token1": 0,
+        "cpe1.proj.weight": 1,
+        "serial_blocks1.0.norm1.weight": 1,
+        "serial_blocks1.1.mlp.fc1.weight": 2,
+        "patch_embed2.norm.bias": 3,
+        "cls_token2": 3,
+        "crpe2.conv_list.0.weight": 3,
+        "serial_blocks2.0.mlp.fc2.bias": 3,
+        "serial_blocks4.1.mlp.fc2.bias": 8,
+        "cpe4.proj.bias": 7,
+        "parallel_blocks.0.norm12.weight": 9,
+        "parallel_blocks.5.mlp2.fc1.weight": 14,
+        "norm4.weight": 15,
+        "aggregate.bias": 15,
+        "head.weight": 15,
+    }
+    assert {name: depths[name] for name in expected} == expected
+
+
+def test_weights_start_as_the_authors_start_them():
+    model = create_classifier("coat_lite_mini")
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Linear):
+            assert part.weight.std().item() == pytest.approx(0.02, rel=0.05), name
+            assert not part.bias.any(), name
+        if isinstance(part, nn.LayerNorm):
+            assert (part.weight == 1).all(), name
+            assert not part.bias.any(), name
+    assert model.cls_token4.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+def test_maps_stay_channels_last_from_end_to_end_and_back():
+    model = create_backbone("coat_tiny")
+    layouts = []
+    maps = model(images(2, 96, 96))
+    assert all(image.is_contiguous(memory_format=torch.channels_last) for image in maps)
+    for image in maps:
+        image.register_hook(lambda gradient: layouts.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+    torch.autograd.backward(maps, [torch.randn(image.shape) for image in maps])  # these come in the other layout
+    assert layouts == [True] * 4
+
+
+def test_dropped_paths_drop_whole_examples_and_keep_the_mean():
+    torch.manual_seed(0)
+    branch = Tokens(torch.ones(4000, 2, 2, 2), torch.ones(4000, 1, 2))
+    dropped = drop_path(branch, 0.25)
+    kept = dropped.cls[:, 0, 0]
+    assert sorted(set(kept.tolist())) == pytest.approx([0, 1 / 0.75])
+    assert torch.equal(dropped.image, kept.view(-1, 1, 1, 1).expand(4000, 2, 2, 2))
+    assert torch.equal(dropped.cls, kept.view(-1, 1, 1).expand(4000, 1, 2))
+    assert kept.mean().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["coat_lite_tiny", "coat_tiny"])
+def test_paths_are_dropped_in_training_only(name):
+    torch.manual_seed(0)
+    dropping, plain = create_backbone(name, drop_path=0.5), create_backbone(name)
+    plain.load_state_dict(dropping.state_dict())
+    with torch.no_grad():
+        assert torch.equal(dropping.eval()(images(1, 64, 64))[3], plain.eval()(images(1, 64, 64))[3])
+        assert not torch.allclose(dropping.train()(images(1, 64, 64))[3], plain.train()(images(1, 64, 64))[3])
+
+
+@pytest.mark.parametrize("name", ["coat_lite_tiny", "coat_tiny"])
+def test_a_classifier_gives_logits(name):
+    model = create_classifier(name, num_classes=7).eval()
+    with torch.no_grad():
+        assert model(images(2, 64, 96)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["coat_lite_tiny", pytest.param("coat_tiny", marks=pytest.mark.sweep)])
+def test_an_exported_backbone_takes_any_size(name):
+    model = create_backbone(name).eval()
+    sizes = {2: torch.export.Dim("height", min=64, max=512), 3: torch.export.Dim("width", min=64, max=512)}
+    program = torch.export.export(model, (images(2, 96, 160),), dynamic_shapes=(sizes,))
+    given = images(2, 100, 70)
+    with torch.no_grad():
+        for ours, exported in zip(model(given), program.module()(given), strict=True):
+            torch.testing.assert_close(ours, exported, rtol=1e-4, atol=1e-4)
+
+
+def test_levels_say_strides_and_channels():
+    with torch.device("meta"):
+        levels = CoaT(VARIANTS["coat_mini"]).levels
+    assert [(level.stride, level.channels) for level in levels] == list(zip(STRIDES, (152, 216, 216, 216), strict=True))
+
+
+def test_attention_within_a_scale_projects_in_and_out():
+    attention, given = Attention(16), tokens(16, 4, 4)
+    queries, keys, values = (
+        Tokens(pixels_of[:, 1:].transpose(1, 2).unflatten(2, (4, 4)), pixels_of[:, :1])
+        for pixels_of in attention.qkv(sequence(given)).chunk(3, dim=2)
+    )
+    expected = attention.proj(textbook(queries, keys, values))
+    torch.testing.assert_close(sequence(attention(given, None)), expected, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,238 @@
+import csv
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from coatseg.errors import CheckpointError, ConfigError, RunExistsError
+from coatseg.metrics.confusion import SemanticScores
+from tests.conftest import ROOT, TINY
+
+Composed = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+def assert_near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """Rounding may flip the sign of a vanishing gradient, and Adam makes a whole step of it: compare whole tensors."""
+    for name, value in one.items():
+        difference = (value - other[name]).norm() / value.norm().clamp(min=1e-3)
+        assert difference < 5e-3, (name, float(difference))
+
+
+def test_a_run_leaves_all_that_it_promises(composed: Composed, tmp_path: Path) -> None:
+    scores = fit(composed(*TINY, "name=mine", "trainer.max_epochs=2", "trainer.log_every_n_steps=1"))
+    run = tmp_path / "runs" / "mine"
+    files = {
+        str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tensorboard" not in path.parts
+    }
+    assert files == {
+        "config.yaml", "metrics.csv", "report.md",
+        "checkpoints/last.ckpt", "checkpoints/previous.ckpt", "checkpoints/best.ckpt",
+        "pictures/step_000004.png", "pictures/step_000008.png", "pictures/scores.png",
+    }  # fmt: skip
+    assert any((run / "tensorboard").iterdir())
+    assert isinstance(scores, SemanticScores)
+    assert f"mIoU {scores.mean_iou:.4f}" in (run / "report.md").read_text()
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["loss"]] == list(range(1, 9))
+    validated = [float(row["val/mIoU"]) for row in rows if row["val/mIoU"]]
+    assert max(validated) == pytest.approx(scores.mean_iou, abs=1e-6)
+
+
+def test_checkpoints_hold_their_config_and_load_without_code(composed: Composed, tmp_path: Path) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    checkpoint = torch.load(tmp_path / "runs/mine/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["coatseg"]["config"]["backbone"]["name"] == "coat_lite_tiny"
+    assert checkpoint["coatseg"]["info"]["classes"][0] == "sky"
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6], ids=["first epoch", "before its end", "at its end", "second epoch"])
+def test_a_stopped_run_goes_on_to_the_same_weights(composed: Composed, tmp_path: Path, stop: int) -> None:
+    steps = (
+        "trainer.max_epochs=2",
+        "backbone.drop_path=0.2",
+        "head.dropout=0.2",
+        "callbacks.checkpoints.every_steps=1",
+    )
+    fit(composed(*TINY, *steps, "name=whole"))
+    broken = composed(*TINY, *steps, "name=broken")
+    stopped = {**broken, "trainer": {**broken["trainer"], "max_steps": stop}, "schedule": broken["schedule"]}
+    _fit_with_schedule_of(broken, stopped)
+    fit({**broken, "resume": "auto"})
+    assert_same_weights(tmp_path / "runs/whole", tmp_path / "runs/broken")
+
+
+def _fit_with_schedule_of(whole: dict[str, Any], stopped: dict[str, Any]) -> None:
+    """Stop early, but with the learning rates of the whole run, as a killed process would have had."""
+    import coatseg.build as build_module
+
+    original = build_module.total_steps
+    build_module.total_steps = lambda trainer, steps: original(whole["trainer"], steps)
+    try:
+        fit(stopped)
+    finally:
+        build_module.total_steps = original
+
+
+def test_a_killed_process_goes_on_to_the_same_weights(command: list[str], tmp_path: Path) -> None:
+    options = [
+        *TINY,
+        "trainer.max_epochs=3",
+        "callbacks.checkpoints.every_steps=1",
+        f"output={tmp_path}",
+        "data.workers=1",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *options, "name=whole"], env=environment, check=True, capture_output=True)
+    last = tmp_path / "broken" / "checkpoints" / "last.ckpt"
+    process = subprocess.Popen(
+        [*command, *options, "name=broken"], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not (last.exists() and last.with_name("previous.ckpt").exists()):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command, *options, "name=broken", "resume=auto"], env=environment, check=True, capture_output=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_damaged_last_checkpoint_falls_back_to_the_previous_one(composed: Composed, tmp_path: Path) -> None:
+    config = composed(*TINY, "name=mine", "trainer.max_epochs=1", "callbacks.checkpoints.every_steps=3")
+    fit(config)
+    last = tmp_path / "runs/mine/checkpoints/last.ckpt"
+    whole = weights(tmp_path / "runs/mine")
+    cut = last.read_bytes()[:1000]
+    last.unlink()  # best.ckpt may be the same file
+    last.write_bytes(cut)
+    previous = torch.load(last.with_name("previous.ckpt"), weights_only=True)
+    assert previous["global_step"] == 3
+    fit({**config, "resume": "auto"})
+    assert all(torch.equal(value, whole[name]) for name, value in weights(tmp_path / "runs/mine").items())
+
+
+def test_accumulation_trains_as_the_whole_batch_does(composed: Composed, tmp_path: Path) -> None:
+    whole = composed(*TINY, "name=whole", "trainer.max_epochs=1", "loss=cross_entropy_dice", "head.dropout=0")
+    fit(whole)
+    fit({**whole, "name": "parts", "trainer": {**whole["trainer"], "accumulate_grad_batches": 2}})
+    one, other = weights(tmp_path / "runs/whole"), weights(tmp_path / "runs/parts")
+    assert_near(one, other)
+
+
+def test_two_processes_train_and_score_as_one_does(command: list[str], tmp_path: Path) -> None:
+    options = [*TINY, "trainer.max_epochs=1", "head.dropout=0", "trainer.accelerator=cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, processes in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp"])):
+        subprocess.run(
+            [*command, *options, *processes, f"name={name}"],
+            env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=200,
+        )  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["one", "two"]
+    one, two = weights(tmp_path / "runs/one"), weights(tmp_path / "runs/two")
+    assert_near(one, two)
+    reports = [(tmp_path / "runs" / name / "report.md").read_text() for name in ("one", "two")]
+    pixels = [
+        next(line for line in report.splitlines() if line.startswith("| road")).split("|")[4] for report in reports
+    ]
+    assert pixels[0] == pixels[1]
+
+
+def test_a_batch_that_does_not_divide_is_refused(composed: Composed) -> None:
+    config = composed(*TINY, "trainer.accumulate_grad_batches=3")
+    with pytest.raises(ConfigError, match="does not divide"):
+        fit(config)
+
+
+def test_16_bit_runs_work(composed: Composed) -> None:
+    fit(composed(*TINY, "name=bf16", "trainer.precision=bf16-mixed", "trainer.max_steps=2"))
+
+
+def test_an_existing_run_is_never_overwritten(composed: Composed, tmp_path: Path) -> None:
+    config = composed(*TINY, "name=mine", "trainer.max_steps=1")
+    fit(config)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
+    with pytest.raises(RunExistsError, match="resume=auto"):
+        fit(config)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == before
+
+
+def test_runs_without_a_name_get_new_ones(composed: Composed, tmp_path: Path) -> None:
+    config = composed(*TINY, "trainer.max_steps=1")
+    fit(config)
+    os.environ.pop(FOLDER_VARIABLE)
+    fit(config)
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["scenes-fpn-coat_lite_tiny-1", "scenes-fpn-coat_lite_tiny-2"]
+
+
+def test_resume_auto_begins_a_run_that_is_not_there_yet(composed: Composed, tmp_path: Path) -> None:
+    fit(composed(*TINY, "name=mine", "resume=auto", "trainer.max_steps=1"))
+    assert (tmp_path / "runs/mine/report.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("backbone=coat_lite_mini", "backbone.name=coat_lite_tiny, not coat_lite_mini"),
+        ("head.width=64", "head.width=32, not 64"),
+        ("seed=3", "seed=0, not 3"),
+        ("data.batch_size=2", "data.batch_size=4, not 2"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_not_resumed(composed: Composed, changed: str, message: str) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    with pytest.raises(CheckpointError, match=message):
+        fit(composed(*TINY, "name=mine", "trainer.max_steps=2", "resume=auto", changed))
+
+
+def test_resume_auto_needs_a_name(composed: Composed) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    with pytest.raises(ConfigError, match="The newest run is name=mine"):
+        fit(composed(*TINY, "resume=auto"))
+
+
+def test_a_run_that_fails_before_training_leaves_no_folder(composed: Composed, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="devices"):
+        fit(composed(*TINY, "name=mine", "trainer.devices=none"))
+    assert not (tmp_path / "runs" / "mine").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(composed: Composed) -> None:
+    from coatseg.errors import TrainingError
+
+    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step"):
+        fit(composed(*TINY, "optimizer.lr=1e30", "trainer.gradient_clip_val=null", "trainer.max_epochs=4"))
+
+
+def test_help_is_quick_and_imports_nothing_heavy(command: list[str]) -> None:
+    code = "import sys; sys.argv = ['train.py', '--help']; import runpy\n"
+    code += f"try:\n runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')\nexcept SystemExit: pass\n"
+    code += "print([name for name in ('torch', 'lightning', 'albumentations') if name in sys.modules])"
+    out = subprocess.run([command[0], "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert "coat_lite_medium_384" in out
+    assert out.splitlines()[-1] == "[]"

@@ -1,0 +1,48 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parent.parent
+TINY_SCENES = (
+    "data=scenes",
+    "data.size=[64,64]",
+    "data.train_images=16",
+    "data.val_images=3",
+    "data.augmentations.crop.size=[64,64]",
+    "data.batch_size=4",
+    "data.workers=0",
+)
+TINY = ("backbone=coat_lite_tiny", "head.width=32", "head.pyramid_width=16", *TINY_SCENES)
+"""Overrides that make a run of four steps an epoch, a second long."""
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Compose a plain configuration as the command line would; runs go to a temporary folder."""
+    from coatseg.commands.composition import open_nested_keys
+
+    def compose_plain(*overrides: str) -> dict[str, Any]:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            config = compose("train", open_nested_keys([*overrides, f"output={tmp_path}/runs"]))
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        return plain  # type: ignore[return-value]
+
+    return compose_plain
+
+
+@pytest.fixture
+def command() -> list[str]:
+    """The command that a user types, with this interpreter."""
+    return [sys.executable, str(ROOT / "train.py")]

@@ -1,0 +1,117 @@
+"""What every dataset reader promises. Inherit `DatasetContract` and say how to make one."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coatseg.structures import Dataset, DatasetInfo, Sample
+
+
+class DatasetContract:
+    """Checks of a reader on good files; `make` gives the dataset, written under `root` if it needs files."""
+
+    def make(self, root: Path) -> Dataset:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def dataset(self, tmp_path):
+        return self.make(tmp_path)
+
+    def test_its_facts_are_complete(self, dataset):
+        info = dataset.info
+        assert info.name
+        assert len(info.classes) == len(set(info.classes)) == len(info.palette) > 0
+        assert all(0 <= value <= 255 for colour in info.palette for value in colour)
+        assert len(info.mean) == len(info.std) == info.channels
+        assert min(info.std) > 0
+        assert info.annotates
+        assert info.annotates <= {"semantic", "instances", "panoptic"}
+        assert info.ignore_index not in range(len(info.classes))
+        assert set(info.things) <= set(range(len(info.classes)))
+        assert DatasetInfo.from_plain(info.to_plain()) == info
+
+    def test_every_sample_is_well_formed(self, dataset):
+        assert len(dataset) > 0
+        for index in range(len(dataset)):
+            check_sample(dataset[index], dataset.info)
+
+    def test_ids_name_samples(self, dataset):
+        ids = [dataset[index].id for index in range(len(dataset))]
+        assert all(ids)
+        assert len(set(ids)) == len(ids)
+
+    def test_good_samples_verify(self, dataset):
+        for index in range(len(dataset)):
+            dataset.verify(index)
+
+    def test_iteration_ends(self, dataset):
+        with pytest.raises(IndexError):
+            dataset[len(dataset)]
+
+    def test_reading_twice_gives_the_same(self, dataset):
+        assert_same(dataset[0], dataset[0])
+
+    def test_it_travels_to_worker_processes(self, dataset):
+        copy = pickle.loads(pickle.dumps(dataset))
+        assert copy.info == dataset.info
+        assert_same(copy[0], dataset[0])
+
+
+def check_sample(sample: Sample, info: DatasetInfo) -> None:
+    """Check shapes, types and ranges of a sample against the dataset's facts."""
+    size = sample.image.shape[:2]
+    assert sample.image.shape == (*size, info.channels)
+    assert sample.image.dtype in (np.uint8, np.uint16, np.float32)
+    assert sample.image.flags.c_contiguous
+    assert sample.original_size == size
+    assert ("semantic" in info.annotates) == (sample.label_map is not None)
+    assert ("instances" in info.annotates) == (sample.instances is not None)
+    assert ("panoptic" in info.annotates) == (sample.panoptic is not None)
+    if sample.label_map is not None:
+        assert sample.label_map.shape == size
+        assert set(np.unique(sample.label_map)) <= {*range(len(info.classes)), info.ignore_index}
+    if sample.instances is not None:
+        check_instances(sample, info)
+    if sample.panoptic is not None:
+        assert sample.panoptic.ids.shape == size
+        assert sample.panoptic.ids.dtype == np.int32
+        named = [segment.id for segment in sample.panoptic.segments]
+        assert sorted(named) == sorted(set(np.unique(sample.panoptic.ids)) - {0})
+        assert all(0 <= segment.label < len(info.classes) for segment in sample.panoptic.segments)
+
+
+def check_instances(sample: Sample, info: DatasetInfo) -> None:
+    """Check that boxes, labels, masks and crowd flags fit together and lie in the image."""
+    instances, (height, width) = sample.instances, sample.image.shape[:2]
+    count = len(instances)
+    assert instances.boxes.shape == (count, 4)
+    assert instances.boxes.dtype == np.float32
+    assert instances.labels.shape == instances.crowd.shape == (count,)
+    assert set(instances.labels.tolist()) <= set(info.things)
+    x1, y1, x2, y2 = instances.boxes.T
+    assert (x1 >= 0).all()
+    assert (y1 >= 0).all()
+    assert (x1 < x2).all()
+    assert (y1 < y2).all()
+    assert (x2 <= width).all()
+    assert (y2 <= height).all()
+    if instances.masks is not None:
+        assert instances.masks.shape == (count, height, width)
+        assert instances.masks.dtype == np.bool_
+        assert instances.masks.any(axis=(1, 2)).all()
+
+
+def assert_same(one: Sample, other: Sample) -> None:
+    """Check that two samples hold the same in every field."""
+    assert (one.id, one.original_size) == (other.id, other.original_size)
+    np.testing.assert_array_equal(one.image, other.image)
+    np.testing.assert_array_equal(one.label_map, other.label_map)
+    for part in ("instances", "panoptic"):
+        mine, its = getattr(one, part), getattr(other, part)
+        assert (mine is None) == (its is None)
+        for name in vars(mine) if mine is not None else ():
+            np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))

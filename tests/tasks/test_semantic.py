@@ -1,0 +1,85 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from coatseg.data.batching import collate, collate_step
+from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
+from coatseg.structures import DatasetInfo, Sample
+from coatseg.tasks.semantic import SemanticTask, decode
+from coatseg.training.parameters import adamw
+
+INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic"}))
+
+
+def samples(sizes: list[tuple[int, int]]) -> list[Sample]:
+    random = np.random.default_rng(0)
+    made = []
+    for number, size in enumerate(sizes):
+        labels = random.integers(0, 3, size).astype(np.uint8)
+        labels[: number + 1] = 255  # every image has another number of valid pixels
+        made.append(Sample(f"{number}", random.integers(0, 256, (*size, 3)).astype(np.uint8), size, labels))
+    return made
+
+
+def task(model: nn.Module, parts: int = 1, world_size: int = 1) -> SemanticTask:
+    torch.manual_seed(0)
+    loss = WeightedSum({"cross_entropy": CrossEntropy(INFO), "dice": Dice(INFO)}, {"cross_entropy": 1.0, "dice": 0.5})
+    made = SemanticTask(model, INFO, loss, optimizer=lambda model: adamw(model, lr=1e-3), schedule=lambda step: 1.0)
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
+    made._trainer = SimpleNamespace(strategy=strategy, world_size=world_size, accumulate_grad_batches=parts)  # type: ignore[assignment]
+    return made
+
+
+def gradient(parts: int) -> Tensor:
+    """The gradient after one step of four images in `parts` accumulated batches, as Lightning averages it."""
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 3, 3, padding=1)
+    trained = task(model, parts)
+    for batch in collate_step(samples([(8, 8)] * 4), INFO, parts):
+        (sum(trained.losses(batch).values()) / parts).backward()  # type: ignore[union-attr]
+    assert model.weight.grad is not None
+    return model.weight.grad
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_does_not_change_the_gradient(parts: int) -> None:
+    torch.testing.assert_close(gradient(parts), gradient(1), rtol=1e-5, atol=1e-7)
+
+
+def test_the_loss_of_a_whole_batch_is_the_plain_mean() -> None:
+    batch = collate_step(samples([(8, 8)] * 2), INFO)[0]
+    model = nn.Conv2d(3, 3, 1)
+    labels = torch.stack([target.label_map for target in batch.targets if target.label_map is not None])
+    expected = nn.functional.cross_entropy(model(batch.images), labels, ignore_index=255)
+    torch.testing.assert_close(task(model).losses(batch)["cross_entropy"], expected)
+
+
+def test_an_image_is_predicted_the_same_alone_and_among_others() -> None:
+    # A kernel of 9 pixels would see the padding of a common batch.
+    trained = task(nn.Conv2d(3, 3, 9, padding=4)).eval()
+    several = samples([(12, 9), (7, 16), (12, 9)])
+    together = trained.predict(collate(several, INFO, [False] * 3))
+    for sample, prediction in zip(several, together, strict=True):
+        alone = trained.predict(collate([sample], INFO, [False]))[0]
+        assert prediction.id == sample.id
+        assert prediction.label_map.shape == sample.original_size
+        assert torch.equal(prediction.label_map, alone.label_map)
+
+
+def test_repeated_images_are_not_counted() -> None:
+    trained = task(nn.Conv2d(3, 3, 1)).eval()
+    several = samples([(6, 6), (6, 6)])
+    batch = collate(several, INFO, [False, True])
+    trained.score(trained.predict(batch), batch)
+    valid = int((several[0].label_map != 255).sum())  # type: ignore[union-attr]
+    assert int(trained.confusion.counts.sum()) == valid
+
+
+def test_logits_are_resized_before_the_class_is_chosen() -> None:
+    logits = torch.tensor([[[4.0, 0.0]], [[0.0, 3.0]]])
+    prediction = decode(logits, (1, 4), "x")
+    assert prediction.label_map.tolist() == [[0, 0, 1, 1]]
+    assert prediction.scores[0, 0] == pytest.approx(float(torch.tensor([4.0, 0.0]).softmax(0)[0]))

@@ -1,0 +1,63 @@
+import coatseg
+from coatseg.backbones.coat import VARIANTS
+from coatseg.build import TABLES, total_steps
+import pytest
+
+from coatseg.errors import ConfigError
+
+
+def test_every_variant_has_a_name() -> None:
+    assert set(VARIANTS) < set(coatseg.list_backbones())
+
+
+def test_backbones_are_made_by_name_with_options() -> None:
+    backbone = coatseg.create_backbone("coat_tiny", in_channels=4, co_scale="none")
+    assert [level.stride for level in backbone.levels] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("coat_smal", {}, "Did you mean coat_small"),
+        ("coat_small", {"drop_pth": 0.1}, "Did you mean drop_path"),
+        ("coat_small", {"drop_path": "much"}, "drop_path=much does not fit"),
+        ("coat_small", {"co_scale": "no"}, "co_scale=no does not fit"),
+    ],
+)
+def test_wrong_names_and_options_are_answered_with_the_nearest(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        coatseg.create_backbone(name, **options)  # type: ignore[arg-type]
+
+
+def test_a_constructor_of_ones_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TABLES, "backbone", dict(TABLES["backbone"]))
+
+    @coatseg.register("backbone", "mine")
+    def mine(*, depth: int = 3) -> str:
+        return f"depth {depth}"
+
+    assert coatseg.create_backbone("mine", depth=5) == "depth 5"  # type: ignore[comparison-overlap]
+    with pytest.raises(ConfigError, match="registered already"):
+        coatseg.register("backbone", "mine")(lambda: None)
+    with pytest.raises(ConfigError, match="no kind"):
+        coatseg.register("bakbone", "mine")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "steps"),
+    [
+        ({"max_epochs": 3}, 30),
+        ({"max_steps": 7}, 7),
+        ({"max_epochs": 3, "max_steps": 50}, 30),
+        ({"max_epochs": -1, "max_steps": 5}, 5),
+    ],
+)
+def test_the_shorter_of_epochs_and_steps_ends_a_run(trainer: dict[str, int], steps: int) -> None:
+    assert total_steps(trainer, steps_per_epoch=10) == steps
+
+
+def test_a_run_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no end"):
+        total_steps({"max_epochs": -1, "max_steps": -1}, 10)
