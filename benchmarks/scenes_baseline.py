@@ -2,8 +2,8 @@
 
     python -m benchmarks.scenes_baseline
 
-Fits a multinomial logistic regression on (R, G, B, x, y) of single pixels of the train split and scores it on every pixel
-of the val split at 256 x 256: the score that a network has to leave far behind. Uses one thread.
+Fits a multinomial logistic regression on (R, G, B, x, y) of single pixels of the train split and scores it on every
+pixel of the val split at 256 x 256: the score that a network has to leave far behind. OpenCV uses one thread.
 """
 
 from __future__ import annotations
@@ -76,9 +76,8 @@ def main() -> None:
     shares = counts.sum(1) / counts.sum()
     for name, hit, total, share in zip(val.info.classes, hits, union, shares, strict=True):
         print(f"{name:10} IoU {hit / max(total, 1):.3f}   {share:6.1%} of the pixels")
-    print(
-        f"mIoU {(hits[union > 0] / union[union > 0]).mean():.3f} over {len(val)} images, logistic regression on RGB, x, y"
-    )
+    score = (hits[union > 0] / union[union > 0]).mean()
+    print(f"mIoU {score:.3f} over {len(val)} images: logistic regression on R, G, B, x, y")
     start = time.process_time()
     for index in range(len(val)):
         val[index]

@@ -210,6 +210,11 @@ def build_loggers(config: Options, run: Path) -> list[Logger]:
     return [make("logger", name, options, f"logger.{name}", run=run) for name, options in present(config["logger"])]
 
 
+def without_pretrained(config: Options) -> dict[str, Any]:
+    """Give a configuration whose weights will come from a checkpoint."""
+    return {**config, "backbone": {**config["backbone"], "pretrained": False}}
+
+
 def check_task_fits(config: Options, info: DatasetInfo) -> None:
     """Refuse a task that the dataset has no labels for."""
     name, _ = named(config["task"], "task")

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coatseg.build import build_task, check_task_fits
+from coatseg.build import build_task, check_task_fits, without_pretrained
 from coatseg.errors import CheckpointError
 from coatseg.schema import Options
+from coatseg.states import listed, mismatches
 from coatseg.structures import DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.training.checkpoints import RECORD
-
-SHOWN = 5
 
 
 def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, info: DatasetInfo) -> Task:
@@ -25,13 +24,12 @@ def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, inf
     trained = DatasetInfo.from_plain(checkpoint[RECORD]["info"])
     if trained.classes != info.classes:
         raise CheckpointError(
-            f"{path} knows {len(trained.classes)} classes ({', '.join(trained.classes[:SHOWN])}, ...), "
-            f"data={info.name} has {len(info.classes)} ({', '.join(info.classes[:SHOWN])}, ...).",
+            f"{path} knows {len(trained.classes)} classes ({listed(trained.classes)}), "
+            f"data={info.name} has {len(info.classes)} ({listed(info.classes)}).",
             f"Evaluate it on data with the classes of {trained.name}.",
         )
     check_task_fits(config, info)
-    fresh = {**config, "backbone": {**config["backbone"], "pretrained": False}}
-    task = build_task(fresh, info, total=1)
+    task = build_task(without_pretrained(config), info, total=1)
     load_state(task, checkpoint["state_dict"], path)
     return task
 
@@ -42,25 +40,9 @@ def load_state(task: Task, state: Mapping[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: keys are missing, unexpected or of another shape; the first of them are listed.
     """
-    own = task.state_dict()
-    shapes = {name: tuple(own[name].shape) for name in own}
-    problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
-        "misshaped": [
-            f"{name} {tuple(state[name].shape)} instead of {shapes[name]}"
-            for name in own.keys() & state.keys()
-            if tuple(state[name].shape) != shapes[name]
-        ],
-    }
-    found = [f"{len(names)} {kind} ({_first(names)})" for kind, names in problems.items() if names]
-    if found:
+    if found := mismatches(state, task.state_dict()):
         raise CheckpointError(
-            f"The weights in {path} do not fit this model: {'; '.join(found)}.",
+            f"The weights in {path} do not fit this model: {found}.",
             "They are of another architecture or class count; use the backbone, head and data they were trained with.",
         )
     task.load_state_dict(dict(state))
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

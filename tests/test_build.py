@@ -1,8 +1,8 @@
+import pytest
+
 import coatseg
 from coatseg.backbones.coat import VARIANTS
 from coatseg.build import TABLES, total_steps
-import pytest
-
 from coatseg.errors import ConfigError
 
 

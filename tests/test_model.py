@@ -1,6 +1,10 @@
+import itertools
+
+import pytest
 import torch
 
-from coatseg.build import create_backbone
+from coatseg.backbones.coat import VARIANTS
+from coatseg.build import TABLES, create_backbone
 from coatseg.heads.semantic import fpn
 from coatseg.model import Model
 
@@ -29,3 +33,49 @@ def test_padding_is_the_mean_colour_at_the_bottom_and_right() -> None:
 def test_images_smaller_than_any_stride_are_padded_too() -> None:
     with torch.no_grad():
         assert model(4)(torch.randn(2, 4, 5, 7)).shape == (2, 4, 5, 7)
+
+
+SIZES = ((64, 64), (100, 70), (96, 160))
+HEADS: dict[str, dict[str, object]] = {
+    "fpn": {"pyramid_width": 16, "width": 32},
+    "unet": {"widths": (16, 16, 16, 8, 8)},
+    "upernet": {"width": 16},
+}
+
+
+def train_at_every_size(backbone_name: str, head: str, **options: object) -> None:
+    backbone = create_backbone(backbone_name, **options)  # type: ignore[arg-type]
+    network = Model(backbone, TABLES["head"][head](backbone.levels, 4, **HEADS[head])).train()
+    for height, width in SIZES:
+        for batch in (1, 2):
+            network.zero_grad()
+            logits = network(torch.randn(batch, 3, height, width))
+            assert logits.shape == (batch, 4, height, width)
+            logits.square().mean().backward()
+            bare = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+            assert not bare
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_backbone_trains_under_a_head(name: str) -> None:
+    train_at_every_size(name, "fpn")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_trains_on_a_backbone(head: str) -> None:
+    train_at_every_size("coat_lite_tiny", head)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(("name", "head"), list(itertools.product(VARIANTS, HEADS)))
+def test_every_backbone_trains_under_every_head(name: str, head: str) -> None:
+    train_at_every_size(name, head)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("co_scale", ["cross_attention", "none"])
+@pytest.mark.parametrize("encodings", list(itertools.product([False, True], repeat=2)))
+def test_every_ablation_trains(co_scale: str, encodings: tuple[bool, bool]) -> None:
+    cpe, crpe = encodings
+    options = {"co_scale": co_scale, "conv_position_encoding": cpe, "conv_relative_position": crpe}
+    train_at_every_size("coat_tiny", "fpn", **options)

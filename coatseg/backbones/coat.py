@@ -86,6 +86,7 @@ class Encoder(nn.Module):
         channels = variant.channels
         self.variant = variant
         self.in_channels = in_channels
+        self.levels = tuple(map(Level, STRIDES, channels))
         for stage, width, before in zip(STAGES, channels, (in_channels, *channels), strict=False):
             self.add_module(f"patch_embed{stage}", PatchEmbed(before, width, patch=4 if stage == 1 else 2))
             self.register_parameter(f"cls_token{stage}", nn.Parameter(torch.zeros(1, 1, width)))
@@ -160,11 +161,6 @@ class CoaT(Encoder):
     same in all blocks; `conv_position_encoding` and `conv_relative_position` switch CPE and CRPE off, as the paper's
     ablation does; `co_scale` is the exchange between scales (see ParallelBlock), which CoaT-Lite does not have.
     """
-
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        """The feature maps, fine to coarse."""
-        return tuple(map(Level, STRIDES, self.variant.channels))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one map per level, neither normalised nor with a class token.

@@ -69,17 +69,19 @@ class TimmBackbone(nn.Module):
         ]
 
     def depths(self) -> dict[str, int]:
-        """Map every parameter's name to its depth: 0 up to the first numbered block, then one more for every block.
+        """Map every parameter's name to its depth: 0 for the first, then one more for every numbered block.
 
         Read off the names, in the order in which the model registered them.
         """
         blocks: dict[str, int] = {}
-        depths = {}
+        depths: dict[str, int] = {}
+        depth = 0
         for name, _ in self.named_parameters():
             block = _numbered_block(name)
-            if block:
-                blocks.setdefault(block, len(blocks) + 1)
-            depths[name] = blocks[block] if block else len(blocks)
+            if block and block not in blocks:
+                depth += bool(depths)
+                blocks[block] = depth
+            depths[name] = blocks.get(block, depth)
         return depths
 
 

@@ -1,4 +1,4 @@
-"""Weights of CoaT: where they are, how they are fetched, and how the layouts of their files map onto our names.
+"""Weights files of CoaT: how they are read, and how their layouts map onto our names.
 
 Three layouts hold the same parameters:
 - ours: every parameter once, under the name by which `named_parameters` of the authors' model calls it first;
@@ -11,66 +11,26 @@ checkpoints do.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import http.client
-import os
 import pickle
 import re
-import sys
-import tempfile
-import urllib.request
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from coatseg.errors import ConfigError, WeightsError, nearest
+from coatseg.backbones.catalogue import fetch
+from coatseg.errors import WeightsError
+from coatseg.states import listed, mismatches
 
 State = dict[str, Tensor]
 
 FIRST_CONV = "patch_embed1.proj.weight"
 WRAPPERS = ("model", "state_dict")
 HEAD_PARTS = {"norm1", "norm2", "norm3", "norm4", "aggregate", "head"}
-LISTED = 10  # keys that an error lists
-CHUNK = 1 << 20  # bytes read at a time
-TIMEOUT = 30  # seconds without an answer
 BLOCK = re.compile(r"serial_blocks\d\.\d+|parallel_blocks\.\d+")
-
-
-@dataclass(frozen=True)
-class Source:
-    """An address of a weights file, and the first hexadecimal digits of its sha256 where its publisher states them."""
-
-    url: str
-    file: str
-    sha256: str = ""
-
-
-def _sources(name: str, authors_name: str, sha256: str) -> tuple[Source, ...]:
-    authors = f"{authors_name}_{sha256}.pth"
-    hub = f"https://huggingface.co/timm/{name}.in1k/resolve/main/pytorch_model.bin"
-    return (
-        Source(f"https://vcl.ucsd.edu/coat/pretrained/{authors}", authors, sha256),
-        Source(hub, f"timm_{name}.in1k.bin"),
-    )
-
-
-# The authors' file comes first because it can be verified; timm's copy on the hub is for where that is out of reach.
-SOURCES: dict[str, tuple[Source, ...]] = {
-    "coat_tiny": _sources("coat_tiny", "coat_tiny", "c6efc33c"),
-    "coat_mini": _sources("coat_mini", "coat_mini", "40667eec"),
-    "coat_small": _sources("coat_small", "coat_small", "7479cf9b"),
-    "coat_lite_tiny": _sources("coat_lite_tiny", "coat_lite_tiny", "e88e96b0"),
-    "coat_lite_mini": _sources("coat_lite_mini", "coat_lite_mini", "6b4a8ae5"),
-    "coat_lite_small": _sources("coat_lite_small", "coat_lite_small", "8d362f48"),
-    "coat_lite_medium": _sources("coat_lite_medium", "coat_lite_medium", "a750cd63"),
-    "coat_lite_medium_384": _sources("coat_lite_medium_384", "coat_lite_medium_384x384", "f9129688"),
-}
 
 
 def load_pretrained(model: nn.Module, name: str, pretrained: bool | str | Path) -> None:
@@ -214,101 +174,11 @@ def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str | Path) -> None:
     """Raise WeightsError that lists the keys which are missing, unexpected or of another shape."""
-    optional = unused_norms(expected)
-    missing = [key for key in expected if key not in state and _part(key) not in optional]
-    unexpected = [key for key in state if key not in expected]
-    misshaped = [
-        f"{key} {tuple(value.shape)} in the file, {tuple(expected[key].shape)} in the model"
-        for key, value in state.items()
-        if key in expected and value.shape != expected[key].shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    if any(problems.values()):
-        found = "; ".join(f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys)
+    optional = {key for key in expected if _part(key) in unused_norms(expected)}
+    if found := mismatches(state, expected, optional):
         raise WeightsError(
-            f"The weights of {source} are not those of this model. {found}.",
+            f"The weights of {source} are not those of this model: {found}.",
             "Choose the variant and the options that the file was made with.",
-        )
-
-
-def listed(keys: list[str]) -> str:
-    """List the first few keys, and say how many more there are."""
-    more = f", and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
-    return ", ".join(keys[:LISTED]) + more
-
-
-def fetch(name: str) -> Path:
-    """Give the path of the catalogue's weights of a variant, in the cache; downloads them when they are not there yet.
-
-    The cache is the folder $COATSEG_CACHE, or ~/.cache/coatseg.
-
-    Raises:
-        ConfigError: the catalogue has no such variant.
-        WeightsError: no address could be reached, or a download is not what its publisher states.
-    """
-    if name not in SOURCES:
-        raise ConfigError(f"There are no pretrained weights called {name!r}.", nearest(name, SOURCES))
-    folder = cache_folder()
-    cached = [path for source in SOURCES[name] if (path := folder / source.file).is_file()]
-    if cached:
-        return cached[0]
-    failures = []
-    for source in SOURCES[name]:
-        try:
-            return download(source, folder)
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{source.url} ({error})")
-    raise WeightsError(
-        f"The weights of {name} could not be downloaded. Tried {', '.join(failures)}.",
-        "Fetch one of these files by other means and set backbone.pretrained=PATH to where it is.",
-    )
-
-
-def cache_folder() -> Path:
-    """Give the folder that downloads are kept in."""
-    return Path(os.environ.get("COATSEG_CACHE") or Path.home() / ".cache" / "coatseg")
-
-
-def download(source: Source, folder: Path) -> Path:
-    """Download a file into a folder; it appears there whole and verified, or not at all.
-
-    Raises:
-        OSError: the address cannot be reached, or the folder cannot be written.
-        WeightsError: the file came incomplete, or has another checksum than its publisher states.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / source.file
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=source.file, suffix=".part", delete=False) as part:
-        try:
-            _receive(source, part)
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).replace(target)
-        except BaseException:
-            Path(part.name).unlink()
-            raise
-    return target
-
-
-def _receive(source: Source, part: IO[bytes]) -> None:
-    with urllib.request.urlopen(source.url, timeout=TIMEOUT) as answer:
-        length = int(answer.headers.get("Content-Length") or 0)
-        print(f"Downloading {source.url} ({length / 1e6:.1f} MB)", file=sys.stderr)
-        digest, received = hashlib.sha256(), 0
-        while chunk := answer.read(CHUNK):
-            part.write(chunk)
-            digest.update(chunk)
-            received += len(chunk)
-    if length and received != length:
-        raise WeightsError(
-            f"{source.url} broke off after {received} of {length} bytes; nothing was kept.",
-            "Try again, or fetch the file by other means and set backbone.pretrained=PATH to where it is.",
-        )
-    found = digest.hexdigest()[: len(source.sha256)]
-    if found != source.sha256:
-        raise WeightsError(
-            f"{source.url} has sha256 {found}..., expected {source.sha256}...; nothing was kept.",
-            "Try again; if it stays so, fetch the file elsewhere and set backbone.pretrained=PATH to where it is.",
         )
 
 

@@ -26,5 +26,6 @@ def main() -> None:
         if verb not in VERBS:
             raise ConfigError(f"coatseg has no command {verb}.", nearest(verb, VERBS))
         module = importlib.import_module(f"coatseg.commands.{verb}")
-    sys.argv = [f"coatseg {verb}", *sys.argv[2:]]
+    # The processes of a distributed run are started again as `python sys.argv[0] ...`: the module's file runs its verb.
+    sys.argv = [str(module.__file__), *sys.argv[2:]]
     module.main()

@@ -88,9 +88,14 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     data = build_data(config, split)
     task = restore_task(path, checkpoint, config, data.info)
     say(data.verify((split,)))
-    scores = evaluate(make_trainer(config["trainer"]), task, data, split)
+    trainer = make_trainer(config["trainer"])
+    scores = evaluate(trainer, task, data, split)
     title = f"{config['head']['name']} on {config['backbone']['name']}, {data.info.name} {split}"
     say(terminal_table(scores, title))
     say(scores.headline())
-    if "output" in options:
+    if "output" in options and trainer.is_global_zero:
         say(f"report: {write_report(Path(options['output']), scores, title, {'checkpoint': str(path)})}")
+
+
+if __name__ == "__main__":
+    main()

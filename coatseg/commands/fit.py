@@ -16,7 +16,7 @@ import lightning
 import torch
 
 import coatseg
-from coatseg.build import Built, build, build_callbacks, build_loggers
+from coatseg.build import Built, build, build_callbacks, build_loggers, without_pretrained
 from coatseg.check import check
 from coatseg.commands.console import first_process, say
 from coatseg.errors import CoatsegError
@@ -44,7 +44,7 @@ def fit(config: Mapping[str, Any]) -> Scores:
     output, name = Path(config["output"]), config["name"]
     resume = checkpoint_to_resume(config["resume"], output, name)
     lightning.seed_everything(config["seed"], verbose=False)
-    built = build(config)
+    built = build(config if resume is None else without_pretrained(config))
     if resume is not None:
         check_resumable(resume, config, built.data.info.classes)
     introduce(config, built, resume)
@@ -59,7 +59,7 @@ def fit(config: Mapping[str, Any]) -> Scores:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
     if trainer.is_global_zero:
-        conclude(config, built, run, scores, time.monotonic() - began)
+        conclude(config, built, run, scores, {"precision": trainer.precision, "time": elapsed(began)})
     return scores
 
 
@@ -82,12 +82,12 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> N
 
 def open_run(config: Mapping[str, Any], output: Path, name: str | None) -> tuple[Run, bool]:
     """Give the run's folder and whether it is new. Only the first process makes one."""
-    if FOLDER_VARIABLE in os.environ and not first_process():
-        return Run(Path(os.environ[FOLDER_VARIABLE])), False
+    stem = f"{config['data']['name']}-{config['head']['name']}-{config['backbone']['name']}"
+    if not first_process():
+        return Run(Path(os.environ.get(FOLDER_VARIABLE, output / (name or stem)))), False
     if config["resume"] is not None and name is not None and (output / name).is_dir():
         run, new = Run(output / name), False
     else:
-        stem = f"{config['data']['name']}-{config['head']['name']}-{config['backbone']['name']}"
         run, new = create_run(output, name, stem), True
     os.environ[FOLDER_VARIABLE] = str(run.folder)
     run.write_config({**config, "name": run.folder.name})
@@ -121,25 +121,28 @@ def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> Scores:
     return evaluate(trainer, built.task, built.data, "val")
 
 
-def conclude(config: Mapping[str, Any], built: Built, run: Run, scores: Scores, seconds: float) -> None:
+def conclude(config: Mapping[str, Any], built: Built, run: Run, scores: Scores, facts: Mapping[str, str]) -> None:
     """Print the scores and write the report."""
     title = f"{config['head']['name']} on {config['backbone']['name']}, {built.data.info.name} val"
     say(terminal_table(scores, title))
     say(scores.headline())
     facts = {
-        "command": f"`{shlex.join(['python', Path(sys.argv[0]).name, *sys.argv[1:]])}`",
+        "command": f"`{typed_command()}`",
         "steps": f"{built.total_steps} of {built.data.batch_size} images",
-        "precision": str(config["trainer"].get("precision", "32-true")),
         "parameters": f"{parameter_count(built.task.model):,}",
-        "time": f"{timedelta(seconds=round(seconds))} on {device_name()}",
+        **facts,
     }
     sheets = sorted(run.pictures.glob("step_*.png"))
     report = write_report(run.folder, scores, title, facts, sheets[-1] if sheets else None)
     say(f"report: {report}")
 
 
-def device_name() -> str:
-    """Name what was computed on."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"a CPU with {torch.get_num_threads()} threads"
+def typed_command() -> str:
+    """Give the command line as it was typed, before its keys were opened for Hydra."""
+    return shlex.join(["python", Path(sys.argv[0]).name, *(argument.removeprefix("++") for argument in sys.argv[1:])])
+
+
+def elapsed(began: float) -> str:
+    """Say how long it took, and on what."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"a CPU, {torch.get_num_threads()} threads"
+    return f"{timedelta(seconds=round(time.monotonic() - began))} on {device}"

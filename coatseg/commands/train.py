@@ -30,3 +30,7 @@ def compose(config: DictConfig) -> None:
 
         quiet_libraries()
         fit(cast(dict[str, Any], plain))
+
+
+if __name__ == "__main__":
+    main()

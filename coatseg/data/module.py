@@ -26,7 +26,7 @@ class DataModule(lightning.LightningDataModule):
 
     `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
     facts. `batch_size` is what one optimizer step sees, over all processes and accumulated batches. `workers` are
-    processes that read, None for as many as there are free cores, four at most. `limit` keeps the first samples of
+    processes that read, None for a number that suits the machine. `limit` keeps the first samples of
     every split.
     """
 
@@ -48,7 +48,7 @@ class DataModule(lightning.LightningDataModule):
         self.info = info
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size
-        self.workers = free_cores() if workers is None else workers
+        self.workers = default_workers() if workers is None else workers
         self.limit = limit
         self.seed = seed
         self._splits: dict[str, Dataset] = {}
@@ -202,9 +202,13 @@ def verify_dataset(dataset: Dataset, seconds: float) -> int:
     return len(order)
 
 
-def free_cores() -> int:
-    """Give the number of cores beside the one that trains, four at most."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
+def default_workers() -> int:
+    """Give the number of reading processes: up to four beside an accelerator, a quarter of the cores that train.
+
+    Where the CPU itself trains, a reader on one of few cores keeps the threads of every operation waiting.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores if torch.accelerator.is_available() else cores // 4)
 
 
 def _as_is(batches: list[Batch]) -> list[Batch]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 DEFINITION = (
-    "mIoU: one integer confusion matrix over all pixels of the split at the images' original size, without ignored ones; "
+    "mIoU: one integer confusion matrix over all pixels of the split at their original size, without ignored ones; "
     "IoU of a class = true positives / (true positives + false positives + false negatives); "
     "the mean is over the classes whose union is not empty."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from coatseg.structures import Batch
 
-SMOOTHING = 0.95
+RECENT = 20
+"""Over how many of the last steps speed is measured."""
 
 
 class RunProgress(ProgressBar):
@@ -34,7 +36,7 @@ class RunProgress(ProgressBar):
         self._enabled = True
         self._first_step = 0
         self._began = self._shown = self._stepped = 0.0
-        self._step_seconds: float | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)
 
     def disable(self) -> None:
         """Show nothing, as on every process but the first."""
@@ -67,9 +69,8 @@ class RunProgress(ProgressBar):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         now = time.monotonic()
-        seconds, self._stepped = now - self._stepped, now
-        previous = seconds if self._step_seconds is None else self._step_seconds
-        self._step_seconds = SMOOTHING * previous + (1 - SMOOTHING) * seconds
+        self._recent.append(now - self._stepped)
+        self._stepped = now
         step = trainer.global_step
         if self._bar is not None:
             self._bar.update(self._task, completed=step, state=self._state(trainer))
@@ -114,5 +115,5 @@ class RunProgress(ProgressBar):
         losses = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         done = trainer.global_step - self._first_step
         left = (time.monotonic() - self._began) / max(1, done) * (self.total_steps - trainer.global_step)
-        speed = self.batch_size / (self._step_seconds or 1.0)
+        speed = self.batch_size * len(self._recent) / sum(self._recent)
         return f"{losses}  lr {rate:.2e}  {speed:.1f} images/s  ETA {timedelta(seconds=round(left))}"

@@ -12,6 +12,7 @@ import yaml
 
 from coatseg.atomic import not_written, whole_file
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
+from coatseg.states import listed
 from coatseg.training.checkpoints import RECORD, newest, read_checkpoint
 
 AUTO = "auto"
@@ -92,8 +93,8 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
     theirs = tuple(record["info"]["classes"])
     if theirs != classes:
         raise CheckpointError(
-            f"{path} was trained on {len(theirs)} classes ({_few(theirs)}), "
-            f"the data has {len(classes)} ({_few(classes)}).",
+            f"{path} was trained on {len(theirs)} classes ({listed(theirs)}), "
+            f"the data has {len(classes)} ({listed(classes)}).",
             "Resume with the data it was trained on, or start a new run with another name=....",
         )
     differing = [line for section in FIXED for line in _differences(section, record["config"], config)]
@@ -115,7 +116,3 @@ def _differences(key: str, theirs: Any, ours: Any) -> list[str]:
         inner = [name for name in {**a, **b} if name not in WHERE_NOT_WHAT]
         return [f"{key}.{line}" for name in inner for line in _differences(name, a, b)]
     return [] if a == b else [f"{key}={a}, not {b}"]
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -6,11 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
 from coatseg.errors import ConfigError
 from coatseg.training.checkpoints import WholeCheckpointIO
+
+AUTO = "auto"
+
+
+def automatic_precision(accelerator: Any) -> str:
+    """Choose bf16-mixed where the processor that will train computes in bfloat16, else 32-true."""
+    if torch.cuda.is_available() and accelerator in (AUTO, "gpu", "cuda"):
+        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        computes = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+    return "bf16-mixed" if computes else "32-true"
 
 
 def make_trainer(
@@ -21,6 +34,8 @@ def make_trainer(
     Raises:
         ConfigError: Lightning refuses an option.
     """
+    if options.get("precision") == AUTO:
+        options = {**options, "precision": automatic_precision(options.get("accelerator", AUTO))}
     try:
         return lightning.Trainer(
             **options,

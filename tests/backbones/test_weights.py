@@ -10,9 +10,10 @@ import timm as timm_library
 import torch
 from safetensors.torch import save_file
 
-from coatseg.backbones import weights
+from coatseg.backbones import catalogue
+from coatseg.backbones.catalogue import Source
 from coatseg.backbones.coat import VARIANTS, create_backbone, create_classifier
-from coatseg.backbones.weights import Source, load_weights, to_authors, to_ours, to_timm
+from coatseg.backbones.weights import load_weights, to_authors, to_ours, to_timm
 from coatseg.errors import ConfigError, WeightsError
 
 
@@ -214,12 +215,12 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 
 
 def test_the_catalogue_has_every_variant_with_a_checksum_where_there_is_one():
-    assert set(weights.SOURCES) == set(VARIANTS)
-    authors, hub = weights.SOURCES["coat_lite_medium_384"]
+    assert set(catalogue.SOURCES) == set(VARIANTS)
+    authors, hub = catalogue.SOURCES["coat_lite_medium_384"]
     assert authors.url == "https://vcl.ucsd.edu/coat/pretrained/coat_lite_medium_384x384_f9129688.pth"
     assert authors.sha256 == "f9129688"
     assert hub.url == "https://huggingface.co/timm/coat_lite_medium_384.in1k/resolve/main/pytorch_model.bin"
-    assert len({source.file for sources in weights.SOURCES.values() for source in sources}) == 16
+    assert len({source.file for sources in catalogue.SOURCES.values() for source in sources}) == 16
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def published(lite, tmp_path, monkeypatch):
     torch.save({"model": to_authors(lite.state_dict())}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     monkeypatch.setenv("COATSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(weights.SOURCES, "coat_lite_tiny", (Source(path.as_uri(), "w.pth", digest),))
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(path.as_uri(), "w.pth", digest),))
     return path
 
 
@@ -248,7 +249,7 @@ def test_pretrained_weights_are_downloaded_once(lite, published, tmp_path, capsy
 
 def test_a_wrong_checksum_names_both_and_keeps_nothing(published, tmp_path, monkeypatch):
     found = hashlib.sha256(published.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(weights.SOURCES, "coat_lite_tiny", (Source(published.as_uri(), "w.pth", "01234567"),))
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(published.as_uri(), "w.pth", "01234567"),))
     with pytest.raises(WeightsError, match=rf"sha256 {found}\.\.\., expected 01234567(.|\n)*backbone\.pretrained=PATH"):
         create_backbone("coat_lite_tiny", pretrained=True)
     assert cached(tmp_path) == []
@@ -262,15 +263,15 @@ def test_an_address_out_of_reach_says_what_was_tried_and_what_to_do(published, t
 
 
 def test_the_second_address_is_taken_when_the_first_is_out_of_reach(lite, published, tmp_path, monkeypatch):
-    sources = (Source((tmp_path / "gone.pth").as_uri(), "gone.pth"), *weights.SOURCES["coat_lite_tiny"])
-    monkeypatch.setitem(weights.SOURCES, "coat_lite_tiny", sources)
+    sources = (Source((tmp_path / "gone.pth").as_uri(), "gone.pth"), *catalogue.SOURCES["coat_lite_tiny"])
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", sources)
     assert_same(create_backbone("coat_lite_tiny", pretrained=True), lite.state_dict())
     assert cached(tmp_path) == ["w.pth"]
 
 
 def test_a_variant_without_weights_is_refused():
     with pytest.raises(ConfigError, match="Did you mean coat_tiny"):
-        weights.fetch("coat_tinny")
+        catalogue.fetch("coat_tinny")
 
 
 @pytest.fixture
@@ -298,7 +299,7 @@ def server():
 
 def test_a_download_that_breaks_off_keeps_nothing(server, tmp_path, monkeypatch):
     monkeypatch.setenv("COATSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(weights.SOURCES, "coat_lite_tiny", (Source(f"{server}/cut", "w.pth"),))
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(f"{server}/cut", "w.pth"),))
     with pytest.raises(WeightsError, match="broke off after 400 of 1000 bytes"):
         create_backbone("coat_lite_tiny", pretrained=True)
     assert cached(tmp_path) == []
@@ -306,6 +307,6 @@ def test_a_download_that_breaks_off_keeps_nothing(server, tmp_path, monkeypatch)
 
 def test_an_address_without_the_file_counts_as_out_of_reach(server, tmp_path, monkeypatch):
     monkeypatch.setenv("COATSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(weights.SOURCES, "coat_lite_tiny", (Source(f"{server}/gone", "w.pth"),))
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(f"{server}/gone", "w.pth"),))
     with pytest.raises(WeightsError, match="404"):
         create_backbone("coat_lite_tiny", pretrained=True)

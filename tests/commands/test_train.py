@@ -2,6 +2,7 @@ import csv
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_two_processes_train_and_score_as_one_does(command: list[str], tmp_path:
         next(line for line in report.splitlines() if line.startswith("| road")).split("|")[4] for report in reports
     ]
     assert pixels[0] == pixels[1]
+    assert one_evaluation(tmp_path, "devices=1") == one_evaluation(tmp_path, "devices=2", "strategy=ddp")
+
+
+def one_evaluation(folder: Path, *trainer: str) -> str:
+    """The table that `coatseg evaluate` prints of a run's best checkpoint."""
+    arguments = [f"checkpoint={folder}/runs/two/checkpoints/best.ckpt", *(f"trainer.{option}" for option in trainer)]
+    code = f"import sys; sys.argv = ['coatseg', 'evaluate', *{arguments!r}]; from coatseg.commands import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True, capture_output=True, text=True, timeout=200,
+    ).stdout  # fmt: skip
 
 
 def test_a_batch_that_does_not_divide_is_refused(composed: Composed) -> None:

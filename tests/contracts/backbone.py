@@ -47,7 +47,7 @@ class BackboneContract(ABC):
         with torch.no_grad():
             together, alone = backbone(both), backbone(both[1:])
         for ours, others in zip(together, alone, strict=True):
-            torch.testing.assert_close(ours[1:], others, rtol=1e-4, atol=1e-4)
+            assert (ours[1:] - others).abs().max() < 1e-4 * others.abs().max()
 
     def test_evaluation_gives_the_same_numbers_twice(self, backbone):
         with torch.no_grad():

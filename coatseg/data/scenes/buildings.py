@@ -77,7 +77,9 @@ def draw_colours(rng: Random) -> tuple[Colour, ...]:
     wall = varied(rng, WALL_COLOURS, (0.8, 1.15), 7)
     trim = scaled(wall, rng.uniform(0.5, 1.4)) if rng.random() < 0.5 else grey(rng.uniform(40, 240))
     glass = varied(rng, GLASS_COLOURS, (0.8, 1.3), 3)
-    door, band = ((rng.uniform(25, 190), rng.uniform(25, 190), rng.uniform(25, 190)) for _ in range(2))
+    door, band = (
+        mixed(wall, (rng.uniform(20, 160), rng.uniform(20, 160), rng.uniform(20, 160)), 0.6) for _ in range(2)
+    )
     return wall, trim, glass, mixed(glass, BLIND, 0.5), scaled(glass, 1.15), door, band, grey(35.0)
 
 

@@ -87,7 +87,7 @@ class Camera:
         return flattened(self.seen(points))
 
     def plane(self, origin: Point, right: Point) -> Floats:
-        """Give the matrix (3, 3) that takes rows (x, y, 1) to what `seen` gives: metres to the right and up from `origin`."""
+        """Give the matrix (3, 3) that takes rows (x, y, 1) metres right and up from `origin`, to what `seen` gives."""
         offset = (origin[0], origin[1] - self.height, origin[2])
         return np.asarray(np.array((right, (0.0, 1.0, 0.0), offset)) @ self.backwards)
 

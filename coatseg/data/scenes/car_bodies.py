@@ -19,8 +19,8 @@ PAINT, GLASS, TYRE, HUB, HEADLIGHT, TAIL, DARK, PLATE = range(8)
 class Body:
     """The measures of a kind of car in metres, and how often it comes.
 
-    `nose`, `belt`, `tail` and `roof` are heights. `bonnet` and `boot` are the lengths in front of and behind the cabin at
-    the belt line; `rake_front` and `rake_back` are how far the roof's edges stand back from there.
+    `nose`, `belt`, `tail` and `roof` are heights. `bonnet` and `boot` are the lengths in front of and behind the cabin
+    at the belt line; `rake_front` and `rake_back` are how far the roof's edges stand back from there.
     """
 
     share: float
@@ -52,8 +52,8 @@ CLEARANCE = 0.28
 class Mesh:
     """Vertices (V, 3) in metres, x to the right, y up, z forward; faces as ranges of them, clockwise from outside.
 
-    Of the faces, `materials` (F,) and `normals` (F, 3) are known, their first vertices `starts` (F,), and whether they are
-    `lamps` (F,), which shine at night.
+    Of the faces, `materials` (F,) and `normals` (F, 3) are known, their first vertices `starts` (F,), and whether they
+    are `lamps` (F,), which shine at night.
     """
 
     vertices: Floats

@@ -72,7 +72,7 @@ def _round(rng: np.random.Generator) -> Sprite:
         radius = rng.uniform(0.35, 0.6) * (1.15 - away)
         ball = radius - np.hypot(x - away * math.cos(angle), y - away * math.sin(angle))
         inside = np.maximum(inside, ball)
-    return _foliage(rng, inside)
+    return _foliage(rng, np.minimum(inside, np.float32(0.93) - np.hypot(x, y)))
 
 
 def _conifer(rng: np.random.Generator) -> Sprite:
@@ -85,7 +85,7 @@ def _conifer(rng: np.random.Generator) -> Sprite:
 def _bare(rng: np.random.Generator) -> Sprite:
     """Make branches without leaves."""
     mask = np.zeros((SPRITE, SPRITE), np.uint8)
-    stack = [(SPRITE / 2, SPRITE - 1.0, -math.pi / 2, SPRITE * 0.27, 9.0)]
+    stack = [(SPRITE / 2, SPRITE - 1.0, -math.pi / 2, SPRITE * 0.21, 9.0)]
     while stack:
         x, y, angle, length, width = stack.pop()
         end = (x + length * math.cos(angle), y + length * math.sin(angle))

@@ -11,15 +11,17 @@ from .canvas import PAVEMENT, ROAD, Glow
 from .stage import Stage
 from .textures import TILE, Bytes, grain, texture
 
-LEVEL, NIGHT_LEVEL = (88.0, 142.0), (55.0, 90.0)
+LEVEL, NIGHT_LEVEL = (98.0, 140.0), (62.0, 92.0)
 """The mean grey that the camera exposes for."""
 GAIN = (0.7, 1.9)
 """How far it can."""
-GAMMA = (0.8, 1.25)
-CAST = 0.05
+GAMMA = (0.85, 1.2)
+CAST = 0.03
 """The deviation of a channel's gain."""
-NOISE = (1.0, 9.0)
-QUALITY = (28, 85)
+NOISE = (1.0, 5.0)
+QUALITY = (40, 90)
+SHARP, SOFT, SHARP_SHARE = (0.35, 0.55), (0.55, 0.95), 0.8
+"""The deviation of the blur in pixels of an image 256 pixels high."""
 VIGNETTES, COMPRESSED = 0.4, 0.4
 """The shares of photographs that have them."""
 
@@ -35,8 +37,8 @@ def develop(stage: Stage) -> Bytes:
     for glow in stage.canvas.glows:
         _add_halo(image, glow)
     image = cv2.LUT(image, _curves(stage, image))
-    softness = rng.uniform(0.35, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 1.1)
-    image = cv2.GaussianBlur(image, (0, 0), softness * max(1.0, min(stage.canvas.size) / 256))
+    softness = rng.uniform(*(SHARP if rng.random() < SHARP_SHARE else SOFT))
+    image = cv2.GaussianBlur(image, (0, 0), softness * max(0.6, min(stage.canvas.size) / 256))
     image = _expose(rng, image)
     if rng.random() < COMPRESSED:
         quality = rng.randrange(*QUALITY)

@@ -18,21 +18,37 @@ from .stage import Stage
 from .street import Street
 from .textures import NEUTRAL, TILE, Bytes, Floats, texture
 
-ROAD_SURFACES = {"asphalt": 0.78, "concrete": 0.12, "cobbles": 0.10}
-PAVEMENT_SURFACES = {
-    "slabs": 0.25, "long_slabs": 0.17, "pavers": 0.2, "cobbles": 0.12, "concrete": 0.08, "asphalt": 0.08, "bricks": 0.1,
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Surfaces:
+    """Textures with their shares, the range of texture pixels a metre, and of how strongly they are seen."""
+
+    shares: dict[str, float]
+    texels: tuple[float, float]
+    strength: tuple[float, float]
+
+
+ROAD_SURFACES = Surfaces({"asphalt": 0.86, "concrete": 0.08, "cobbles": 0.06}, (56.0, 72.0), (0.5, 1.0))
+PAVEMENT_SURFACES = Surfaces(
+    {
+        "slabs": 0.28, "long_slabs": 0.22, "pavers": 0.22, "bricks": 0.1,
+        "cobbles": 0.12, "concrete": 0.03, "asphalt": 0.03,
+    },
+    (30.0, 64.0),
+    (0.9, 1.6),
+)  # fmt: skip
 ROAD_COLOURS: list[Colour] = [
-    (70, 70, 72), (92, 92, 94), (115, 113, 110), (138, 134, 128), (105, 88, 78), (88, 92, 102),
+    (66, 66, 68), (84, 84, 86), (98, 97, 96), (118, 115, 111), (100, 88, 80), (80, 84, 92),
 ]  # fmt: skip
 PAVEMENT_COLOURS: list[Colour] = [
-    (150, 146, 140), (125, 124, 122), (178, 170, 156), (95, 95, 96), (160, 105, 84), (140, 120, 100), (112, 118, 124),
+    (158, 153, 146), (138, 136, 133), (182, 173, 158), (112, 110, 108), (166, 106, 84), (152, 128, 104),
+    (124, 128, 130),
 ]  # fmt: skip
 SNOW_COLOUR: Colour = (225.0, 229.0, 236.0)
 YELLOW: Colour = (215.0, 170.0, 60.0)
 
-TEXELS = 64.0
-"""Texture pixels a metre."""
+FADED = 18.0
+"""Metres at which textures have half their strength, for a focal length of 256 pixels."""
 LAMP_RADIUS = 6.0
 """Metres from a lamp at which its light on the ground is halved."""
 LEAST_SHADOW = 0.3
@@ -63,8 +79,9 @@ def draw_ground(stage: Stage, shadows: Sequence[Footprint], lamps: Sequence[Poin
     pixels = Pixels(x - stage.street.centres(z), z, depth)
     surface = _surfaces(stage.street, pixels, rng)
     labels = cv2.LUT(surface, LABELS)
-    road, paved = (_grain(pixels, _pick(rng, table), camera.focal) for table in (ROAD_SURFACES, PAVEMENT_SURFACES))
-    factor = np.where(labels == PAVEMENT, paved * rng.uniform(0.5, 1.2), road * rng.uniform(0.5, 1.2)) + np.float32(1)
+    road = _grain(pixels, rng, ROAD_SURFACES, camera.focal)
+    paved = _grain(pixels, rng, PAVEMENT_SURFACES, camera.focal)
+    factor = np.where(labels == PAVEMENT, paved, road) + np.float32(1)
     factor *= _light_left(stage, top, shadows)
     if stage.light.dark > 0 and lamps:
         factor *= _pools(x, z, lamps)
@@ -76,19 +93,14 @@ def draw_ground(stage: Stage, shadows: Sequence[Footprint], lamps: Sequence[Poin
     cv2.copyTo(cv2.merge([*cv2.split(picture), labels]), below, stage.canvas.pixels[top:])
 
 
-def _pick(rng: Random, table: dict[str, float]) -> str:
-    """Draw a key of a table of probabilities."""
-    return rng.choices(list(table), list(table.values()))[0]
-
-
 def _colours(stage: Stage) -> Floats:
     """Draw the lit colour of every surface, (5, 3) float32."""
     rng, light = stage.rng, stage.light
-    road = varied(rng, ROAD_COLOURS, (0.75, 1.25), 5)
-    paved = varied(rng, PAVEMENT_COLOURS, (0.75, 1.2), 6)
+    road = varied(rng, ROAD_COLOURS, (0.7, 1.1), 5)
+    paved = varied(rng, PAVEMENT_COLOURS, (0.9, 1.2), 6)
     white = grey(rng.uniform(170, 235))
     middle = scaled(YELLOW, rng.uniform(0.8, 1.1)) if rng.random() < 0.3 else white
-    kerb = scaled(paved, rng.uniform(0.7, 1.35))
+    kerb = scaled(paved, rng.choice((rng.uniform(0.6, 0.8), rng.uniform(1.15, 1.4))))
     lying = (rng.uniform(0.1, 0.8), 1.0, 0.3, 0.3, 0.9)
     bare = [scaled(colour, 1 - 0.3 * light.wet) for colour in (road, paved, white, middle, kerb)]
     colours = [mixed(colour, SNOW_COLOUR, light.snow * share) for colour, share in zip(bare, lying, strict=True)]
@@ -129,13 +141,15 @@ def _lane_lines(surface: Bytes, street: Street, pixels: Pixels, rng: Random) -> 
         surface[np.abs(np.abs(pixels.s) - (street.half - 0.35)) < width] = WHITE_PAINT
 
 
-def _grain(pixels: Pixels, name: str, focal: float) -> Floats:
+def _grain(pixels: Pixels, rng: Random, surfaces: Surfaces, focal: float) -> Floats:
     """Sample a texture over the ground, (rows, W) float32 around 0; it fades where it would be finer than a pixel."""
-    column = (pixels.s * np.float32(TEXELS)).astype(np.int32) & (TILE - 1)
-    row = (pixels.t * np.float32(TEXELS)).astype(np.int32) & (TILE - 1)
-    texels = texture(name).ravel().take(row * TILE + column).astype(np.float32)
-    fade = np.float32(1 / NEUTRAL) / (1 + (pixels.depth * np.float32(20.0 / focal)) ** 2)
-    return np.asarray((texels - NEUTRAL) * fade)
+    name = rng.choices(list(surfaces.shares), list(surfaces.shares.values()))[0]
+    texels, strength = np.float32(rng.uniform(*surfaces.texels)), rng.uniform(*surfaces.strength)
+    column = (pixels.s * texels).astype(np.int32) & (TILE - 1)
+    row = (pixels.t * texels).astype(np.int32) & (TILE - 1)
+    tone = texture(name).ravel().take(row * TILE + column).astype(np.float32)
+    fade = np.float32(strength / NEUTRAL) / (1 + (pixels.depth * np.float32(256 / FADED / focal)) ** 2)
+    return np.asarray((tone - NEUTRAL) * fade)
 
 
 def _light_left(stage: Stage, top: int, shadows: Sequence[Footprint]) -> Floats:
@@ -144,7 +158,7 @@ def _light_left(stage: Stage, top: int, shadows: Sequence[Footprint]) -> Floats:
     mask = np.zeros((height - top, width), np.uint8)
     ground = np.array([(x, 0.0, z) for outline in shadows for x, z in outline]).reshape(-1, 3)
     seen = stage.camera.seen(ground)
-    flat = np.clip(seen[:, :2] / seen[:, 2:] - (0, top), -FAR_OFF, FAR_OFF).astype(np.int32)
+    flat = np.clip(seen[:, :2] / np.maximum(seen[:, 2:], NEAR) - (0, top), -FAR_OFF, FAR_OFF).astype(np.int32)
     cut_off = seen[:, 2] < NEAR
     start = 0
     for shadow in shadows:

@@ -12,38 +12,44 @@ from .placing import Placed, distance, pavements, place, seen_range
 from .planting import plants
 from .plots import houses
 from .stage import Stage
-from .traffic import traffic
+from .traffic import Traffic, drive
 
-PEOPLE_NEAR, LAMPS_NEAR, SIGNS_NEAR = (5.0, 26.0), (7.0, 25.0), (6.5, 20.0)
+PEOPLE, ON_ROAD = (6, 13), 0.2
+"""How many people, and the share of groups on the road."""
+FARTHEST_LAMP = 45.0
+PEOPLE_NEAR, LAMPS_NEAR, SIGNS_NEAR = (5.0, 20.0), (7.0, 18.0), (6.0, 16.0)
 
 
 def lay_out(stage: Stage) -> tuple[list[Placed], list[Point]]:
     """Place everything; give it ordered from far to near, and where the lamps stand."""
     lamps: list[Point] = []
+    cars = Traffic(stage)
     placed = [
-        *houses(stage), *plants(stage), *traffic(stage), *_people(stage),
+        *houses(stage), *plants(stage), *drive(stage, cars), *_people(stage, cars),
         *_lamps(stage, lamps), *_bollards(stage), *_masts(stage),
     ]  # fmt: skip
     placed.sort(key=lambda thing: -thing.t)
     return placed, lamps
 
 
-def _people(stage: Stage) -> Iterator[Placed]:
-    """Put people, alone and in groups, on pavements and crossings, some on the road."""
+def _people(stage: Stage, cars: Traffic) -> Iterator[Placed]:
+    """Put people, alone and in groups, on pavements and crossings, some on the road, none in a car."""
     rng, street = stage.rng, stage.street
-    left = rng.randrange(6, 13)
+    left = rng.randrange(*PEOPLE)
     while left > 0:
         t = distance(stage, *PEOPLE_NEAR)
-        on_road = rng.random() < 0.2 or street.in_crossing(t)
+        on_road = street.in_crossing(t) or rng.random() < ON_ROAD
         group = min(left, rng.choice((1, 1, 2, 3)))
         left -= group
-        s = place(stage, t, (-street.half, street.half)) if on_road else place(stage, t, *pavements(stage))
-        s = place(stage, t, (-street.edge(-1), street.edge(1))) if s is None else s
-        for member in range(group if s is not None else 0):
-            origin = street.point((s or 0.0) + 0.55 * member + rng.gauss(0, 0.1), t + rng.gauss(0, 0.3))
-            yield Placed(
-                origin[2], partial(draw_person, stage, origin), shadows.of_mast(stage.light, origin, 1.6, 0.45)
-            )
+        middle = place(stage, t, *([(-street.half, street.half)] if on_road else pavements(stage)))
+        if middle is None:
+            middle = place(stage, t, (-street.edge(-1), street.edge(1)))
+        for member in range(group if middle is not None else 0):
+            s, at = (middle or 0.0) + 0.55 * member + rng.gauss(0, 0.1), t + rng.gauss(0, 0.3)
+            if not cars.blocks(s, at, 0.2, 0.2):
+                origin = street.point(s, at)
+                shadow = shadows.of_mast(stage.light, origin, 1.6, 0.45)
+                yield Placed(at, partial(draw_person, stage, origin), shadow)
 
 
 def _lamps(stage: Stage, lamps: list[Point]) -> Iterator[Placed]:
@@ -53,7 +59,7 @@ def _lamps(stage: Stage, lamps: list[Point]) -> Iterator[Placed]:
         if rng.random() < 0.3:
             continue
         t, spacing = distance(stage, *LAMPS_NEAR), rng.uniform(14, 28)
-        while t < 80:
+        while t < FARTHEST_LAMP:
             origin = street.point(side * (street.half + 0.4), t)
             lamps.append(origin)
             yield Placed(

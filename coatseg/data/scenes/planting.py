@@ -9,7 +9,10 @@ from . import hedges, shadows, trees
 from .placing import Placed, distance, place
 from .stage import Stage
 
-TREES_NEAR = (8.0, 70.0)
+TREES_NEAR = (8.0, 50.0)
+FARTHEST_IN_ROW = 60.0
+ROWS = 0.4
+"""The share of kerbs with a row of trees."""
 STRIP, GREEN = (-1.5, -0.5), (0.5, 25.0)
 """Metres beyond a pavement's outer edge where single trees stand, with and without houses there."""
 SINGLE_TREES, GROUP_OF_TREES = (1, 4), (7, 15)
@@ -22,9 +25,9 @@ def plants(stage: Stage) -> Iterator[Placed]:
     rng, street = stage.rng, stage.street
     look = trees.draw_foliage(rng, stage.light.snow)
     for side in (-1, 1):
-        if rng.random() < 0.5:
+        if rng.random() < ROWS:
             spacing, t = rng.uniform(6, 14), rng.uniform(5, 14)
-            while t < 80:
+            while t < FARTHEST_IN_ROW:
                 if not street.in_crossing(t, 3):
                     yield _tree(stage, side * (street.half + 0.8), t, look)
                 t += spacing * rng.uniform(0.8, 1.3)

@@ -14,7 +14,7 @@ from .signs import board, draw_sign, plate, traffic_light
 from .stage import Shape, Stage, box, limb
 
 POLE_COLOURS: list[Colour] = [
-    (120, 124, 126), (70, 74, 76), (44, 48, 50), (150, 150, 146), (58, 72, 62), (92, 74, 58), (180, 182, 180),
+    (120, 126, 130), (74, 78, 82), (44, 48, 52), (152, 156, 158), (58, 70, 66), (186, 188, 188),
 ]  # fmt: skip
 LENS: Colour = (215, 215, 205)
 
@@ -45,7 +45,7 @@ def draw_lamp(stage: Stage, origin: Point, side: int) -> None:
     """Draw a street lamp: a globe, or an arm that reaches over the road, away from `side`."""
     rng, shines = stage.rng, stage.light.dark > 0
     height = rng.uniform(4.0, 8.5)
-    shapes, colour = _mast(rng, height, rng.uniform(0.09, 0.15))
+    shapes, colour = _mast(rng, height, rng.uniform(0.13, 0.19))
     lens, arm = LAMPLIGHT if shines else LENS, 0.0
     if rng.random() < 0.35:
         shapes.append(Shape(box(-0.26, height, 0.26, height + 0.6), lens, 0.6, shines))
@@ -69,7 +69,7 @@ def draw_sign_pole(stage: Stage, origin: Point) -> None:
     """Draw a pole with one or two plates, or a board."""
     rng = stage.rng
     height, turn = rng.uniform(2.6, 3.8), rng.uniform(-0.6, 0.6)
-    shapes, _ = _mast(rng, height, rng.uniform(0.07, 0.12))
+    shapes, _ = _mast(rng, height, rng.uniform(0.1, 0.15))
     stage.paint(origin, shapes, POLE)
     front = _towards_camera(stage, origin)
     if rng.random() < 0.25:
@@ -87,7 +87,7 @@ def draw_traffic_light(stage: Stage, origin: Point, side: int) -> None:
     rng = stage.rng
     arm = rng.random() < 0.4
     height, reach = rng.uniform(5.4, 6.2) if arm else rng.uniform(3.2, 3.8), -side * rng.uniform(2.0, 4.5)
-    shapes, colour = _mast(rng, height, rng.uniform(0.1, 0.15))
+    shapes, colour = _mast(rng, height, rng.uniform(0.12, 0.18))
     if arm:
         shapes.append(Shape(limb((0.0, height - 0.1), (reach, height), 0.22, 0.16), colour))
     stage.paint(origin, shapes, POLE)

@@ -8,7 +8,7 @@ from random import Random
 
 from .camera import Point
 from .canvas import SIGN
-from .colours import Colour, grey, scaled
+from .colours import Colour, grey, scaled, varied
 from .stage import Flat, Shape, Stage, box, circle, limb
 
 RED: Colour = (196, 30, 38)
@@ -21,6 +21,9 @@ ORANGE: Colour = (236, 120, 30)
 BROWN: Colour = (112, 70, 44)
 
 
+SHOP_COLOURS = (RED, BLUE, YELLOW, GREEN, WHITE, ORANGE, (40, 130, 190), (150, 40, 120), BLACK)
+SMALLEST = 0.03
+"""Shop signs lower or narrower than this share of the image's height are left out."""
 BACKS = 0.12
 """The share of plates that are seen from their grey backs."""
 
@@ -149,7 +152,7 @@ def draw_shop_sign(stage: Stage, start: Point, end: Point, normal: Point, storey
         width, height, bottom = rng.uniform(0.8, 1.1), rng.uniform(0.8, 2.4), storey + rng.uniform(-0.3, 0.5)
         place, out = rng.uniform(0.1, 0.9) * length, 0.2 + width / 2
     origin = (start[0] + along[0] * place + normal[0] * out, 0.0, start[2] + along[2] * place + normal[2] * out)
-    if stage.scale(origin) * min(width, height) < 4:
+    if stage.scale(origin) * min(width, height) < SMALLEST * stage.canvas.size[0]:
         return
     right = along if flush else normal
     if right[0] * stage.camera.right[0] + right[2] * stage.camera.right[2] < 0:
@@ -160,7 +163,7 @@ def draw_shop_sign(stage: Stage, start: Point, end: Point, normal: Point, storey
 def _shop_board(stage: Stage, width: float, bottom: float, height: float) -> list[Shape]:
     """Give a board in any colour, with writing; it shines at night."""
     rng = stage.rng
-    face = (rng.uniform(15, 245), rng.uniform(15, 245), rng.uniform(15, 245))
+    face = varied(rng, SHOP_COLOURS, (0.8, 1.1), 10)
     ink = WHITE if sum(face) < 380 else BLACK
     half, top, shines = width / 2, bottom + height, stage.light.dark > 0
     shapes = [

@@ -30,6 +30,9 @@ LEAF_COLOURS: list[Colour] = [
 ]  # fmt: skip
 GREENS = 7
 """How many of the leaf colours are summer's."""
+SUMMER = 0.86
+"""The share of trees in them."""
+KINDS = {"round": 0.78, "conifer": 0.14, "bare": 0.08}
 BARK_COLOURS: list[Colour] = [(92, 74, 60), (70, 60, 52), (118, 108, 98), (54, 44, 40), (150, 146, 138)]
 SNOWY: Colour = (226.0, 230.0, 236.0)
 
@@ -47,9 +50,9 @@ class Foliage:
 
 def draw_foliage(rng: Random, snow: float) -> Foliage:
     """Draw the look of a tree."""
-    kind = rng.choice(("round", "round", "round", "round", "conifer", "bare"))
-    summer = kind == "conifer" or rng.random() < 0.7
-    leaf = varied(rng, LEAF_COLOURS[:GREENS] if summer else LEAF_COLOURS, (0.7, 1.3), 8)
+    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+    summer = kind == "conifer" or rng.random() < SUMMER
+    leaf = varied(rng, LEAF_COLOURS[:GREENS] if summer else LEAF_COLOURS, (0.75, 1.2), 6)
     bark = varied(rng, BARK_COLOURS, (0.8, 1.2), 4)
     height = rng.uniform(4.0, 11.0)
     return Foliage(kind, mixed(leaf, SNOWY, 0.5 * snow), bark, height, height * rng.uniform(0.5, 0.95))
@@ -84,9 +87,8 @@ def draw_woods(stage: Stage, distance: float) -> None:
         x, z = (distance * (camera.forward[axis] + left * camera.right[axis]) for axis in (0, 2))
         width = rng.uniform(14, 30)
         place = (-width / 2, -2.0, width, rng.uniform(8, 15))
-        _stamp(
-            stage, (x, 0.0, z), "round", mixed(look.leaf, varied(rng, LEAF_COLOURS[:GREENS], (0.8, 1.1), 4), 0.4), place
-        )
+        leaf = mixed(look.leaf, varied(rng, LEAF_COLOURS[:GREENS], (0.8, 1.1), 4), 0.4)
+        _stamp(stage, (x, 0.0, z), "round", leaf, place)
         left += 0.55 * width / distance
 
 
@@ -94,32 +96,30 @@ def _stamp(stage: Stage, origin: Point, kind: str, tint: Colour, place: tuple[fl
     """Stamp a crown into the rectangle (left, bottom, width, height) metres from `origin`, facing the camera."""
     left, bottom, width, height = place
     corners = np.array(((left, bottom + height, 1.0), (left + width, bottom, 1.0)))
-    (x0, y0, depth), (x1, y1, _) = (corners @ stage.camera.plane(origin, stage.camera.right)).tolist()
-    if depth < NEAREST:
+    (x0, y0, depth), (x1, y1, lower_depth) = (corners @ stage.camera.plane(origin, stage.camera.right)).tolist()
+    if min(depth, lower_depth) < NEAREST:
         return
-    left_px, top_px = round(x0 / depth), round(y0 / depth)
-    size = (round(x1 / depth) - left_px, round(y1 / depth) - top_px)
+    x, y = round(x0 / depth), round(y0 / depth)
+    size = (round(x1 / lower_depth) - x, round(y1 / lower_depth) - y)
     rows, columns = stage.canvas.size
-    cut = max(0, -left_px), max(0, -top_px), min(size[0], columns - left_px), min(size[1], rows - top_px)
-    if min(size) < 3 or cut[2] - cut[0] < 1 or cut[3] - cut[1] < 1:
+    cut = max(0, -x), max(0, -y), min(size[0], columns - x), min(size[1], rows - y)
+    if min(size) < 3 or cut[2] <= cut[0] or cut[3] <= cut[1]:
         return
     bank = crowns()[kind]
     sprite = bank[stage.rng.randrange(len(bank))]
-    grey, mask = _resized(sprite.grey, size, cut), _resized(sprite.mask, size, cut)
-    if max(size) > FRAYED_FROM:
-        leaves = _leaf_detail(mask.shape[0], mask.shape[1])
-        grey, mask = (
-            cv2.addWeighted(grey, 1.0, leaves, DETAIL, -DETAIL * NEUTRAL),
-            cv2.add(mask, leaves, dtype=cv2.CV_16S),
-        )
-        mask = (mask > MASKED + NEUTRAL).view(np.uint8)
-    else:
-        mask = cv2.threshold(mask, MASKED, 255, cv2.THRESH_BINARY)[1]
+    grey, mask = _frayed(_resized(sprite.grey, size, cut), _resized(sprite.mask, size, cut), size)
     dark, light = stage.light.shade(np.array((scaled(tint, 0.28), scaled(tint, 1.55))), np.array((0.15, 0.8)), depth)
     picture = unpack(blend_table(dark, light, TREE).take(grey))
-    cv2.copyTo(
-        picture, mask, stage.canvas.pixels[top_px + cut[1] : top_px + cut[3], left_px + cut[0] : left_px + cut[2]]
-    )
+    cv2.copyTo(picture, mask, stage.canvas.pixels[y + cut[1] : y + cut[3], x + cut[0] : x + cut[2]])
+
+
+def _frayed(grey: Bytes, mask: Bytes, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
+    """Give a crown that is drawn larger than its sprite finer leaves, and make its mask sharp."""
+    if max(size) <= FRAYED_FROM:
+        return grey, cv2.threshold(mask, MASKED, 255, cv2.THRESH_BINARY)[1]
+    leaves = _leaf_detail(mask.shape[0], mask.shape[1])
+    finer = cv2.addWeighted(grey, 1.0, leaves, DETAIL, -DETAIL * NEUTRAL)
+    return finer, cv2.compare(cv2.addWeighted(mask, 0.66, leaves, 0.33, 0), 0.66 * MASKED + 0.33 * NEUTRAL, cv2.CMP_GT)
 
 
 def _leaf_detail(height: int, width: int) -> Bytes:

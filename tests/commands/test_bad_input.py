@@ -1,0 +1,208 @@
+"""What people get wrong is answered with a line and its mend, exit code 2, and nothing half-written."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from coatseg import commands
+from coatseg.commands import evaluate, train
+from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from tests.conftest import TINY, TINY_SCENES
+from tests.data.generate import write_camvid
+
+Answer = Callable[..., str]
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Answer:
+    """Type a command, expect exit code 2, no traceback and no run folder, and give what stderr says."""
+
+    def typed(*arguments: str, main: Callable[[], None] = train.main) -> str:
+        before = set(tmp_path.rglob("*"))
+        output = () if main is not train.main else (f"output={tmp_path}/runs",)
+        monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *output])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 2
+        left = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+        assert not left
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert error.startswith("error: ")
+        assert len(error.strip().splitlines()) <= 2
+        return error
+
+    return typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bakbone=coat_small"], "Did you mean backbone?"),
+        (["backbone=coat_smal"], "Did you mean coat_small?"),
+        (["task=segm"], "Did you mean seg?"),
+        (["optimizer.lrr=0.1"], "Did you mean lr?"),
+        (["+wrong.key=1"], "wrong is no key"),
+        (["+optimizer.lrr=0.1"], "Did you mean lr?"),
+        (["++head.widht=3"], "Did you mean width?"),
+        (["optimizer.lr=fast"], "optimizer.lr=fast does not fit"),
+        (["seed=x"], "seed=x does not fit"),
+        (["head=unet", "head.norm=bach"], "Input should be 'group' or 'batch'"),
+        (["head.width=100"], "no multiple of 32"),
+        (["trainer.max_epoch=3"], "Did you mean max_epochs?"),
+        (["trainer.limit_train_batches=3"], "Use data.limit"),
+        (["trainer.precision=17"], "Precision"),
+        (["data.batch_sise=3"], "Did you mean batch_size?"),
+        (["data.batch_size=0"], "The least is 1"),
+        (["data.batch_size=3000"], "is more than the 2000 training samples"),
+        (["data.augmentations.flop={}"], "Did you mean flip?"),
+        (["data.augmentations.scale.low=3"], "low"),
+        (["callbacks.checkpoints.every=3"], "Did you mean every_steps?"),
+        (["callbacks.checkpoint={}"], "Did you mean checkpoints?"),
+        (["logger.tensorbord={}"], "Did you mean tensorboard?"),
+        (["loss.cross_entropy=null"], "loss names no loss"),
+        (["loss.cross_entropy.class_weights=[1,2]"], "2 entries for 9 classes"),
+        (["backbone=coat_lite_tiny", "backbone.co_scale=none"], "CoaT-Lite has no exchange"),
+        (["backbone=timm", "backbone.model=resnet51"], "Did you mean resnet"),
+        (["plugins=[nothing_of_that_name]"], "cannot import nothing_of_that_name"),
+        (["resume=auto"], "resume=auto needs the name"),
+        (["resume=nowhere.ckpt"], "There is no checkpoint at nowhere.ckpt"),
+        (["data=camvid", "data.root=nowhere"], "data.root="),
+        (["backbone.pretrained=nowhere.pth"], "nowhere.pth"),
+        (["name=[1,"], "no viable alternative"),
+        (["experiment=nothing"], "experiment=nothing is unknown"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_on_the_command_line(answer: Answer, arguments: list[str], says: str) -> None:
+    assert says in answer(*arguments)
+
+
+def test_an_experiment_does_not_take_another_task(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "has a task of its own" in answer("experiment=camvid_fpn_coat_lite_tiny", "task=seg")
+
+
+def test_a_task_that_the_data_has_no_labels_for(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from coatseg.build import TABLES
+    from coatseg.data.scenes import Scenes
+
+    class Boxes(Scenes):
+        def __init__(self, split: str) -> None:
+            super().__init__(split, size=(64, 64), train_images=8, val_images=2)
+            self.info = replace(self.info, name="boxes", annotates=frozenset({"instances"}))
+
+    monkeypatch.setitem(TABLES["dataset"], "boxes", Boxes)
+    assert "task=semantic needs semantic labels; data=boxes has instances" in answer(
+        "backbone=coat_lite_tiny", "data.name=boxes"
+    )
+
+
+def camvid(root: Path) -> list[str]:
+    return ["backbone=coat_lite_tiny", "data=camvid", f"data.root={write_camvid(root)}", "data.workers=1"]
+
+
+def damage_label(root: Path) -> Path:
+    import cv2
+
+    path = sorted((root / "trainannot").glob("*.png"))[-1]
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    mask[3, 4] = 77
+    cv2.imwrite(str(path), mask)
+    return path
+
+
+def remove_mask(root: Path) -> Path:
+    path = sorted((root / "trainannot").glob("*.png"))[-1]
+    path.unlink()
+    return path
+
+
+def shrink_mask(root: Path) -> Path:
+    import cv2
+
+    path = sorted((root / "valannot").glob("*.png"))[-1]
+    cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:-3])
+    return path
+
+
+def cut_image(root: Path) -> Path:
+    path = sorted((root / "train").iterdir())[-1]
+    path.write_bytes(path.read_bytes()[:60])
+    return path
+
+
+@pytest.mark.parametrize("damage", [damage_label, remove_mask, shrink_mask, cut_image])
+def test_damaged_data_is_named_before_the_first_step(
+    answer: Answer, tmp_path: Path, damage: Callable[[Path], Path]
+) -> None:
+    arguments = camvid(tmp_path / "camvid")
+    path = damage(tmp_path / "camvid")
+    error = answer(*arguments)
+    assert path.stem in error
+    if damage is damage_label:
+        assert "77" in error
+
+
+def test_an_image_that_turns_out_damaged_in_a_worker_keeps_its_message(
+    answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coatseg.data import module
+
+    arguments = camvid(tmp_path / "camvid")
+    path = cut_image(tmp_path / "camvid")
+    monkeypatch.setattr(module, "verify_dataset", lambda dataset, seconds: 0)
+    assert path.name in answer(*arguments, "data.batch_size=1")
+
+
+def test_a_run_that_exists(answer: Answer, tmp_path: Path, composed: Callable[..., dict[str, Any]]) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    assert "exists already" in answer(*TINY, "name=mine")
+
+
+def test_checkpoints_that_do_not_fit(answer: Answer, tmp_path: Path, composed: Callable[..., dict[str, Any]]) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    checkpoint = tmp_path / "runs" / "mine" / "checkpoints" / "last.ckpt"
+    error = answer(*TINY, "backbone=coat_lite_mini", f"resume={checkpoint}")
+    assert "backbone.name=coat_lite_tiny, not coat_lite_mini" in error
+    root = write_camvid(tmp_path / "camvid")
+    error = answer(f"checkpoint={checkpoint}", "data=camvid", f"data.root={root}", main=evaluate.main)
+    assert "9 classes" in error
+    assert "11" in error
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.ckpt")
+    assert "no checkpoint of coatseg" in answer(f"checkpoint={tmp_path}/other.ckpt", main=evaluate.main)
+    (tmp_path / "cut.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    assert "cannot be read" in answer(f"checkpoint={tmp_path}/cut.ckpt", main=evaluate.main)
+    assert "Which checkpoint?" in answer("split=val", main=evaluate.main)
+    assert "Did you mean checkpoint?" in answer("chekpoint=x", main=evaluate.main)
+
+
+def test_weights_of_another_architecture(answer: Answer, tmp_path: Path) -> None:
+    import coatseg
+
+    torch.save(coatseg.create_backbone("coat_lite_mini").state_dict(), tmp_path / "mini.pth")  # type: ignore[attr-defined]
+    error = answer("backbone=coat_lite_tiny", f"backbone.pretrained={tmp_path}/mini.pth", *TINY_SCENES)
+    assert "mini.pth" in error
+    assert "patch_embed3" in error
+
+
+def test_an_unknown_verb(answer: Answer) -> None:
+    assert "Did you mean train?" in answer("trian", main=commands.main)
+
+
+def test_a_full_disk(answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+    import os
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left on device" in answer(*TINY)

@@ -1,0 +1,92 @@
+"""Every file that is shipped in conf/ composes and passes the check; what can be generated also runs."""
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coatseg.check import check
+from coatseg.commands.evaluate import evaluate_checkpoint
+from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from tests.conftest import ROOT, TINY_SCENES
+from tests.data.generate import write_camvid, write_folder
+
+Composed = Callable[..., dict[str, Any]]
+
+FILES = sorted(
+    path.relative_to(ROOT / "conf") for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "experiment"
+)
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SMALL = ("data.limit=4", "data.batch_size=2", "data.workers=0", "data.augmentations.crop.size=[64,64]")
+DATA: dict[str, Callable[[Path], list[str]]] = {
+    "scenes": lambda root: [*TINY_SCENES, "data.train_images=4", "data.batch_size=2"],
+    "camvid": lambda root: [f"data.root={write_camvid(root)}", *SMALL],
+    "folder": lambda root: [f"data.root={write_folder(root)}", "data.val_fraction=0.5", *SMALL],
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_choice_of_every_group_composes_and_is_valid(composed: Composed, file: Path) -> None:
+    check(composed(f"{file.parent.name}={file.stem}"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_opens_with_its_command(composed: Composed, experiment: str) -> None:
+    check(composed(f"experiment={experiment}"))
+    opening = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().splitlines()[:8]
+    assert any(f"python train.py experiment={experiment}" in line for line in opening)
+    assert any("batch" in line for line in opening)
+    assert any("mIoU" in line for line in opening)
+
+
+def run_evaluate_resume(composed: Composed, output: Path, *overrides: str) -> None:
+    """Fit one step, evaluate the checkpoint on its own, go on for another step."""
+    common = [*overrides, "name=small", "trainer.max_epochs=-1", "callbacks.checkpoints.every_steps=1"]
+    scores = fit(composed(*common, "trainer.max_steps=1"))
+    evaluate_checkpoint({"checkpoint": str(output / "runs" / "small" / "checkpoints" / "last.ckpt")})
+    fit(composed(*common, "trainer.max_steps=2", "resume=auto"))
+    assert set(scores.summary()) == {"mIoU", "mAcc", "aAcc"}
+
+
+@pytest.mark.parametrize("data", sorted(path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")))
+def test_every_dataset_runs(composed: Composed, tmp_path: Path, data: str) -> None:
+    overrides = DATA[data](tmp_path / "data")
+    run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", f"data={data}", *overrides)
+
+
+@pytest.mark.parametrize(
+    "choice", ["loss=dice", "loss=cross_entropy_dice", "schedule=cosine", "logger=none", "head=unet", "head=upernet"]
+)
+def test_every_other_choice_runs(composed: Composed, tmp_path: Path, choice: str) -> None:
+    run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), choice)
+
+
+def test_the_timm_backbone_runs(composed: Composed, tmp_path: Path) -> None:
+    run_evaluate_resume(composed, tmp_path, "backbone=timm", "backbone.model=resnet18", *DATA["scenes"](tmp_path))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experiment: str) -> None:
+    data = composed(f"experiment={experiment}")["data"]["name"]
+    overrides = [*DATA[data](tmp_path / "data"), "data.evaluation_batch_size=1"]
+    chosen = [override for override in overrides if not override.startswith("data=")]
+    run_evaluate_resume(composed, tmp_path, f"experiment={experiment}", *chosen)
+
+
+HEADS = sorted(path.stem for path in (ROOT / "conf" / "head").glob("*.yaml"))
+BACKBONES = sorted(path.stem for path in (ROOT / "conf" / "backbone").glob("*.yaml") if path.stem != "timm")
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(("backbone", "head"), list(itertools.product(BACKBONES, HEADS)))
+def test_every_backbone_runs_under_every_head(composed: Composed, tmp_path: Path, backbone: str, head: str) -> None:
+    fit(composed(f"backbone={backbone}", f"head={head}", *DATA["scenes"](tmp_path), "trainer.max_steps=1"))
+    os.environ.pop(FOLDER_VARIABLE, None)
