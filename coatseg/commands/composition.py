@@ -41,22 +41,6 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
 
 
-def check_experiment() -> None:
-    """Refuse `experiment=X task=seg`: Hydra would keep what the experiment says without a word."""
-    runtime = HydraConfig.get().runtime.choices
-    experiment = runtime.get("experiment")
-    if experiment is None:
-        return
-    text = (config_folder() / "experiment" / f"{experiment}.yaml").read_text()
-    for override in HydraConfig.get().overrides.task:
-        group, _, choice = override.partition("=")
-        if group == "task" and f"override /{group}: {choice}" not in text:
-            raise ConfigError(
-                f"experiment={experiment} has a task of its own; {override} does not fit beside it.",
-                f"Leave {override} out, or choose the parts without experiment=.",
-            )
-
-
 def job_name(config: DictConfig) -> str | None:
     """Give the run's name; jobs of a multirun get names of their own."""
     hydra = HydraConfig.get()

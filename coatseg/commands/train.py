@@ -8,7 +8,7 @@ from typing import Any, cast
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from coatseg.commands.composition import check_experiment, config_folder, job_name, open_nested_keys, typed_hydra_errors
+from coatseg.commands.composition import config_folder, job_name, open_nested_keys, typed_hydra_errors
 from coatseg.commands.console import friendly_errors, quiet_libraries
 
 
@@ -23,7 +23,6 @@ def main() -> None:
 def compose(config: DictConfig) -> None:
     """Run one job with its composed configuration."""
     with friendly_errors():  # here too: past Hydra, an error would come out with lines of its own
-        check_experiment()
         config.name = job_name(config)
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         from coatseg.commands.fit import fit  # torch and Lightning take seconds that --help does not need
