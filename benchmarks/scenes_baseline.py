@@ -1,9 +1,9 @@
 """How far colour and position alone get on `scenes`, and how fast scenes are drawn.
 
-    python -m benchmarks.scenes_baseline
+    python -m benchmarks.scenes_baseline --size 128
 
 Fits a multinomial logistic regression on (R, G, B, x, y) of single pixels of the train split and scores it on every
-pixel of the val split at 256 x 256: the score that a network has to leave far behind. OpenCV uses one thread.
+pixel of the val split: the score that a network has to leave far behind. OpenCV uses one thread.
 """
 
 from __future__ import annotations
@@ -65,10 +65,12 @@ def main() -> None:
     """Print the scores and the speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train-images", type=int, default=800)
+    parser.add_argument("--size", type=int, default=256, help="height and width of the scenes")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     cv2.setNumThreads(0)
-    train, val = Scenes("train", seed=arguments.seed), Scenes("val", seed=arguments.seed)
+    size = (arguments.size, arguments.size)
+    train, val = (Scenes(split, size=size, seed=arguments.seed) for split in ("train", "val"))
     model = fit(train, arguments.train_images, arguments.seed)
     counts = confusion(model, val)
     hits = np.diag(counts)

@@ -59,6 +59,7 @@ def quiet_libraries() -> None:
         ".*`training_step` returned `None`.*",
         ".*LeafSpec.*",
         ".*GPU available but not used.*",
+        ".*sync_dist=True.*",
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -18,6 +18,9 @@ from tests.conftest import ROOT, TINY
 
 Composed = Callable[..., dict[str, Any]]
 
+EXACT = ("trainer.max_epochs=1", "head.dropout=0", "trainer.precision=32-true")
+"""What makes runs comparable whose batches are cut differently: no random masks, and little rounding."""
+
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +140,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_previous_one(composed: Comp
 
 
 def test_accumulation_trains_as_the_whole_batch_does(composed: Composed, tmp_path: Path) -> None:
-    whole = composed(*TINY, "name=whole", "trainer.max_epochs=1", "loss=cross_entropy_dice", "head.dropout=0")
+    whole = composed(*TINY, *EXACT, "name=whole", "loss=cross_entropy_dice")
     fit(whole)
     fit({**whole, "name": "parts", "trainer": {**whole["trainer"], "accumulate_grad_batches": 2}})
     one, other = weights(tmp_path / "runs/whole"), weights(tmp_path / "runs/parts")
@@ -145,7 +148,7 @@ def test_accumulation_trains_as_the_whole_batch_does(composed: Composed, tmp_pat
 
 
 def test_two_processes_train_and_score_as_one_does(command: list[str], tmp_path: Path) -> None:
-    options = [*TINY, "trainer.max_epochs=1", "head.dropout=0", "trainer.accelerator=cpu"]
+    options = [*TINY, *EXACT, "trainer.accelerator=cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, processes in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp"])):
         subprocess.run(
@@ -164,14 +167,17 @@ def test_two_processes_train_and_score_as_one_does(command: list[str], tmp_path:
     assert one_evaluation(tmp_path, "devices=1") == one_evaluation(tmp_path, "devices=2", "strategy=ddp")
 
 
-def one_evaluation(folder: Path, *trainer: str) -> str:
-    """The table that `coatseg evaluate` prints of a run's best checkpoint."""
+def one_evaluation(folder: Path, *trainer: str) -> list[str]:
+    """The rows of the table that `coatseg evaluate` prints of a run's best checkpoint."""
     arguments = [f"checkpoint={folder}/runs/two/checkpoints/best.ckpt", *(f"trainer.{option}" for option in trainer)]
     code = f"import sys; sys.argv = ['coatseg', 'evaluate', *{arguments!r}]; from coatseg.commands import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True, capture_output=True, text=True, timeout=200,
-    ).stdout  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=200
+    )
+    rows = [line for line in run.stdout.splitlines() if line.startswith("│")]
+    assert len(rows) == 9
+    return rows
 
 
 def test_a_batch_that_does_not_divide_is_refused(composed: Composed) -> None:
