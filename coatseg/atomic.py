@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
 
 def not_written(path: Path, error: OSError) -> OutputError:
     """Say which file could not be written and why."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    mend = "Free some space, then go on with resume=auto" if full else "Make the folder writable"
     return OutputError(
-        f"Cannot write {path}: {error.strerror or error}.",
-        "Free some space or choose another folder with output=..., then go on with resume=auto.",
+        f"Cannot write {path}: {error.strerror or error}.", f"{mend}, or choose another folder with output=..."
     )

@@ -22,6 +22,7 @@ from coatseg.data import transforms
 from coatseg.data.camvid import CamVid
 from coatseg.data.folder import Folder
 from coatseg.data.module import DataModule
+from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import semantic as semantic_heads
@@ -144,7 +145,9 @@ def build(config: Options) -> Built:
     """Turn a checked configuration into the data and the task."""
     data = build_data(config)
     check_task_fits(config, data.info)
-    total = total_steps(config["trainer"], len(data.split("train")) // data.batch_size)
+    if not len(data.split("val")):
+        raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
+    total = total_steps(config["trainer"], steps_per_epoch(len(data.split("train")), data.batch_size))
     return Built(data, build_task(config, data.info, total), total)
 
 
@@ -234,8 +237,8 @@ def total_steps(trainer: Options, steps_per_epoch: int) -> int:
         for limit in (steps, None if epochs in (None, -1) else epochs * steps_per_epoch)
         if limit not in (None, -1)
     ]
-    if not limits:
-        raise ConfigError("The run has no end.", "Set trainer.max_epochs or trainer.max_steps.")
+    if not limits or min(limits) <= 0:
+        raise ConfigError("The run has no step or no end.", "Set trainer.max_epochs or trainer.max_steps.")
     return int(min(limits))
 
 
@@ -270,7 +273,13 @@ def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
 
 def present(section: Options) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults."""
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{section} is no section of names and options.", "Write NAME: {OPTION: VALUE} there.")
     for name, options in section.items():
+        if not isinstance(options, Mapping | bool | None):
+            raise ConfigError(
+                f"{name}={options} does not fit.", f"Set an option of it as {name}.OPTION=VALUE, or null."
+            )
         if options is not None and options is not False:
             yield name, {} if options is True else dict(options)
 

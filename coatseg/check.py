@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 import lightning
@@ -10,13 +11,21 @@ import lightning
 from coatseg.build import CONTEXT, constructor_of, load_plugins, named, present, split_data_options, without
 from coatseg.data.module import DataModule
 from coatseg.errors import ConfigError, nearest
-from coatseg.schema import Options, check_options, fitting, option_schema
+from coatseg.schema import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    Options,
+    PositiveInt,
+    check_options,
+    fitting,
+    option_schema,
+)
 
 SETTINGS: dict[str, Any] = {
     "name": str | None,
     "output": str,
     "resume": str | None,
-    "seed": int,
+    "seed": NonNegativeInt,
     "compile": bool,
     "plugins": list[str],
 }
@@ -26,6 +35,7 @@ SECTIONS = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
 
 RESERVED_TRAINER = {
     "limit_train_batches": "Use data.limit for fewer samples.",
+    "limit_val_batches": "Use data.limit for fewer samples.",
     "overfit_batches": "Use data.limit for fewer samples.",
     "fast_dev_run": "Use data.limit and trainer.max_steps for a short run.",
     **dict.fromkeys(
@@ -58,6 +68,9 @@ def check(config: Options) -> None:
     for key in config:
         if key not in SECTIONS:
             raise ConfigError(f"{key} is no key of the configuration.", nearest(key, SECTIONS))
+    for key in SECTIONS:
+        if key not in config:
+            raise ConfigError(f"{key} is missing from the configuration.", f"Leave ~{key} out.")
     for key, hint in SETTINGS.items():
         fitting(config.get(key), hint, key)
     load_plugins(config["plugins"])
@@ -67,6 +80,8 @@ def check(config: Options) -> None:
     for section, kind in KEYED.items():
         for name, options in present(config[section]):
             check_named(kind, name, without(options, "weight") if kind == "loss" else options, f"{section}.{name}")
+    if "checkpoints" not in dict(present(config["callbacks"])):
+        raise ConfigError("callbacks.checkpoints is off.", "A run needs them; set callbacks.checkpoints.every_steps.")
     _check_losses(config["loss"])
     _check_data(config["data"])
     _check_trainer(config["trainer"])
@@ -82,7 +97,7 @@ def _check_losses(section: Options) -> None:
     if not losses:
         raise ConfigError("loss names no loss.", "Choose loss=cross_entropy, loss=dice or loss=cross_entropy_dice.")
     for name, options in losses.items():
-        fitting(options.get("weight", 1.0), float, f"loss.{name}.weight")
+        fitting(options.get("weight", 1.0), NonNegativeFloat, f"loss.{name}.weight")
 
 
 def _check_data(section: Options) -> None:
@@ -105,8 +120,27 @@ def _check_data(section: Options) -> None:
             raise ConfigError(f"data.{option}={value} is too small.", f"The least is {least}.")
 
 
-def _check_trainer(options: Options) -> None:
-    """Check the names of the Trainer's arguments; lightning.Trainer checks their values."""
+TRAINER_TYPES: dict[str, Any] = {
+    "max_epochs": int | None,
+    "max_steps": int,
+    "accumulate_grad_batches": PositiveInt,
+    "gradient_clip_val": NonNegativeFloat | None,
+}
+
+
+def _check_trainer(options: Any) -> None:
+    """Check the names of the Trainer's arguments, and those values that coatseg computes with."""
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"trainer={options} does not fit.", "Choose trainer=default, and set trainer.KEY=VALUE.")
+    for name, hint in TRAINER_TYPES.items():
+        if name in options:
+            fitting(options[name], hint, f"trainer.{name}")
+    parts, interval = options.get("accumulate_grad_batches", 1), options.get("val_check_interval") or 1.0
+    if parts > 1 and interval != 1.0 and (not isinstance(interval, int) or interval % parts):
+        raise ConfigError(
+            f"trainer.val_check_interval={interval} may fall into the middle of an accumulated step.",
+            f"It counts batches: set a multiple of trainer.accumulate_grad_batches={parts}.",
+        )
     known = [name for name in inspect.signature(lightning.Trainer.__init__).parameters if name != "self"]
     for name in options:
         if name in RESERVED_TRAINER:

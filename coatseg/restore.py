@@ -28,6 +28,12 @@ def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, inf
             f"data={info.name} has {len(info.classes)} ({listed(info.classes)}).",
             f"Evaluate it on data with the classes of {trained.name}.",
         )
+    if (trained.mean, trained.std) != (info.mean, info.std):
+        raise CheckpointError(
+            f"{path} was trained on images of mean {trained.mean} and std {trained.std}, data={info.name} has "
+            f"{info.mean} and {info.std}.",
+            "State the same channels, data.mean and data.std as in training.",
+        )
     check_task_fits(config, info)
     task = build_task(without_pretrained(config), info, total=1)
     load_state(task, checkpoint["state_dict"], path)

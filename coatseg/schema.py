@@ -5,14 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
+from annotated_types import Ge, Gt, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from coatseg.errors import ConfigError, nearest
 
 Constructor = Callable[..., Any]
 Options = Mapping[str, Any]
+
+PositiveInt = Annotated[int, Gt(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Rate = Annotated[float, Ge(0), Lt(1)]
 
 
 def option_schema(constructor: Constructor, given: frozenset[str]) -> dict[str, inspect.Parameter]:

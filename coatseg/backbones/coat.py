@@ -19,6 +19,7 @@ from coatseg.backbones import weights
 from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding, Tokens
 from coatseg.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
 from coatseg.errors import ConfigError, nearest
+from coatseg.schema import PositiveInt, Rate
 from coatseg.structures import Level
 
 STRIDES = (4, 8, 16, 32)
@@ -202,8 +203,8 @@ def create_backbone(
     name: str,
     *,
     pretrained: bool | str | Path = False,
-    in_channels: int = 3,
-    drop_path: float = 0.0,
+    in_channels: PositiveInt = 3,
+    drop_path: Rate = 0.0,
     conv_position_encoding: bool = True,
     conv_relative_position: bool = True,
     co_scale: CoScale = "interpolation",

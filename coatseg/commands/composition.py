@@ -60,6 +60,10 @@ def typed_hydra_errors() -> Iterator[None]:
         raise ConfigError(f"{group}={choice} is unknown.", nearest(choice, error.options or choices(group))) from error
     except ConfigCompositionException as error:
         raise _composition_error(error) from error
+    except ValueError as error:  # Hydra's parser of the defaults list raises a plain one
+        if "override" not in str(error):
+            raise
+        raise ConfigError(str(error).splitlines()[0], "python train.py --help lists groups and keys.") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(str(error).splitlines()[0], "python train.py --help lists groups and keys.") from error
 

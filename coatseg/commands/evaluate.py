@@ -16,11 +16,14 @@ from coatseg.errors import ConfigError, nearest
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [KEY=VALUE ...]
 
 Prints the metrics of a checkpoint and a table per class. The checkpoint holds its configuration; the keys of its
-data and trainer can be given anew, such as data.root=..., data.workers=2 or trainer.devices=2. With output=DIR,
-report.md and a picture of the confusion matrix are written there."""
+data and trainer can be given anew, such as data.root=..., data.workers=2 or trainer.devices=2. Modules of your own
+that it needs are named again, plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md and
+a picture of the confusion matrix are written there."""
 
-OWN = ("checkpoint", "split", "output")
+OWN = ("checkpoint", "split", "output", "plugins")
 SECTIONS = ("data", "trainer")
+ANYWHERE = {"accelerator": "auto", "devices": 1}
+"""The trainer of a checkpoint may ask for a machine that is not this one; only its precision is kept."""
 
 
 def main() -> None:
@@ -51,6 +54,9 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     names = [argument.removeprefix("data=") for argument in arguments if argument.startswith("data=")]
     if names:
         options["data"] = {**data_file(names[-1]), **options.get("data", {})}
+    for section in SECTIONS:
+        if not isinstance(options.get(section, {}), dict):
+            raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
     if "checkpoint" not in options:
         raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
     return options
@@ -75,14 +81,15 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     from coatseg.training.trainer import make_trainer
 
     quiet_libraries()
-    path, split = Path(options["checkpoint"]), options.get("split", "val")
+    path, split = Path(str(options["checkpoint"])), str(options.get("split", "val"))
     checkpoint = read_checkpoint(path)
     config = checkpoint[RECORD]["config"]
     named_anew = "name" in options.get("data", {})
     config = {
         **config,
         "data": options["data"] if named_anew else {**config["data"], **options.get("data", {})},
-        "trainer": {**config["trainer"], **options.get("trainer", {})},
+        "trainer": {**ANYWHERE, "precision": config["trainer"].get("precision", "auto"), **options.get("trainer", {})},
+        "plugins": options.get("plugins", []),
     }
     check(config)
     data = build_data(config, split)

@@ -19,13 +19,13 @@ import coatseg
 from coatseg.build import Built, build, build_callbacks, build_loggers, without_pretrained
 from coatseg.check import check
 from coatseg.commands.console import first_process, say
-from coatseg.errors import CoatsegError
+from coatseg.errors import ConfigError, OutputError
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate
 from coatseg.training.checkpoints import read_checkpoint
 from coatseg.training.progress import RunProgress
 from coatseg.training.report import terminal_table, write_report
-from coatseg.training.run import Run, check_resumable, checkpoint_to_resume, create_run
+from coatseg.training.run import Run, check_name, check_resumable, checkpoint_to_resume, create_run, goes_on
 from coatseg.training.table import MetricsTable
 from coatseg.training.trainer import make_trainer
 
@@ -42,24 +42,28 @@ def fit(config: Mapping[str, Any]) -> Scores:
     began = time.monotonic()
     check(config)
     output, name = Path(config["output"]), config["name"]
+    if first_process():
+        check_name(output, name, config["resume"])
     resume = checkpoint_to_resume(config["resume"], output, name)
     lightning.seed_everything(config["seed"], verbose=False)
     built = build(config if resume is None else without_pretrained(config))
     if resume is not None:
-        check_resumable(resume, config, built.data.info.classes)
+        check_resumable(resume, config, built.data.info.classes, len(built.data.split("train")))
     introduce(config, built, resume)
     run, new = open_run(config, output, name)
     try:
         trainer = trainer_of(config, built, run)
+        built.data.check_shares(trainer.world_size, trainer.accumulate_grad_batches)
         say(f"run folder: {run.folder}")
         trainer.fit(built.task, datamodule=built.data, ckpt_path=resume, weights_only=True)
-        scores = evaluate_best(trainer, built, run)
-    except CoatsegError:
-        if new and not any(run.checkpoints.glob("*.ckpt")):
+    except BaseException:
+        if new and built.task.steps_taken == 0:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
+    scores, step = evaluate_best(trainer, built, run)
     if trainer.is_global_zero:
-        conclude(config, built, run, scores, {"precision": trainer.precision, "time": elapsed(began)})
+        facts = {"scored": f"step {step}", "precision": trainer.precision, "time": elapsed(began)}
+        conclude(config, built, run, scores, facts, run.pictures / f"step_{step:06d}.png")
     return scores
 
 
@@ -77,20 +81,29 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> N
         say(f"going on from {resume}")
     elif not backbone.get("pretrained"):
         say(f"{backbone['name']} starts from random weights; backbone.pretrained=true starts from ImageNet's")
-    say(data.verify(("train", "val")))
+    if first_process():
+        say(data.verify(("train", "val")))
 
 
 def open_run(config: Mapping[str, Any], output: Path, name: str | None) -> tuple[Run, bool]:
     """Give the run's folder and whether it is new. Only the first process makes one."""
     stem = f"{config['data']['name']}-{config['head']['name']}-{config['backbone']['name']}"
+    launched_elsewhere = FOLDER_VARIABLE not in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if launched_elsewhere and name is None:
+        raise ConfigError("Processes that another program starts cannot agree on a new name.", "Add name=...")
     if not first_process():
         return Run(Path(os.environ.get(FOLDER_VARIABLE, output / (name or stem)))), False
-    if config["resume"] is not None and name is not None and (output / name).is_dir():
+    if name is not None and goes_on(output, name, config["resume"]) and (output / name).is_dir():
         run, new = Run(output / name), False
     else:
         run, new = create_run(output, name, stem), True
     os.environ[FOLDER_VARIABLE] = str(run.folder)
-    run.write_config({**config, "name": run.folder.name})
+    try:
+        run.write_config({**config, "name": run.folder.name, "resume": None})
+    except OutputError:
+        if new:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
     return run, new
 
 
@@ -99,7 +112,12 @@ def trainer_of(config: Mapping[str, Any], built: Built, run: Run) -> lightning.T
     if config["compile"]:
         built.task.model.compile()
     info = built.data.info
-    record = {"config": dict(config), "info": info.to_plain(), "version": coatseg.__version__}
+    record = {
+        "config": dict(config),
+        "info": info.to_plain(),
+        "train_samples": len(built.data.split("train")),
+        "version": coatseg.__version__,
+    }
     context = {
         "checkpoints": run.checkpoints,
         "pictures": run.pictures,
@@ -112,16 +130,19 @@ def trainer_of(config: Mapping[str, Any], built: Built, run: Run) -> lightning.T
     return make_trainer(config["trainer"], callbacks, loggers)
 
 
-def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> Scores:
-    """Evaluate the best checkpoint, or the last one where no validation has called one best."""
-    best, last = run.checkpoints / "best.ckpt", run.checkpoints / "last.ckpt"
-    checkpoint = read_checkpoint(best if best.exists() else last)
+def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> tuple[Scores, int]:
+    """Evaluate the best checkpoint, or the last one where no validation has called one best; give its step too."""
+    which = "best" if (run.checkpoints / "best.ckpt").exists() else "last"
+    checkpoint = read_checkpoint(run.checkpoints / f"{which}.ckpt")
     built.task.load_state_dict(checkpoint["state_dict"])
-    say(f"evaluating the best checkpoint (step {checkpoint['global_step']}) on val")
-    return evaluate(trainer, built.task, built.data, "val")
+    step = int(checkpoint["global_step"])
+    say(f"evaluating the {which} checkpoint (step {step}) on val")
+    return evaluate(trainer, built.task, built.data, "val"), step
 
 
-def conclude(config: Mapping[str, Any], built: Built, run: Run, scores: Scores, facts: Mapping[str, str]) -> None:
+def conclude(
+    config: Mapping[str, Any], built: Built, run: Run, scores: Scores, facts: Mapping[str, str], sheet: Path
+) -> None:
     """Print the scores and write the report."""
     title = f"{config['head']['name']} on {config['backbone']['name']}, {built.data.info.name} val"
     say(terminal_table(scores, title))
@@ -132,8 +153,7 @@ def conclude(config: Mapping[str, Any], built: Built, run: Run, scores: Scores, 
         "parameters": f"{parameter_count(built.task.model):,}",
         **facts,
     }
-    sheets = sorted(run.pictures.glob("step_*.png"))
-    report = write_report(run.folder, scores, title, facts, sheets[-1] if sheets else None)
+    report = write_report(run.folder, scores, title, facts, sheet if sheet.exists() else None)
     say(f"report: {report}")
 
 

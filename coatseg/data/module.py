@@ -18,7 +18,7 @@ from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
 from coatseg.errors import CoatsegError, ConfigError
 from coatseg.structures import Batch, Dataset, DatasetInfo, Sample
 
-VERIFY_SECONDS = 5.0
+VERIFY_SECONDS = 4.0
 
 
 class DataModule(lightning.LightningDataModule):
@@ -70,7 +70,6 @@ class DataModule(lightning.LightningDataModule):
         """Give the exact stream of augmented samples, one batch for each accumulated part of a step."""
         trainer = self._trainer()
         parts = trainer.accumulate_grad_batches
-        self._check_batch_size(trainer.world_size, parts)
         dataset = self.split("train")
         stream = TrainingStream(
             len(dataset),
@@ -103,7 +102,8 @@ class DataModule(lightning.LightningDataModule):
             raise RuntimeError("the data module is not attached to a trainer")
         return self.trainer
 
-    def _check_batch_size(self, world_size: int, parts: int) -> None:
+    def check_shares(self, world_size: int, parts: int) -> None:
+        """Refuse a batch size that processes and accumulated parts cannot share evenly."""
         shares = world_size * parts
         if self.batch_size % shares:
             legal = max(1, round(self.batch_size / shares)) * shares

@@ -35,6 +35,20 @@ def augmentation_seed(seed: int, epoch: int, position: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, position]).generate_state(1)[0])
 
 
+def steps_per_epoch(length: int, batch_size: int) -> int:
+    """Give the number of whole batches in an epoch.
+
+    Raises:
+        ConfigError: there is not even one.
+    """
+    if length < batch_size:
+        raise ConfigError(
+            f"data.batch_size={batch_size} is more than the {length} training samples.",
+            f"Set data.batch_size to at most {length}.",
+        )
+    return length // batch_size
+
+
 class TrainingStream:
     """A batch sampler that yields, step by step, the draws of one process.
 
@@ -53,18 +67,13 @@ class TrainingStream:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if length < batch_size:
-            raise ConfigError(
-                f"data.batch_size={batch_size} is more than the {length} training samples.",
-                f"Set data.batch_size to at most {length}.",
-            )
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.first_step = first_step
         self.rank = rank
         self.share = batch_size // world_size
-        self.steps = length // batch_size
+        self.steps = steps_per_epoch(length, batch_size)
 
     def __len__(self) -> int:
         return self.steps

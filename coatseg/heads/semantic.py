@@ -16,6 +16,7 @@ from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
 from coatseg.errors import ConfigError
+from coatseg.schema import PositiveInt, Rate
 from coatseg.structures import Level
 
 STRIDES = (4, 8, 16, 32)
@@ -49,9 +50,9 @@ def unet(
     levels: Sequence[Level],
     classes: int,
     *,
-    widths: tuple[int, ...] = (256, 128, 64, 32, 16),
+    widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16),
     norm: Norm = "group",
-    dropout: float = 0.0,
+    dropout: Rate = 0.0,
 ) -> SemanticHead:
     """U-Net (Ronneberger et al., 2015), logits at stride 1; `widths` are its five blocks' channels, coarse to fine."""
     if len(widths) != len(STRIDES) + 1:
@@ -66,9 +67,9 @@ def fpn(
     levels: Sequence[Level],
     classes: int,
     *,
-    pyramid_width: int = 256,
-    width: int = 128,
-    dropout: float = 0.2,
+    pyramid_width: PositiveInt = 256,
+    width: PositiveInt = 128,
+    dropout: Rate = 0.2,
 ) -> SemanticHead:
     """Panoptic FPN's semantic branch (Kirillov et al., 2019), logits at stride 4; its norms are of 32 groups."""
     if width % 32:
@@ -80,7 +81,7 @@ def fpn(
 
 
 def upernet(
-    levels: Sequence[Level], classes: int, *, width: int = 256, norm: Norm = "group", dropout: float = 0.1
+    levels: Sequence[Level], classes: int, *, width: PositiveInt = 256, norm: Norm = "group", dropout: Rate = 0.1
 ) -> SemanticHead:
     """UPerNet (Xiao et al., 2018): pyramid pooling on the coarsest level, an FPN, their fusion; logits at stride 4."""
     decoder = UPerNetDecoder(_smp_channels(levels, "upernet"), decoder_channels=width)

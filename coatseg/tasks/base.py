@@ -86,6 +86,11 @@ class Task(lightning.LightningModule):
         state = torch.tensor([self.seed, self.global_step, batch_idx, self.global_rank])
         torch.manual_seed(_mix(state.tolist()))
 
+    @property
+    def steps_taken(self) -> int:
+        """How many optimizer steps the run has taken; 0 before it begins."""
+        return 0 if self._trainer is None else self.global_step
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum the losses and log them."""
         losses = self.losses(batch)

@@ -17,6 +17,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from coatseg.atomic import not_written, whole_file
 from coatseg.errors import CheckpointError
+from coatseg.schema import PositiveInt
 from coatseg.structures import Batch
 
 RECORD = "coatseg"
@@ -44,7 +45,9 @@ class Checkpoints(Checkpoint):
     under RECORD.
     """
 
-    def __init__(self, checkpoints: Path, *, monitor: str, record: Mapping[str, Any], every_steps: int = 500) -> None:
+    def __init__(
+        self, checkpoints: Path, *, monitor: str, record: Mapping[str, Any], every_steps: PositiveInt = 500
+    ) -> None:
         self.folder = checkpoints
         self.monitor = monitor
         self.record = record
@@ -59,6 +62,11 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best score of the run that is resumed."""
         self.best_score = state_dict["best_score"]
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Forget a best score whose checkpoint is not here, as after resuming into another folder."""
+        if not (self.folder / "best.ckpt").exists():
+            self.best_score = None
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
@@ -76,7 +84,7 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Save every so many optimizer steps."""
         step_ended = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if step_ended and trainer.global_step % self.every_steps == 0:
+        if step_ended and trainer.global_step % self.every_steps == 0 and not _validates_next(trainer, batch_idx):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -91,6 +99,7 @@ class Checkpoints(Checkpoint):
         self._save_last(trainer)
         if best and trainer.is_global_zero:
             _share(self.folder / "last.ckpt", self.folder / "best.ckpt")
+        trainer.strategy.barrier()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the end if no validation did."""
@@ -107,6 +116,14 @@ class Checkpoints(Checkpoint):
                 last.replace(self.folder / "previous.ckpt")
             new.replace(last)
         self._saved_step = trainer.global_step
+        trainer.strategy.barrier()
+
+
+def _validates_next(trainer: lightning.Trainer, batch_idx: int) -> bool:
+    """Say whether a validation may follow this batch: it saves by itself, and must not be left out by a resume."""
+    interval = trainer.val_check_batch
+    ends_epoch = batch_idx + 1 == trainer.num_training_batches
+    return ends_epoch or (interval is not None and (batch_idx + 1) % interval == 0)
 
 
 def newest(folder: Path) -> Path | None:

@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from coatseg.schema import NonNegativeFloat, PositiveFloat, Rate
+
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Say whether weight decay applies: not to norms and biases (one-dimensional), nor to class tokens."""
@@ -23,7 +25,11 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def adamw(
-    model: nn.Module, *, lr: float, weight_decay: float = 0.05, betas: tuple[float, float] = (0.9, 0.999)
+    model: nn.Module,
+    *,
+    lr: PositiveFloat,
+    weight_decay: NonNegativeFloat = 0.05,
+    betas: tuple[Rate, Rate] = (0.9, 0.999),
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter, 2019).
 

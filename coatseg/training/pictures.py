@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch.trainer.states import TrainerFn
 
 from coatseg.data.images import denormalise
+from coatseg.schema import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, SemanticPrediction
 from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture
 
@@ -19,7 +20,7 @@ CAPTIONS = ("image", "truth", "prediction", "prediction over image")
 class ValidationPictures(lightning.Callback):
     """Writes a contact sheet of `count` images, spread evenly over the validation split, as PICTURES/step_N.png."""
 
-    def __init__(self, pictures: Path, info: DatasetInfo, *, count: int = 6) -> None:
+    def __init__(self, pictures: Path, info: DatasetInfo, *, count: PositiveInt = 6) -> None:
         self.folder = pictures
         self.info = info
         self.count = count

@@ -52,6 +52,30 @@ class Run:
             file.write(yaml.safe_dump(dict(config), sort_keys=False).encode())
 
 
+def check_name(output: Path, name: str | None, resume: str | None) -> None:
+    """Refuse a name that is no name of a folder, and, before anything is built, one that is taken.
+
+    Raises:
+        ConfigError: the name leads elsewhere.
+        RunExistsError: there is such a run, and it is not the one to go on with.
+    """
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+        raise ConfigError(f"name={name} is no name of a folder.", "The folder for all runs is output=...")
+    if name is not None and (output / name).exists() and not goes_on(output, name, resume):
+        raise RunExistsError(
+            f"The run {output / name} exists already.",
+            "Add resume=auto to go on with it, choose another name=..., or leave name out; nothing was changed.",
+        )
+
+
+def goes_on(output: Path, name: str | None, resume: str | None) -> bool:
+    """Say whether the run of this name is the one that is resumed."""
+    if name is None or resume is None:
+        return False
+    checkpoints = output / name / "checkpoints"
+    return resume == AUTO or Path(resume).resolve().parent == checkpoints.resolve()
+
+
 def create_run(output: Path, name: str | None, stem: str) -> Run:
     """Make the folder OUTPUT/NAME, or OUTPUT/STEM-1, -2, ... without a name; never one that exists."""
     names = [name] if name is not None else (f"{stem}-{number}" for number in count(1))
@@ -66,7 +90,7 @@ def create_run(output: Path, name: str | None, stem: str) -> Run:
         return Run(folder)
     raise RunExistsError(
         f"The run {output / str(name)} exists already.",
-        "Add resume=auto to go on with it, choose another name=..., or leave name out; nothing was changed.",
+        "Choose another name=..., or leave name out.",
     )
 
 
@@ -87,7 +111,7 @@ def checkpoint_to_resume(resume: str | None, output: Path, name: str | None) -> 
     return found
 
 
-def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...], train_samples: int) -> None:
     """Refuse a checkpoint whose model, data or stream differ from what the configuration says."""
     record = read_checkpoint(path)[RECORD]
     theirs = tuple(record["info"]["classes"])
@@ -98,6 +122,10 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
             "Resume with the data it was trained on, or start a new run with another name=....",
         )
     differing = [line for section in FIXED for line in _differences(section, record["config"], config)]
+    parts = [{"accumulate_grad_batches": 1, **settings["trainer"]} for settings in (record["config"], config)]
+    differing += [f"trainer.{line}" for line in _differences("accumulate_grad_batches", *parts)]
+    if record["train_samples"] != train_samples:
+        differing.append(f"{record['train_samples']} training samples, not {train_samples}")
     if differing:
         raise CheckpointError(
             f"{path} was trained with other settings: {'; '.join(differing)}.",
@@ -105,7 +133,7 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
         )
 
 
-WHERE_NOT_WHAT = ("root", "workers", "evaluation_batch_size", "pretrained", "limit")
+WHERE_NOT_WHAT = ("root", "workers", "evaluation_batch_size", "pretrained")
 """Options of a section that do not change what is learnt, or are used up at the start."""
 
 

@@ -66,7 +66,8 @@ class MetricsTable(Logger):
         if not self.path.exists():
             return []
         with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+            # A killed run may have left half a line at the end.
+            return [row for row in csv.DictReader(file) if None not in row.values() and row["step"].isdecimal()]
 
     def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
         text = io.StringIO()

@@ -220,12 +220,26 @@ def test_resume_auto_begins_a_run_that_is_not_there_yet(composed: Composed, tmp_
         ("head.width=64", "head.width=32, not 64"),
         ("seed=3", "seed=0, not 3"),
         ("data.batch_size=2", "data.batch_size=4, not 2"),
+        ("data.limit=8", "data.limit=None, not 8"),
+        ("trainer.accumulate_grad_batches=2", "accumulate_grad_batches=1, not 2"),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_not_resumed(composed: Composed, changed: str, message: str) -> None:
     fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
     with pytest.raises(CheckpointError, match=message):
         fit(composed(*TINY, "name=mine", "trainer.max_steps=2", "resume=auto", changed))
+
+
+def test_another_run_is_not_resumed_into_an_existing_folder(composed: Composed, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fit(composed(*TINY, f"name={name}", "trainer.max_steps=1"))
+    checkpoint = tmp_path / "runs/one/checkpoints/last.ckpt"
+    before = (tmp_path / "runs/two/config.yaml").read_bytes()
+    with pytest.raises(RunExistsError):
+        fit(composed(*TINY, "name=two", f"resume={checkpoint}", "trainer.max_steps=2"))
+    assert (tmp_path / "runs/two/config.yaml").read_bytes() == before
+    fit(composed(*TINY, "name=three", f"resume={checkpoint}", "trainer.max_steps=2"))
+    assert torch.load(tmp_path / "runs/three/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
 
 
 def test_resume_auto_needs_a_name(composed: Composed) -> None:

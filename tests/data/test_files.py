@@ -87,12 +87,10 @@ def test_a_damaged_mask_is_named(tmp_path):
             read()
 
 
-def test_verifying_decodes_no_image(tmp_path):
+def test_verifying_finds_an_image_that_is_cut_short(tmp_path):
     image = tmp_path / "a.bmp"
     Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(image)
     image.write_bytes(image.read_bytes()[:60])
     mask = pair_of(tmp_path, np.zeros((8, 10), np.uint8)).mask
-    files = SemanticFiles(INFO, [Pair("a", image, mask)])
-    files.verify(0)
     with pytest.raises(ImageError, match=r"a\.bmp"):
-        files[0]
+        SemanticFiles(INFO, [Pair("a", image, mask)]).verify(0)

@@ -7,11 +7,15 @@ from random import Random
 import cv2
 import numpy as np
 
-from coatseg.errors import DatasetError, nearest
+from coatseg.errors import ConfigError, DatasetError, nearest
+from coatseg.schema import PositiveInt
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Segment, Size
 
 from .canvas import CAR, FIRST_THING, PERSON, SIGN
 from .render import Scene, render
+
+LEAST_SIZE = 32
+"""Pixels a side of the smallest scene."""
 
 INFO = DatasetInfo(
     name="scenes",
@@ -40,13 +44,17 @@ class Scenes:
         split: str,
         *,
         size: Size = (256, 256),
-        train_images: int = 2000,
-        val_images: int = 100,
-        test_images: int = 100,
+        train_images: PositiveInt = 2000,
+        val_images: PositiveInt = 100,
+        test_images: PositiveInt = 100,
         seed: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise DatasetError(f"scenes has no split {split!r}.", nearest(split, SPLITS))
+        if min(size) < LEAST_SIZE:
+            raise ConfigError(
+                f"data.size={list(size)} is too small to draw a street in.", f"The least is {LEAST_SIZE}."
+            )
         self.split = split
         self.size = size
         self.seed = seed
