@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,13 @@ TINY_SCENES = (
 )
 TINY = ("backbone=coat_lite_tiny", "head.width=32", "head.pyramid_width=16", *TINY_SCENES)
 """Overrides that make a run of four steps an epoch, a second long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "COATSEG_REAL_DATA" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("real"):
+                item.add_marker(pytest.mark.skip(reason="COATSEG_REAL_DATA names no folder of real data"))
 
 
 @pytest.fixture(autouse=True)
