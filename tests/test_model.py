@@ -61,6 +61,10 @@ def test_every_backbone_trains_under_a_head(name: str) -> None:
     train_at_every_size(name, "fpn")
 
 
+def test_a_timm_backbone_trains_under_a_head() -> None:
+    train_at_every_size("timm", "fpn", model="resnet18")
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_trains_on_a_backbone(head: str) -> None:
     train_at_every_size("coat_lite_tiny", head)

@@ -50,7 +50,6 @@ def quiet_libraries() -> None:
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     for message in (
         ".*does not have many workers.*",
         ".*is smaller than the logging interval.*",
