@@ -90,6 +90,20 @@ def test_a_stopped_run_goes_on_to_the_same_weights(composed: Composed, tmp_path:
     assert_same_weights(tmp_path / "runs/whole", tmp_path / "runs/broken")
 
 
+def test_checkpoints_come_at_epoch_ends_that_no_validation_follows(composed: Composed, tmp_path: Path) -> None:
+    sparse = ("trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "callbacks.checkpoints.every_steps=4")
+    fit(composed(*TINY, *sparse, "name=whole"))
+    steps = [
+        torch.load(tmp_path / f"runs/whole/checkpoints/{name}.ckpt", weights_only=True)["global_step"]
+        for name in ("previous", "last")
+    ]
+    assert steps == [4, 8]
+    broken = composed(*TINY, *sparse, "name=broken")
+    _fit_with_schedule_of(broken, {**broken, "trainer": {**broken["trainer"], "max_steps": 4}})
+    fit({**broken, "resume": "auto"})
+    assert_same_weights(tmp_path / "runs/whole", tmp_path / "runs/broken")
+
+
 def _fit_with_schedule_of(whole: dict[str, Any], stopped: dict[str, Any]) -> None:
     """Stop early, but with the learning rates of the whole run, as a killed process would have had."""
     import coatseg.build as build_module
