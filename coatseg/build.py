@@ -68,12 +68,16 @@ CONTEXT: dict[str, frozenset[str]] = {
     "loss": frozenset({"info"}),
     "optimizer": frozenset({"model"}),
     "schedule": frozenset({"total"}),
-    "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed"}),
+    "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed", "auxiliary_weight"}),
     "callback": frozenset({"checkpoints", "pictures", "info", "monitor", "record"}),
     "logger": frozenset({"run"}),
     "loading": frozenset({"dataset", "transform", "info", "seed"}),
 }
 """For each kind, the arguments that the program gives; all others are options of the configuration."""
+
+
+AUXILIARY_WEIGHT = 0.4
+"""The factor of an auxiliary head's losses (PSPNet, Zhao et al., 2017, section 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
     optimizer, optimizer_options = named(config["optimizer"], "optimizer")
     schedule, schedule_options = named(config["schedule"], "schedule")
     losses = dict(present(config["loss"]))
+    auxiliary = auxiliary_section(config)
     task: Task = make(
         "task",
         *named(config["task"], "task"),
@@ -189,6 +194,7 @@ def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
         optimizer=lambda model: make("optimizer", optimizer, optimizer_options, "optimizer", model=model),
         schedule=make("schedule", schedule, schedule_options, "schedule", total=total),
         seed=config["seed"],
+        auxiliary_weight=0.0 if auxiliary is None else float(auxiliary.get("weight", AUXILIARY_WEIGHT)),
     )
     return task
 
@@ -196,8 +202,18 @@ def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
 def build_model(config: Options, info: DatasetInfo) -> Model:
     """Build backbone and head for the channels and classes of a dataset."""
     backbone = make("backbone", *named(config["backbone"], "backbone"), "backbone", in_channels=info.channels)
-    head = make("head", *named(config["head"], "head"), "head", levels=backbone.levels, classes=len(info.classes))
-    return Model(backbone, head)
+    context = {"levels": backbone.levels, "classes": len(info.classes)}
+    head = make("head", *named(config["head"], "head"), "head", **context)
+    section = auxiliary_section(config)
+    if section is None:
+        return Model(backbone, head)
+    name, options = named(section, "auxiliary")
+    return Model(backbone, head, make("head", name, without(options, "weight"), "auxiliary", **context))
+
+
+def auxiliary_section(config: Options) -> Options | None:
+    """Give the section of the auxiliary head, a head with a `weight` of its losses; None without one."""
+    return config.get("auxiliary")
 
 
 def build_callbacks(config: Options, **context: Any) -> list[lightning.Callback]:

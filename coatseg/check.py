@@ -8,13 +8,24 @@ from typing import Any, get_type_hints
 
 import lightning
 
-from coatseg.build import CONTEXT, constructor_of, load_plugins, named, present, split_data_options, without
+from coatseg.build import (
+    AUXILIARY_WEIGHT,
+    CONTEXT,
+    auxiliary_section,
+    constructor_of,
+    load_plugins,
+    named,
+    present,
+    split_data_options,
+    without,
+)
 from coatseg.data.module import DataModule
 from coatseg.errors import ConfigError, nearest
 from coatseg.schema import (
     NonNegativeFloat,
     NonNegativeInt,
     Options,
+    PositiveFloat,
     PositiveInt,
     check_options,
     fitting,
@@ -31,7 +42,8 @@ SETTINGS: dict[str, Any] = {
 }
 NAMED = ("backbone", "head", "task", "optimizer", "schedule")
 KEYED = {"callbacks": "callback", "logger": "logger", "loss": "loss"}
-SECTIONS = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
+REQUIRED = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
+SECTIONS = (*REQUIRED, "auxiliary")
 
 RESERVED_TRAINER = {
     "limit_train_batches": "Use data.limit for fewer samples.",
@@ -68,7 +80,7 @@ def check(config: Options) -> None:
     for key in config:
         if key not in SECTIONS:
             raise ConfigError(f"{key} is no key of the configuration.", nearest(key, SECTIONS))
-    for key in SECTIONS:
+    for key in REQUIRED:
         if key not in config:
             raise ConfigError(f"{key} is missing from the configuration.", f"Leave ~{key} out.")
     for key, hint in SETTINGS.items():
@@ -77,6 +89,7 @@ def check(config: Options) -> None:
     for key in NAMED:
         name, options = named(config[key], key)
         check_named(key, name, options, key)
+    _check_auxiliary(auxiliary_section(config))
     for section, kind in KEYED.items():
         for name, options in present(config[section]):
             check_named(kind, name, without(options, "weight") if kind == "loss" else options, f"{section}.{name}")
@@ -90,6 +103,13 @@ def check(config: Options) -> None:
 def check_named(kind: str, name: str, options: Options, key: str) -> None:
     """Check the options of one registered name."""
     check_options(constructor_of(kind, name, key), options, given=CONTEXT[kind], name=name, key=key)
+
+
+def _check_auxiliary(section: Options | None) -> None:
+    if section is not None:
+        name, options = named(section, "auxiliary")
+        check_named("head", name, without(options, "weight"), "auxiliary")
+        fitting(options.get("weight", AUXILIARY_WEIGHT), PositiveFloat, "auxiliary.weight")
 
 
 def _check_losses(section: Options) -> None:

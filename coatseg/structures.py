@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,13 +56,20 @@ class Head(Protocol):
         ...
 
 
+class Outputs(NamedTuple):
+    """What a model gives: float32 logits (B, classes, H, W), and in training those of its auxiliary head, if any."""
+
+    logits: Tensor
+    auxiliary: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
     """The facts of a dataset, stated by its reader and nowhere else.
 
     `mean` and `std` are per channel, in units of the pixel scale: 0 to 1 for uint8 and uint16 images, as read for
-    float32. `annotates` holds any of "semantic", "instances", "panoptic". `things` are the class numbers that have
-    instances.
+    float32. `annotates` holds any of "semantic", "multilabel", "instances", "panoptic". `things` are the class numbers
+    that have instances.
     """
 
     name: str
@@ -145,7 +152,8 @@ class Panoptic:
 class Sample:
     """One example as read from a dataset.
 
-    image (H, W, C) uint8, uint16 or float32; label_map (H, W) of class numbers or the ignore index; `id` names it
+    image (H, W, C) uint8, uint16 or float32; label_map (H, W) of class numbers or the ignore index; layers (H, W, K)
+    uint8, for each of K classes 1 where it is, 0 where it is not, the ignore index where that is unknown; `id` names it
     within its split; `original_size` is the size on disk, before any transform.
     """
 
@@ -155,6 +163,7 @@ class Sample:
     label_map: npt.NDArray[Any] | None = None
     instances: Instances | None = None
     panoptic: Panoptic | None = None
+    layers: npt.NDArray[np.uint8] | None = None
 
 
 class Dataset(Protocol):
@@ -173,16 +182,18 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """The truth of one image, as tensors: label_map (H, W) int64.
+    """The truth of one image, as tensors: label_map (H, W) int64, layers (K, H, W) uint8.
 
     In training it has the geometry of the augmented image, in evaluation that of the original one.
     """
 
     label_map: Tensor | None = None
+    layers: Tensor | None = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Target:
         """Apply `function` to every tensor."""
-        return replace(self, label_map=None if self.label_map is None else function(self.label_map))
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 @dataclass(frozen=True)

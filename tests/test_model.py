@@ -5,7 +5,7 @@ import torch
 
 from coatseg.backbones.coat import VARIANTS
 from coatseg.build import TABLES, create_backbone
-from coatseg.heads.semantic import fpn
+from coatseg.heads.semantic import fpn, upernet
 from coatseg.model import Model
 
 
@@ -16,7 +16,7 @@ def model(channels: int = 3) -> Model:
 
 def test_logits_have_the_size_of_the_images_and_are_float32() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        logits = model()(torch.randn(1, 3, 50, 33))
+        logits = model()(torch.randn(1, 3, 50, 33)).logits
     assert logits.shape == (1, 4, 50, 33)
     assert logits.dtype == torch.float32
 
@@ -27,12 +27,21 @@ def test_padding_is_the_mean_colour_at_the_bottom_and_right() -> None:
     image[..., 40:, :] = 0
     image[..., 50:] = 0
     with torch.no_grad():
-        torch.testing.assert_close(network(image[..., :40, :50]), network(image)[..., :40, :50])
+        torch.testing.assert_close(network(image[..., :40, :50]).logits, network(image).logits[..., :40, :50])
 
 
 def test_images_smaller_than_any_stride_are_padded_too() -> None:
     with torch.no_grad():
-        assert model(4)(torch.randn(2, 4, 5, 7)).shape == (2, 4, 5, 7)
+        assert model(4)(torch.randn(2, 4, 5, 7)).logits.shape == (2, 4, 5, 7)
+
+
+def test_an_auxiliary_head_is_for_training_only() -> None:
+    backbone = create_backbone("coat_lite_tiny")
+    network = Model(backbone, fpn(backbone.levels, 4, width=32), upernet(backbone.levels, 4, width=16))
+    outputs = network.train()(torch.randn(2, 3, 40, 70))
+    assert outputs.auxiliary is not None
+    assert outputs.auxiliary.shape == outputs.logits.shape == (2, 4, 40, 70)
+    assert network.eval()(torch.randn(1, 3, 64, 64)).auxiliary is None
 
 
 SIZES = ((64, 64), (100, 70), (96, 160))
@@ -49,7 +58,7 @@ def train_at_every_size(backbone_name: str, head: str, **options: object) -> Non
     for height, width in SIZES:
         for batch in (1, 2):
             network.zero_grad()
-            logits = network(torch.randn(batch, 3, height, width))
+            logits = network(torch.randn(batch, 3, height, width)).logits
             assert logits.shape == (batch, 4, height, width)
             logits.square().mean().backward()
             bare = [name for name, parameter in network.named_parameters() if parameter.grad is None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coatseg.data.images import normalise
-from coatseg.structures import Batch, DatasetInfo, Sample, Target
+from coatseg.structures import Batch, DatasetInfo, Sample, Size, Target
 
 
 def collate(samples: Sequence[Sample], info: DatasetInfo, repeated: Sequence[bool]) -> Batch:
@@ -49,19 +49,16 @@ def collate_step(
 
 def target_of(sample: Sample) -> Target:
     """Turn a sample's truth into tensors."""
-    if sample.label_map is None:
-        return Target()
-    return Target(label_map=torch.from_numpy(sample.label_map.astype(np.int64)))
+    label_map, layers = sample.label_map, sample.layers
+    return Target(
+        label_map=None if label_map is None else torch.from_numpy(label_map.astype(np.int64)),
+        layers=None if layers is None else torch.from_numpy(np.ascontiguousarray(layers.transpose(2, 0, 1))),
+    )
 
 
-def stack_label_maps(targets: Sequence[Target], size: tuple[int, int], ignore_index: int) -> Tensor:
-    """Pad label maps at the bottom and right with the ignore index: (B, height, width) int64."""
-    first = targets[0].label_map
-    if first is None:
-        raise ValueError("the batch has no label maps")
-    stacked = first.new_full((len(targets), *size), ignore_index)
-    for row, target in zip(stacked, targets, strict=True):
-        label_map = target.label_map
-        if label_map is not None:
-            row[: label_map.shape[0], : label_map.shape[1]] = label_map
+def stack_labels(maps: Sequence[Tensor], size: Size, ignore_index: int) -> Tensor:
+    """Pad label maps (H, W) or layers (K, H, W) at the bottom and right with the ignore index, and stack them."""
+    stacked = maps[0].new_full((len(maps), *maps[0].shape[:-2], *size), ignore_index)
+    for row, labels in zip(stacked, maps, strict=True):
+        row[..., : labels.shape[-2], : labels.shape[-1]] = labels
     return stacked

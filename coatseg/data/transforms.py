@@ -1,7 +1,7 @@
 """Augmentations: a Sample to a Sample, as a pure function of an integer seed. Only this file knows albumentations.
 
-Label maps, instance masks and panoptic ids are resized to the nearest pixel; padding is the mean colour, which
-normalises to zero, the ignore index in label maps, and nothing (zero) in masks and ids.
+Label maps, layers, instance masks and panoptic ids are resized to the nearest pixel; padding is the mean colour, which
+normalises to zero, the ignore index in label maps and layers, and nothing (zero) in masks and ids.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Transform:
 
     def __init__(self, steps: Sequence[alb.BasicTransform], info: DatasetInfo) -> None:
         self.info = info
-        shared = {"additional_targets": {"ids": "masks"}, "is_check_shapes": False}
+        shared = {"additional_targets": {"ids": "masks", "layers": "mask"}, "is_check_shapes": False}
         boxes = alb.BboxParams("pascal_voc", clip=True, filter_invalid_bboxes=True, min_width=1, min_height=1)
         moves_boxes = any("bboxes" in step.available_keys for step in steps)
         self._pixels_only = alb.Compose(steps, **shared)
@@ -134,6 +134,7 @@ class Transform:
             sample,
             image=done["image"],
             label_map=done.get("mask"),
+            layers=done.get("layers"),
             instances=None if instances is None else _kept_instances(instances, done, size),
             panoptic=None if sample.panoptic is None else _kept_segments(sample.panoptic, done["ids"][0]),
         )
@@ -144,6 +145,8 @@ def _to_targets(sample: Sample) -> dict[str, Any]:
     targets: dict[str, Any] = {"image": sample.image}
     if sample.label_map is not None:
         targets["mask"] = sample.label_map
+    if sample.layers is not None:
+        targets["layers"] = sample.layers
     if sample.panoptic is not None:
         targets["ids"] = sample.panoptic.ids[None]
     instances = sample.instances

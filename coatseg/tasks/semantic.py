@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from coatseg.data.batching import stack_label_maps
+from coatseg.data.batching import stack_labels
 from coatseg.losses.semantic import WeightedSum
 from coatseg.metrics.confusion import ConfusionMatrix, SemanticScores, semantic_scores
-from coatseg.structures import Batch, DatasetInfo, SemanticPrediction
+from coatseg.structures import Batch, DatasetInfo, Outputs, SemanticPrediction, Target
 from coatseg.tasks.base import Task
 
 
@@ -30,20 +31,35 @@ class SemanticTask(Task):
         optimizer: Callable[[nn.Module], Optimizer],
         schedule: Callable[[int], float],
         seed: int = 0,
+        auxiliary_weight: float = 0.0,
     ) -> None:
         super().__init__(model, info, optimizer=optimizer, schedule=schedule, seed=seed)
         self.loss = loss
+        self.auxiliary_weight = auxiliary_weight
         self.confusion = ConfusionMatrix(len(info.classes), info.ignore_index)
 
+    def labels(self, target: Target) -> Tensor:
+        """Give the truth that this task learns from."""
+        if target.label_map is None:
+            raise ValueError("the batch has no label maps")
+        return target.label_map
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Give the losses by name, each normalised over the whole optimizer step."""
+        """Give the losses by name, each normalised over the whole optimizer step; the auxiliary head's as one sum."""
         ignore = self.info.ignore_index
-        labels = stack_label_maps(batch.targets, _size(batch.images), ignore)
-        step_labels = stack_label_maps(batch.step_targets, _largest(batch), ignore)
+        height, width = batch.images.shape[-2:]
+        labels = stack_labels([self.labels(target) for target in batch.targets], (height, width), ignore)
+        step_maps = [self.labels(target) for target in batch.step_targets]
+        largest = max(rows.shape[-2] for rows in step_maps), max(rows.shape[-1] for rows in step_maps)
+        step_labels = stack_labels(step_maps, largest, ignore)
         weights = {
             name: self.step_total(weight) / self.shares for name, weight in self.loss.weights(step_labels).items()
         }
-        losses: dict[str, Tensor] = self.loss(self.model(batch.images), labels, weights)
+        outputs: Outputs = self.model(batch.images)
+        losses: dict[str, Tensor] = self.loss(outputs.logits, labels, weights)
+        if outputs.auxiliary is not None:
+            auxiliary = self.loss(outputs.auxiliary, labels, weights)
+            losses["auxiliary"] = self.auxiliary_weight * torch.stack(list(auxiliary.values())).sum()
         return losses
 
     def predict(self, batch: Batch) -> list[SemanticPrediction]:
@@ -53,10 +69,10 @@ class SemanticTask(Task):
         """
         if len(set(batch.sizes)) == 1:
             height, width = batch.sizes[0]
-            logits = list(self.model(batch.images[..., :height, :width]))
+            logits = list(self.model(batch.images[..., :height, :width]).logits)
         else:
             rows = zip(batch.images, batch.sizes, strict=True)
-            logits = [self.model(image[None, :, :height, :width])[0] for image, (height, width) in rows]
+            logits = [self.model(image[None, :, :height, :width]).logits[0] for image, (height, width) in rows]
         return [
             decode(image_logits, size, image_id)
             for image_logits, size, image_id in zip(logits, batch.original_sizes, batch.ids, strict=True)
@@ -83,13 +99,3 @@ def decode(logits: Tensor, size: tuple[int, int], image_id: str) -> SemanticPred
         logits = functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
     scores, label_map = logits.softmax(0).max(0)
     return SemanticPrediction(image_id, label_map, scores)
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]
-
-
-def _largest(batch: Batch) -> tuple[int, int]:
-    """Give the size that holds every label map of the step."""
-    maps = [target.label_map for target in batch.step_targets if target.label_map is not None]
-    return max(int(label_map.shape[0]) for label_map in maps), max(int(label_map.shape[1]) for label_map in maps)

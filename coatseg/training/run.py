@@ -16,7 +16,7 @@ from coatseg.states import listed
 from coatseg.training.checkpoints import RECORD, newest, read_checkpoint
 
 AUTO = "auto"
-FIXED = ("backbone", "head", "task", "data", "loss", "optimizer", "seed")
+FIXED = ("backbone", "head", "auxiliary", "task", "data", "loss", "optimizer", "seed")
 """The sections that a resumed run shares with its checkpoint; the rest, such as the trainer's, may change."""
 
 

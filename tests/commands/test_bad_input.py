@@ -54,6 +54,8 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["optimizer.lr=fast"], "optimizer.lr=fast does not fit"),
         (["seed=x"], "seed=x does not fit"),
         (["head=unet", "head.norm=bach"], "Input should be 'group' or 'batch'"),
+        (["auxiliary.name=fcm"], "auxiliary=fcm is unknown"),
+        (["auxiliary.name=fpn", "auxiliary.weight=0"], "greater than 0"),
         (["head.width=100"], "no multiple of 32"),
         (["trainer.max_epoch=3"], "Did you mean max_epochs?"),
         (["trainer.limit_train_batches=3"], "Use data.limit"),

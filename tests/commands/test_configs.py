@@ -69,6 +69,11 @@ def test_every_other_choice_runs(composed: Composed, tmp_path: Path, choice: str
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), choice)
 
 
+def test_an_auxiliary_head_runs(composed: Composed, tmp_path: Path) -> None:
+    auxiliary = ("auxiliary.name=upernet", "auxiliary.width=16", "auxiliary.weight=0.2")
+    run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), *auxiliary)
+
+
 def test_the_timm_backbone_runs(composed: Composed, tmp_path: Path) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=timm", "backbone.model=resnet18", *DATA["scenes"](tmp_path))
 

@@ -381,3 +381,15 @@ def test_only_the_transforms_know_albumentations():
     package = Path(coatseg.__file__).parent
     knowing = [path.name for path in package.rglob("*.py") if "import albumentations" in path.read_text()]
     assert knowing == ["transforms.py"]
+
+
+def test_layers_move_with_the_label_map_and_are_padded_with_the_ignore_index() -> None:
+    layers = np.stack([number == LABELS for number in range(4)], axis=-1).astype(np.uint8)
+    steps = [AUGMENTATIONS["scale"](INFO), AUGMENTATIONS["crop"](INFO, size=[90, 120]), AUGMENTATIONS["flip"](INFO)]
+    for seed in range(6):
+        done = Transform(steps, INFO)(replace(SAMPLE, layers=layers), seed)
+        assert done.layers is not None
+        padded = (done.layers == INFO.ignore_index).all(-1)
+        expected = np.stack([done.label_map == number for number in range(4)], axis=-1)
+        np.testing.assert_array_equal(done.layers[~padded], expected[~padded])
+        assert (done.label_map[padded] == INFO.ignore_index).all()

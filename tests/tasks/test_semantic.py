@@ -7,11 +7,24 @@ from torch import Tensor, nn
 
 from coatseg.data.batching import collate, collate_step
 from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
-from coatseg.structures import DatasetInfo, Sample
+from coatseg.structures import DatasetInfo, Outputs, Sample
 from coatseg.tasks.semantic import SemanticTask, decode
 from coatseg.training.parameters import adamw
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic"}))
+
+
+class Convolution(nn.Module):
+    """A model of one convolution, whose auxiliary logits are twice its logits."""
+
+    def __init__(self, kernel: int, auxiliary: bool = False) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, kernel, padding=kernel // 2)
+        self.auxiliary = auxiliary
+
+    def forward(self, images: Tensor) -> Outputs:
+        logits = self.layer(images)
+        return Outputs(logits, 2 * logits if self.auxiliary else None)
 
 
 def samples(sizes: list[tuple[int, int]]) -> list[Sample]:
@@ -24,10 +37,17 @@ def samples(sizes: list[tuple[int, int]]) -> list[Sample]:
     return made
 
 
-def task(model: nn.Module, parts: int = 1, world_size: int = 1) -> SemanticTask:
+def task(model: nn.Module, parts: int = 1, world_size: int = 1, auxiliary_weight: float = 0.0) -> SemanticTask:
     torch.manual_seed(0)
     loss = WeightedSum({"cross_entropy": CrossEntropy(INFO), "dice": Dice(INFO)}, {"cross_entropy": 1.0, "dice": 0.5})
-    made = SemanticTask(model, INFO, loss, optimizer=lambda model: adamw(model, lr=1e-3), schedule=lambda step: 1.0)
+    made = SemanticTask(
+        model,
+        INFO,
+        loss,
+        optimizer=lambda model: adamw(model, lr=1e-3),
+        schedule=lambda step: 1.0,
+        auxiliary_weight=auxiliary_weight,
+    )
     strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
     made._trainer = SimpleNamespace(strategy=strategy, world_size=world_size, accumulate_grad_batches=parts)  # type: ignore[assignment]
     return made
@@ -36,12 +56,12 @@ def task(model: nn.Module, parts: int = 1, world_size: int = 1) -> SemanticTask:
 def gradient(parts: int) -> Tensor:
     """The gradient after one step of four images in `parts` accumulated batches, as Lightning averages it."""
     torch.manual_seed(0)
-    model = nn.Conv2d(3, 3, 3, padding=1)
+    model = Convolution(3)
     trained = task(model, parts)
     for batch in collate_step(samples([(8, 8)] * 4), INFO, parts):
         (sum(trained.losses(batch).values()) / parts).backward()  # type: ignore[union-attr]
-    assert model.weight.grad is not None
-    return model.weight.grad
+    assert model.layer.weight.grad is not None
+    return model.layer.weight.grad
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -51,15 +71,27 @@ def test_accumulation_does_not_change_the_gradient(parts: int) -> None:
 
 def test_the_loss_of_a_whole_batch_is_the_plain_mean() -> None:
     batch = collate_step(samples([(8, 8)] * 2), INFO)[0]
-    model = nn.Conv2d(3, 3, 1)
+    model = Convolution(1)
     labels = torch.stack([target.label_map for target in batch.targets if target.label_map is not None])
-    expected = nn.functional.cross_entropy(model(batch.images), labels, ignore_index=255)
+    expected = nn.functional.cross_entropy(model.layer(batch.images), labels, ignore_index=255)
     torch.testing.assert_close(task(model).losses(batch)["cross_entropy"], expected)
+
+
+def test_auxiliary_logits_add_their_losses_with_a_factor() -> None:
+    batch = collate_step(samples([(8, 8)] * 2), INFO)[0]
+    model = Convolution(1, auxiliary=True)
+    losses = task(model, auxiliary_weight=0.25).losses(batch)
+    model.layer.weight.data *= 2
+    assert model.layer.bias is not None
+    model.layer.bias.data *= 2
+    model.auxiliary = False
+    of_auxiliary = task(model).losses(batch)
+    assert float(losses["auxiliary"]) == pytest.approx(0.25 * float(sum(of_auxiliary.values())), rel=1e-5)
 
 
 def test_an_image_is_predicted_the_same_alone_and_among_others() -> None:
     # A kernel of 9 pixels would see the padding of a common batch.
-    trained = task(nn.Conv2d(3, 3, 9, padding=4)).eval()
+    trained = task(Convolution(9)).eval()
     several = samples([(12, 9), (7, 16), (12, 9)])
     together = trained.predict(collate(several, INFO, [False] * 3))
     for sample, prediction in zip(several, together, strict=True):
@@ -70,7 +102,7 @@ def test_an_image_is_predicted_the_same_alone_and_among_others() -> None:
 
 
 def test_repeated_images_are_not_counted() -> None:
-    trained = task(nn.Conv2d(3, 3, 1)).eval()
+    trained = task(Convolution(1)).eval()
     several = samples([(6, 6), (6, 6)])
     batch = collate(several, INFO, [False, True])
     trained.score(trained.predict(batch), batch)
