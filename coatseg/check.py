@@ -132,12 +132,9 @@ def _check_data(section: Options) -> None:
     check_named("dataset", name, own, "data")
     for step, step_options in present(options.get("augmentations") or {}):
         check_named("augmentation", step, step_options, f"data.augmentations.{step}")
-    hints = get_type_hints(DataModule.__init__)
+    hints = get_type_hints(DataModule.__init__, include_extras=True)
     for option, value in loading.items():
-        number = fitting(value, hints[option], f"data.{option}")
-        least = 0 if option == "workers" else 1
-        if number is not None and number < least:
-            raise ConfigError(f"data.{option}={value} is too small.", f"The least is {least}.")
+        fitting(value, hints[option], f"data.{option}")
 
 
 TRAINER_TYPES: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -13,9 +14,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from coatseg.data.balance import RareClasses, class_counts
 from coatseg.data.batching import collate_step
 from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
 from coatseg.errors import CoatsegError, ConfigError
+from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
 from coatseg.structures import Batch, Dataset, DatasetInfo, Sample
 
 VERIFY_SECONDS = 4.0
@@ -27,7 +30,8 @@ class DataModule(lightning.LightningDataModule):
     `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
     facts. `batch_size` is what one optimizer step sees, over all processes and accumulated batches. `workers` are
     processes that read, None for a number that suits the machine. `limit` keeps the first samples of
-    every split.
+    every split. `rare_class_temperature` draws training samples for their classes, the rarer the more often (0.01 for
+    much more, 1 for hardly; None: every sample once an epoch), and has crops show them; see balance.py.
     """
 
     def __init__(
@@ -36,10 +40,11 @@ class DataModule(lightning.LightningDataModule):
         transform: Callable[[Sample, int], Sample],
         info: DatasetInfo,
         *,
-        batch_size: int = 8,
-        evaluation_batch_size: int = 1,
-        workers: int | None = None,
-        limit: int | None = None,
+        batch_size: PositiveInt = 8,
+        evaluation_batch_size: PositiveInt = 1,
+        workers: NonNegativeInt | None = None,
+        limit: PositiveInt | None = None,
+        rare_class_temperature: PositiveFloat | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -50,6 +55,7 @@ class DataModule(lightning.LightningDataModule):
         self.evaluation_batch_size = evaluation_batch_size
         self.workers = default_workers() if workers is None else workers
         self.limit = limit
+        self.rare_class_temperature = rare_class_temperature
         self.seed = seed
         self._splits: dict[str, Dataset] = {}
 
@@ -78,8 +84,14 @@ class DataModule(lightning.LightningDataModule):
             first_step=lambda: trainer.global_step,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
+            rare_classes=self._rare_classes(dataset),
         )
         return Batches(self._loader(DrawnBatches(dataset, parts, self.transform), stream), parts)
+
+    def _rare_classes(self, dataset: Dataset) -> RareClasses | None:
+        if self.rare_class_temperature is None:
+            return None
+        return RareClasses.from_counts(class_counts(dataset), self.rare_class_temperature)
 
     def val_dataloader(self) -> Batches:
         """Give the validation split as read."""
@@ -152,7 +164,7 @@ class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
         sample = self.dataset[draw.index]
         if self.transform is None or draw.seed is None:
             return sample
-        return self.transform(sample, draw.seed)
+        return self.transform(replace(sample, focus=draw.focus), draw.seed)
 
 
 class Batches:

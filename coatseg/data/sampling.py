@@ -12,16 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coatseg.data.balance import RareClasses
 from coatseg.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One place in a stream: which sample, the seed of its augmentation (None: as read), whether it only fills up."""
+    """One place in a stream: which sample, the seed of its augmentation (None: as read), whether it only fills up.
+
+    `focus` is the class for which the sample was drawn.
+    """
 
     index: int
     seed: int | None = None
     repeated: bool = False
+    focus: int | None = None
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
@@ -54,7 +59,8 @@ class TrainingStream:
 
     Step `s` of an epoch sees the positions from `s * batch_size` on, over all processes; process `rank` takes its
     contiguous share of them. An incomplete last batch is left out. `first_step` is asked whenever iteration begins, and
-    answers with the number of optimizer steps taken since the start of the run.
+    answers with the number of optimizer steps taken since the start of the run. With `rare_classes`, samples are drawn
+    for their classes instead of each once an epoch.
     """
 
     def __init__(
@@ -66,8 +72,10 @@ class TrainingStream:
         first_step: Callable[[], int],
         rank: int = 0,
         world_size: int = 1,
+        rare_classes: RareClasses | None = None,
     ) -> None:
         self.length = length
+        self.rare_classes = rare_classes
         self.batch_size = batch_size
         self.seed = seed
         self.first_step = first_step
@@ -83,10 +91,14 @@ class TrainingStream:
         order = epoch_order(self.length, self.seed, epoch)
         for step in range(first, self.steps):
             begin = step * self.batch_size + self.rank * self.share
-            yield [
-                Draw(order[position], augmentation_seed(self.seed, epoch, position))
-                for position in range(begin, begin + self.share)
-            ]
+            yield [self._draw(order, epoch, position) for position in range(begin, begin + self.share)]
+
+    def _draw(self, order: list[int], epoch: int, position: int) -> Draw:
+        seed = augmentation_seed(self.seed, epoch, position)
+        if self.rare_classes is None:
+            return Draw(order[position], seed)
+        index, focus = self.rare_classes.draw(self.seed, epoch, position)
+        return Draw(index, seed, focus=focus)
 
 
 class EvaluationStream:

@@ -52,7 +52,8 @@ def random_crop(
     """Cut a window of `size` (height, width), smaller images padded at the bottom and right.
 
     Up to `tries` windows are drawn until one has more than one class, the most frequent of which covers at most
-    `most_frequent` of what is labelled; the last one is taken otherwise. 1.0 takes any window.
+    `most_frequent` of what is labelled; the last one is taken otherwise. 1.0 takes any window. A sample with a focus
+    gets windows that hold a pixel of this class.
 
     Raises:
         ConfigError: `size` is not two positive integers, or an option is out of range.
@@ -147,6 +148,7 @@ def _to_targets(sample: Sample) -> dict[str, Any]:
         targets["mask"] = sample.label_map
     if sample.layers is not None:
         targets["layers"] = sample.layers
+    targets["focus"] = sample.focus
     if sample.panoptic is not None:
         targets["ids"] = sample.panoptic.ids[None]
     instances = sample.instances
@@ -187,13 +189,27 @@ class _RandomCrop(alb.DualTransform):  # type: ignore[misc]
         self._tries = tries
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        spare_y, spare_x = (max(0, have - want) for have, want in zip(params["shape"], self._size, strict=False))
         label_map = data.get("mask")
+        places = self._places_of(data.get("focus"), data.get("layers", label_map))
         for _ in range(self._tries):
-            corner = self.py_random.randint(0, spare_y), self.py_random.randint(0, spare_x)
+            place = places[self.py_random.randrange(len(places))] if len(places) else (None, None)
+            begins = map(self._begin, params["shape"][:2], self._size, place)
+            corner = next(begins), next(begins)
             if label_map is None or self._is_varied(self._window(label_map, corner)):
                 break
         return {"corner": corner}
+
+    def _places_of(self, focus: int | None, labels: Pixels | None) -> Pixels:
+        """Give the (row, column) of each pixel that a window has to hold one of, (N, 2); none for any window."""
+        if focus is None or labels is None:
+            return np.empty((0, 2), np.int64)
+        return np.argwhere(labels[..., focus] == 1 if labels.ndim == 3 else labels == focus)
+
+    def _begin(self, have: int, want: int, held: int | None) -> int:
+        """Draw where a window of `want` pixels begins along a side of `have`, so that it holds pixel `held`."""
+        spare = max(0, have - want)
+        first, last = (0, spare) if held is None else (max(0, int(held) - want + 1), int(held))
+        return int(self.py_random.randint(min(spare, first), min(spare, last)))
 
     def apply(self, img: Pixels, corner: tuple[int, int], **_: Any) -> Pixels:
         mean = np.array(self._info.mean) * PIXEL_RANGE[img.dtype]

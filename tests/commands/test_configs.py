@@ -74,6 +74,11 @@ def test_an_auxiliary_head_runs(composed: Composed, tmp_path: Path) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), *auxiliary)
 
 
+def test_class_balanced_sampling_runs(composed: Composed, tmp_path: Path) -> None:
+    balanced = ("data.rare_class_temperature=0.1", "data.augmentations.crop.size=[32,32]")
+    run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), *balanced)
+
+
 def test_the_timm_backbone_runs(composed: Composed, tmp_path: Path) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=timm", "backbone.model=resnet18", *DATA["scenes"](tmp_path))
 
