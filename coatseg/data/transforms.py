@@ -193,8 +193,8 @@ class _RandomCrop(alb.DualTransform):  # type: ignore[misc]
         places = self._places_of(data.get("focus"), data.get("layers", label_map))
         for _ in range(self._tries):
             place = places[self.py_random.randrange(len(places))] if len(places) else (None, None)
-            begins = map(self._begin, params["shape"][:2], self._size, place)
-            corner = next(begins), next(begins)
+            y, x = map(self._begin, params["shape"][:2], self._size, place)
+            corner = (y, x)
             if label_map is None or self._is_varied(self._window(label_map, corner)):
                 break
         return {"corner": corner}
