@@ -41,6 +41,18 @@ class WeightsError(CoatsegError):
     """A weights file that is missing, damaged, or of another architecture."""
 
 
+class DownloadError(CoatsegError):
+    """A file that could not be fetched or unpacked; nothing of it was left behind."""
+
+
+class UnreachableError(DownloadError):
+    """An address that does not answer, or has no such file. `reason` says in a few words how that showed."""
+
+    def __init__(self, what: str, mend: str, reason: str) -> None:
+        super().__init__(what, mend)
+        self.reason = reason
+
+
 class CheckpointError(CoatsegError):
     """A checkpoint that is missing, damaged, or does not fit what was asked."""
 

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import sys
-import tempfile
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from coatseg.errors import ConfigError, WeightsError, nearest
-
-CHUNK = 1 << 20  # bytes read at a time
-TIMEOUT = 30  # seconds without an answer
+from coatseg.download import RemoteFile, download, exclusive
+from coatseg.errors import ConfigError, DownloadError, UnreachableError, WeightsError, nearest
 
 
-@dataclass(frozen=True)
-class Source:
-    """An address of a weights file, and the first hexadecimal digits of its sha256 where its publisher states them."""
-
-    url: str
-    file: str
-    sha256: str = ""
-
-
-def _sources(name: str, authors_name: str, sha256: str) -> tuple[Source, ...]:
+def _sources(name: str, authors_name: str, sha256: str) -> tuple[RemoteFile, ...]:
     authors = f"{authors_name}_{sha256}.pth"
     hub = f"https://huggingface.co/timm/{name}.in1k/resolve/main/pytorch_model.bin"
     return (
-        Source(f"https://vcl.ucsd.edu/coat/pretrained/{authors}", authors, sha256),
-        Source(hub, f"timm_{name}.in1k.bin"),
+        RemoteFile(f"https://vcl.ucsd.edu/coat/pretrained/{authors}", authors, checksum=f"sha256:{sha256}"),
+        RemoteFile(hub, f"timm_{name}.in1k.bin"),
     )
 
 
 # The authors' file comes first because it can be verified; timm's copy on the hub is for where that is out of reach.
-SOURCES: dict[str, tuple[Source, ...]] = {
+SOURCES: dict[str, tuple[RemoteFile, ...]] = {
     "coat_tiny": _sources("coat_tiny", "coat_tiny", "c6efc33c"),
     "coat_mini": _sources("coat_mini", "coat_mini", "40667eec"),
     "coat_small": _sources("coat_small", "coat_small", "7479cf9b"),
@@ -61,19 +43,13 @@ def fetch(name: str) -> Path:
     if name not in SOURCES:
         raise ConfigError(f"There are no pretrained weights called {name!r}.", nearest(name, SOURCES))
     folder = cache_folder()
-    cached = [path for source in SOURCES[name] if (path := folder / source.file).is_file()]
-    if cached:
-        return cached[0]
-    failures = []
-    for source in SOURCES[name]:
-        try:
-            return download(source, folder)
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{source.url} ({error})")
-    raise WeightsError(
-        f"The weights of {name} could not be downloaded. Tried {', '.join(failures)}.",
-        "Fetch one of these files by other means and set backbone.pretrained=PATH to where it is.",
-    )
+    try:
+        return _cached(name, folder) or _fetch(name, folder)
+    except DownloadError as error:
+        raise WeightsError(
+            error.what,
+            "Try again; if it stays so, fetch the file by other means and set backbone.pretrained=PATH to where it is.",
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -81,44 +57,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("COATSEG_CACHE") or Path.home() / ".cache" / "coatseg")
 
 
-def download(source: Source, folder: Path) -> Path:
-    """Download a file into a folder; it appears there whole and verified, or not at all.
-
-    Raises:
-        OSError: the address cannot be reached, or the folder cannot be written.
-        WeightsError: the file came incomplete, or has another checksum than its publisher states.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / source.file
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=source.file, suffix=".part", delete=False) as part:
-        try:
-            _receive(source, part)
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).replace(target)
-        except BaseException:
-            Path(part.name).unlink()
-            raise
-    return target
+def _fetch(name: str, folder: Path) -> Path:
+    failures = []
+    with exclusive(folder):
+        if cached := _cached(name, folder):  # another process fetched it in the meantime
+            return cached
+        for source in SOURCES[name]:
+            try:
+                return download(source, folder)
+            except UnreachableError as error:
+                failures.append(f"{source.url} ({error.reason})")
+    raise WeightsError(
+        f"The weights of {name} could not be downloaded. Tried {', '.join(failures)}.",
+        "Fetch one of these files by other means and set backbone.pretrained=PATH to where it is.",
+    )
 
 
-def _receive(source: Source, part: IO[bytes]) -> None:
-    with urllib.request.urlopen(source.url, timeout=TIMEOUT) as answer:
-        length = int(answer.headers.get("Content-Length") or 0)
-        print(f"Downloading {source.url} ({length / 1e6:.1f} MB)", file=sys.stderr)
-        digest, received = hashlib.sha256(), 0
-        while chunk := answer.read(CHUNK):
-            part.write(chunk)
-            digest.update(chunk)
-            received += len(chunk)
-    if length and received != length:
-        raise WeightsError(
-            f"{source.url} broke off after {received} of {length} bytes; nothing was kept.",
-            "Try again, or fetch the file by other means and set backbone.pretrained=PATH to where it is.",
-        )
-    found = digest.hexdigest()[: len(source.sha256)]
-    if found != source.sha256:
-        raise WeightsError(
-            f"{source.url} has sha256 {found}..., expected {source.sha256}...; nothing was kept.",
-            "Try again; if it stays so, fetch the file elsewhere and set backbone.pretrained=PATH to where it is.",
-        )
+def _cached(name: str, folder: Path) -> Path | None:
+    return next((path for source in SOURCES[name] if (path := folder / source.name).is_file()), None)

