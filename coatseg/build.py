@@ -19,11 +19,16 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from coatseg.backbones import coat, timm
 from coatseg.data import transforms
+from coatseg.data.ade20k import ADE20K
 from coatseg.data.camvid import CamVid
+from coatseg.data.cityscapes import Cityscapes
+from coatseg.data.coco_panoptic import CocoPanoptic
+from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
 from coatseg.data.module import DataModule
 from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
+from coatseg.data.voc import VOC
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import semantic as semantic_heads
 from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
@@ -50,7 +55,16 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "timm": timm.create_backbone,
     },
     "head": {"unet": semantic_heads.unet, "fpn": semantic_heads.fpn, "upernet": semantic_heads.upernet},
-    "dataset": {"scenes": Scenes, "camvid": CamVid, "folder": Folder},
+    "dataset": {
+        "scenes": Scenes,
+        "camvid": CamVid,
+        "folder": Folder,
+        "ade20k": ADE20K,
+        "cityscapes": Cityscapes,
+        "voc": VOC,
+        "coco_panoptic": CocoPanoptic,
+        "coco_stuff": CocoStuff,
+    },
     "augmentation": dict(transforms.AUGMENTATIONS),
     "loss": {"cross_entropy": CrossEntropy, "dice": Dice},
     "optimizer": {"adamw": parameters.adamw},

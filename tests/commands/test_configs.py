@@ -13,6 +13,7 @@ from coatseg.commands.evaluate import evaluate_checkpoint
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder
+from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -25,6 +26,11 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "scenes": lambda root: [*TINY_SCENES, "data.train_images=4", "data.batch_size=2"],
     "camvid": lambda root: [f"data.root={write_camvid(root)}", *SMALL],
     "folder": lambda root: [f"data.root={write_folder(root)}", "data.val_fraction=0.5", *SMALL],
+    "ade20k": lambda root: [f"data.root={write_ade20k(root)}", *SMALL],
+    "cityscapes": lambda root: [f"data.root={write_cityscapes(root)}", *SMALL],
+    "voc": lambda root: [f"data.root={write_voc(root, augmented=1)}", "data.augmented=true", *SMALL],
+    "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
+    "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
 }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coatseg.data.batching import target_of
+from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
 from coatseg.structures import Dataset, DatasetInfo, Sample
 
 
@@ -47,6 +49,19 @@ class DatasetContract:
     def test_good_samples_verify(self, dataset):
         for index in range(len(dataset)):
             dataset.verify(index)
+
+    def test_the_truth_as_prediction_scores_one(self, dataset):
+        if "semantic" not in dataset.info.annotates:
+            return
+        info = dataset.info
+        confusion, present = ConfusionMatrix(len(info.classes), info.ignore_index), set()
+        for index in range(len(dataset)):
+            truth = target_of(dataset[index]).label_map
+            confusion.update(truth.where(truth != info.ignore_index, 0), truth)
+            present |= set(truth.unique().tolist()) - {info.ignore_index}
+        scores = semantic_scores(confusion.counts, info.classes)
+        assert set(np.flatnonzero(~np.isnan(scores.iou))) == present != set()
+        assert scores.mean_iou == scores.mean_accuracy == scores.pixel_accuracy == 1.0
 
     def test_iteration_ends(self, dataset):
         with pytest.raises(IndexError):
