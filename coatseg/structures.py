@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -179,6 +179,15 @@ class Dataset(Protocol):
 
     def verify(self, index: int) -> None:
         """Raise what reading sample `index` would raise, without decoding more than that needs."""
+        ...
+
+
+@runtime_checkable
+class RandomDataset(Dataset, Protocol):
+    """A dataset with randomness of its own, such as windows of large images; others do not have `drawn`."""
+
+    def drawn(self, index: int, seed: int) -> Sample:
+        """Give a training example of sample `index`, as a function of index and seed."""
         ...
 
 

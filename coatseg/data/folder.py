@@ -12,16 +12,19 @@ from functools import partial
 from pathlib import Path
 
 from coatseg.data.classes import first_repeated, generated_palette, read_classes
-from coatseg.data.files import Pair, SemanticFiles
+from coatseg.data.files import Pair
 from coatseg.data.images import IMAGE_SUFFIXES, read_label_map
+from coatseg.data.windows import WindowedFiles, Windows
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
 LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
 LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
 
+MOST_CHANNELS = 16
 
-class Folder(SemanticFiles):
+
+class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
     `images` and `masks` are the names of the two folders, `classes` the file of class names. A mask has the path of
@@ -33,6 +36,10 @@ class Folder(SemanticFiles):
 
     With `colour_masks` masks paint classes in the colours of the classes file. `mean` and `std` default to
     ImageNet's for 3 channels and to 0.5 and 0.25 otherwise; state them for float32 images, in their units.
+
+    `channels`, 1 to 16, defaults to 3, or to the number of `bands`: those to pick of each file, counted from 1, in the
+    order of the channels. With `window` (height, width) the split "train" is made of random windows, of which an epoch
+    has `windows_per_image` of each image; other splits are read whole.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -55,9 +62,12 @@ class Folder(SemanticFiles):
         seed: int = 0,
         colour_masks: bool = False,
         ignore_index: int = IGNORE_INDEX,
-        channels: int = 3,
+        channels: int | None = None,
+        bands: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        window: Sequence[int] | None = None,
+        windows_per_image: int = 1,
     ) -> None:
         root = Path(root)
         if not root.is_dir():
@@ -68,14 +78,16 @@ class Folder(SemanticFiles):
                 f"data.ignore_index={ignore_index} is the class {listed.names[ignore_index]}.",
                 f"Choose a number that is no class, from {len(listed.names)} on.",
             )
+        count = _channel_count(channels, bands)
+        windows = _windows(window, windows_per_image)
         info = DatasetInfo(
             name=root.resolve().name,
             classes=listed.names,
             palette=listed.colours or generated_palette(len(listed.names)),
             annotates=frozenset({"semantic"}),
             ignore_index=ignore_index,
-            mean=_per_channel("mean", mean, channels, IMAGENET_MEAN, 0.5),
-            std=_per_channel("std", std, channels, IMAGENET_STD, 0.25),
+            mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
+            std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
         tree = _Tree(root, images, masks, classes)
         splitters = {
@@ -94,7 +106,11 @@ class Folder(SemanticFiles):
                 "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
             )
         super().__init__(
-            info, pairs, listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
+            info,
+            pairs,
+            listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map,
+            bands=bands,
+            windows=windows if split == "train" else None,
         )
 
 
@@ -106,11 +122,42 @@ class _Tree:
     classes: str
 
 
+def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:
+    if bands is not None and (not bands or min(bands) < 1):
+        raise ConfigError(
+            f"data.bands={list(bands)} names no bands.", "Bands are counted from 1, as GDAL counts: write [4,3,2]."
+        )
+    count = len(bands) if bands is not None else 3
+    if channels is not None and bands is not None and channels != count:
+        raise ConfigError(
+            f"data.channels={channels}, but data.bands picks {count}.", "Leave data.channels out: bands give it."
+        )
+    count = count if channels is None else channels
+    if not 1 <= count <= MOST_CHANNELS:
+        raise ConfigError(
+            f"data.channels={count}: images have 1 to {MOST_CHANNELS} channels.",
+            f"Choose a number from 1 to {MOST_CHANNELS}, or pick some with data.bands=[4,3,2].",
+        )
+    return count
+
+
+def _windows(window: Sequence[int] | None, per_image: int) -> Windows | None:
+    if per_image < 1:
+        raise ConfigError(f"data.windows_per_image={per_image} draws none.", "Choose 1 or more.")
+    if window is None:
+        if per_image > 1:
+            raise ConfigError(
+                f"data.windows_per_image={per_image} without a window.", "Set data.window=[height,width] as well."
+            )
+        return None
+    if len(window) != 2 or min(window) < 1:
+        raise ConfigError(f"data.window={window} is not a size in pixels.", "Write two integers: [height,width].")
+    return Windows((window[0], window[1]), per_image)
+
+
 def _per_channel(
     key: str, stated: Sequence[float] | None, channels: int, of_rgb: tuple[float, ...], otherwise: float
 ) -> tuple[float, ...]:
-    if not 1 <= channels <= 4:
-        raise ConfigError(f"data.channels={channels}: image files have 1 to 4.", "Choose 1, 2, 3 or 4.")
     if stated is None:
         return of_rgb if channels == 3 else (otherwise,) * channels
     if len(stated) != channels or (key == "std" and min(stated) <= 0):

@@ -1,51 +1,60 @@
 """Image and label files to arrays, and arrays to what a model takes: nothing half read, nothing guessed.
 
-Pillow decodes 8-bit files, since it refuses truncated ones and knows palettes; OpenCV decodes the deeper ones, which
-Pillow would cut to 8 bit.
+Pillow and OpenCV decode what they read right; all other TIFF, and windows of TIFF, are rasterio's.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageFile
+from PIL import Image
 from torch import Tensor
 
+from coatseg.data.decoding import (
+    LABEL_MODES,
+    ON_THEIR_SIDE,
+    PIXEL_RANGE,
+    Pixels,
+    content_of,
+    decode,
+    decode_image,
+    open_image,
+    orientation,
+    plain_mode,
+    unsupported,
+    upright,
+)
+from coatseg.data.raster import Window, check_bands, read_band, read_raster
+from coatseg.data.tiff import JPEG, TiffHeader, is_plain, is_plain_map, read_header
 from coatseg.errors import DatasetError, ImageError
 from coatseg.structures import Colour, DatasetInfo, Size
 
-Pixels = npt.NDArray[Any]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "PIXEL_RANGE",
+    "ColourMasks",
+    "Pixels",
+    "denormalise",
+    "normalise",
+    "read_image",
+    "read_label_map",
+    "read_mask_size",
+    "read_size",
+]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 
-# What 1.0 of the pixel scale is, for each type that an image may have.
-PIXEL_RANGE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
-
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
-_ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
-
-# Pillow's modes that are not plain channels yet, and what they become.
-_PLAIN_MODES = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
-_LABEL_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L"})
-
-_DAMAGED = "The file is damaged or cut short: copy or download it again, or leave it out of the dataset."
+_LABELS_FORMAT = (
+    "Save class numbers as an 8- or 16-bit single-channel PNG or TIFF; an own dataset may use colours instead: "
+    "give each class its colour in classes.txt and set data.colour_masks=true."
+)
 
 
 def _grey(pixels: Pixels) -> Pixels | None:
@@ -64,72 +73,92 @@ _CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
 }
 
 
-def read_image(path: Path, channels: int | None = None) -> Pixels:
+def read_image(
+    path: Path, channels: int | None = None, bands: Sequence[int] | None = None, window: Window | None = None
+) -> Pixels:
     """Read an image, upright by its EXIF orientation.
 
     Gives (H, W, C) uint8, uint16 or float32, as deep as the file is. C is `channels`, with grey repeated to RGB and
-    alpha dropped, or what the file has.
+    a fourth channel dropped from it, or what the file has. `bands` picks channels, counted from 1, before that. Of a
+    TIFF a `window` is read by itself; other files, and a TIFF that is turned or in other colours than RGB, are
+    decoded whole for it.
 
     Raises:
-        ImageError: no such file; damaged or cut short; other pixel types or channels; more pixels than Pillow allows.
+        ImageError: no such file; damaged or cut short; other pixel types, channels or bands; a file other than TIFF of
+            more pixels than Pillow allows; rasterio is needed and not installed.
     """
-    content = _content(path)
-    opened = _open(path, io.BytesIO(content))
-    if opened is None or _is_deep(opened):
-        pixels = _decode_deep(path, content, opened)
+    header = read_header(path)
+    plain = header is None or _is_plain(path, header, channels, bands)
+    alone = window is not None and header is not None and (header.is_as_stored or not plain) and header.orientation == 1
+    if header is not None and (alone or not plain):
+        pixels = upright(read_raster(path, bands, window if alone else None), header.orientation)
     else:
-        pixels = np.asarray(_decode(path, opened).convert(_plain_mode(opened)))
-    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    upright = _UPRIGHT.get(_orientation(opened))
-    pixels = _with_channels(path, pixels if upright is None else upright(pixels), channels)
+        pixels = decode_image(path)
+        check_bands(path, pixels.shape[2], bands)
+        pixels = pixels if bands is None else pixels[..., [band - 1 for band in bands]]
+    if window is not None and not alone:
+        pixels = window.cut(pixels)
     # Pillow's arrays are read-only, and neither OpenCV nor torch takes reversed strides.
-    return np.require(pixels, requirements=["C", "W"])
+    return np.require(_with_channels(path, pixels, channels), requirements=["C", "W"])
 
 
-def read_size(path: Path, channels: int | None = None) -> Size:
+def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> Size:
     """Read the upright (height, width) from an image's header, without decoding it.
 
     Raises:
         ImageError: what `read_image` would raise, as far as the header tells.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    with file:
-        opened = _open(path, file)
-        if opened is None:  # only decoding tells
-            height, width = read_image(path, channels).shape[:2]
-            return height, width
-        stored = Image.getmodebands(_plain_mode(opened))
-        if channels is not None and channels != stored and (stored, channels) not in _CONVERSIONS:
-            raise _channels_error(path, stored, channels)
-        width, height = opened.size
-        return (width, height) if _orientation(opened) in _ON_THEIR_SIDE else (height, width)
+    header = read_header(path)
+    # Of deep files Pillow does not count all channels.
+    if header is not None and (not _is_plain(path, header, channels, bands) or header.bits >= 16):
+        size, stored = header.upright_size, header.channels
+    else:
+        size, stored = _size_and_channels(path)
+    check_bands(path, stored, bands)
+    given = stored if bands is None else len(bands)
+    if channels is not None and channels != given and (given, channels) not in _CONVERSIONS:
+        raise _channels_error(path, given, channels)
+    return size
 
 
-def read_label_map(path: Path) -> Pixels:
-    """Read a mask that holds class numbers: (H, W), 8 or 16 bit as stored; a palette's indices stay indices.
+def read_mask_size(path: Path) -> Size:
+    """Read the upright (height, width) from a mask's header, whatever its pixels are.
 
     Raises:
-        ImageError: no such file; damaged or cut short.
-        DatasetError: a colour picture, or a lossy JPEG, whose labels cannot be told.
+        ImageError: no such file, or a damaged header.
     """
-    opened = _open(path, io.BytesIO(_content(path)))
-    if opened is None or opened.mode not in _LABEL_MODES:
+    header = read_header(path)
+    return header.upright_size if header is not None else _size_and_channels(path)[0]
+
+
+def read_label_map(path: Path, window: Window | None = None) -> Pixels:
+    """Read a mask that holds class numbers, or a window of it: (H, W), as deep as stored; palette indices stay indices.
+
+    A TIFF's nodata value counts as any other number.
+
+    Raises:
+        ImageError: no such file; damaged or cut short; rasterio is needed and not installed.
+        DatasetError: a colour picture, several bands, or a lossy JPEG, whose labels cannot be told.
+    """
+    header = read_header(path)
+    if header is not None:
+        _check_map(path, header)
+        alone = window is not None and header.labels_are_as_stored
+        if alone or not is_plain_map(path, header):
+            labels = upright(read_band(path, window if alone else None), header.orientation)
+            return np.ascontiguousarray(labels if alone or window is None else window.cut(labels))
+    opened = open_image(path, io.BytesIO(content_of(path)))
+    if opened is None or opened.mode not in LABEL_MODES:
         raise DatasetError(
             f"{path} is a picture of {opened.mode if opened else 'an unknown'} mode, not a map of class numbers.",
-            "Save class numbers as an 8- or 16-bit single-channel PNG; an own dataset may use colours instead: "
-            "give each class its colour in classes.txt and set data.colour_masks=true.",
+            _LABELS_FORMAT,
         )
     if opened.format == "JPEG":
-        raise DatasetError(
-            f"{path} is a JPEG, whose compression changes class numbers.", "Save masks as PNG from their source."
-        )
-    labels = np.asarray(_decode(path, opened))
+        raise _lossy(path)
+    labels = np.asarray(decode(path, opened))
     labels = labels.astype(np.uint8) if labels.dtype == np.bool_ else labels.astype(labels.dtype.newbyteorder("="))
-    upright = _UPRIGHT.get(_orientation(opened))
-    return labels if upright is None else np.ascontiguousarray(upright(labels))
+    labels = upright(labels, orientation(opened))
+    return np.ascontiguousarray(labels if window is None else window.cut(labels))
 
 
 @dataclass(frozen=True)
@@ -138,14 +167,14 @@ class ColourMasks:
 
     colours: tuple[tuple[Colour, int], ...]
 
-    def __call__(self, path: Path) -> Pixels:
-        """Read one mask.
+    def __call__(self, path: Path, window: Window | None = None) -> Pixels:
+        """Read one mask, or a window of it.
 
         Raises:
             ImageError: as `read_image`.
             DatasetError: a colour without a class, named with the place where it is first seen, or a 16-bit mask.
         """
-        pixels = read_image(path, channels=3)
+        pixels = read_image(path, channels=3, window=window)
         if pixels.dtype != np.uint8:
             raise DatasetError(f"{path} is a {pixels.dtype} colour mask.", "Save colour masks with 8 bit a channel.")
         table = sorted((_packed(*colour), label) for colour, label in self.colours)
@@ -156,6 +185,7 @@ class ColourMasks:
         if unknown.any():
             y, x = (int(where) for where in np.unravel_index(unknown.argmax(), unknown.shape))
             colour = " ".join(str(value) for value in pixels[y, x])
+            y, x = (y + window.y, x + window.x) if window else (y, x)
             raise DatasetError(
                 f"{path} has the colour {colour} at (x={x}, y={y}), which no class has.",
                 f"Give it to its class in classes.txt, or leave its pixels out with the line: ignore {colour}",
@@ -183,87 +213,52 @@ def normalise(image: Pixels, info: DatasetInfo) -> Tensor:
 
 
 def denormalise(tensor: Tensor, info: DatasetInfo) -> npt.NDArray[np.uint8]:
-    """Turn a normalised (C, H, W) tensor back into a picture: (H, W, 3) uint8, the first three channels or grey.
+    """Turn a normalised (C, H, W) tensor back into a picture: (H, W, 3) uint8.
 
-    A channel whose mean is not in 0 to 1 (float32 in units of its own) is shown from two standard deviations below
-    its mean to two above.
+    It shows the first three channels, or the first in grey where there are fewer. A channel whose mean is not in 0 to 1
+    (float32 in units of its own), or whose values keep to less than a quarter of that range (a satellite's 16 bit), is
+    shown from two standard deviations below its mean to two above.
     """
     count = 3 if info.channels >= 3 else 1
     mean, std = np.array(info.mean[:count]), np.array(info.std[:count])
-    in_units = (mean < 0) | (mean > 1)
-    low, span = np.where(in_units, mean - 2 * std, 0.0), np.where(in_units, 4 * std, 1.0)
+    stretched = (mean < 0) | (mean > 1) | (4 * std < 0.25)
+    low, span = np.where(stretched, mean - 2 * std, 0.0), np.where(stretched, 4 * std, 1.0)
     channels = tensor[:count].detach().float().cpu().numpy().transpose(1, 2, 0)
     shown = (channels * std + mean - low) / span
     picture: npt.NDArray[np.uint8] = (shown * 255).round().clip(0, 255).astype(np.uint8)
     return picture if count == 3 else picture.repeat(3, axis=2)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+def _size_and_channels(path: Path) -> tuple[Size, int]:
+    with path.open("rb") as file:
+        opened = open_image(path, file)
+        if opened is None:  # only decoding tells
+            height, width, stored = decode_image(path).shape
+            return (height, width), stored
+        width, height = opened.size
+        size = (width, height) if orientation(opened) in ON_THEIR_SIDE else (height, width)
+        return size, Image.getmodebands(plain_mode(opened))
 
 
-def _unreadable(path: Path, error: OSError) -> ImageError:
-    return ImageError(
-        f"{path} cannot be read: {error.strerror}.", "Check the path and that the dataset is unpacked whole."
+def _is_plain(path: Path, header: TiffHeader, channels: int | None, bands: Sequence[int] | None) -> bool:
+    if not header.is_image:
+        raise unsupported(path, header.dtype)
+    return is_plain(path, header, channels if bands is None else None)
+
+
+def _check_map(path: Path, header: TiffHeader) -> None:
+    if header.channels > 1:
+        raise DatasetError(f"{path} has {header.channels} bands; a map of class numbers has one.", _LABELS_FORMAT)
+    if header.kind not in ("uint", "int"):
+        raise DatasetError(f"{path} has {header.dtype} pixels, not class numbers.", _LABELS_FORMAT)
+    if header.compression == JPEG:
+        raise _lossy(path)
+
+
+def _lossy(path: Path) -> DatasetError:
+    return DatasetError(
+        f"{path} is a JPEG, whose compression changes class numbers.", "Save masks as PNG from their source."
     )
-
-
-def _open(path: Path, file: Any) -> Image.Image | None:
-    """Open without decoding; None if Pillow does not know the format, which OpenCV may."""
-    try:
-        return Image.open(file)
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{path} is too large: {error}",
-            "Cut it into tiles. If it is meant to be that large, a plugin module may raise PIL.Image.MAX_IMAGE_PIXELS.",
-        ) from error
-    except Exception:  # Pillow's parsers let any error of theirs through when bytes make no sense
-        return None
-
-
-def _decode(path: Path, opened: Image.Image) -> Image.Image:
-    try:
-        opened.load()
-    except Exception as error:  # as above
-        raise ImageError(f"{path} cannot be decoded: {error}.", _DAMAGED) from error
-    return opened
-
-
-def _decode_deep(path: Path, content: bytes, opened: Image.Image | None) -> Pixels:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    except cv2.error as error:
-        raise ImageError(f"{path} cannot be decoded: {error}.", _DAMAGED) from error
-    if pixels is None:
-        kind = opened.format if opened else None
-        raise ImageError(f"{path} cannot be decoded{f' as {kind}' if kind else ': it is no known image'}.", _DAMAGED)
-    if pixels.dtype not in PIXEL_RANGE:
-        raise ImageError(f"{path} has {pixels.dtype} pixels.", "Save it as 8- or 16-bit unsigned or as 32-bit float.")
-    colour = pixels.ndim == 3 and pixels.shape[2] >= 3
-    return np.asarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]] if colour else pixels)  # from BGR
-
-
-def _is_deep(opened: Image.Image) -> bool:
-    tiles = opened.tile if isinstance(opened, ImageFile.ImageFile) else []
-    arguments = tiles[0][3] if tiles else ""
-    raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
-    return "16" in str(raw_mode) or opened.mode in ("I", "F")
-
-
-def _plain_mode(opened: Image.Image) -> str:
-    if opened.mode == "P":
-        return "RGBA" if "transparency" in opened.info else "RGB"
-    return _PLAIN_MODES.get(opened.mode, opened.mode)
-
-
-def _orientation(opened: Image.Image | None) -> int:
-    # Both libraries turn TIFF by themselves. For a PNG without EXIF ahead of its pixels Pillow would decode it all.
-    if opened is None or opened.format == "TIFF" or (opened.format == "PNG" and "exif" not in opened.info):
-        return 1
-    return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def _with_channels(path: Path, pixels: Pixels, channels: int | None) -> Pixels:

@@ -19,7 +19,7 @@ from coatseg.data.batching import collate_step
 from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
 from coatseg.errors import CoatsegError, ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
-from coatseg.structures import Batch, Dataset, DatasetInfo, Sample
+from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample
 
 VERIFY_SECONDS = 4.0
 
@@ -161,9 +161,9 @@ class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
         return collate_step(samples, self.dataset.info, self.parts, repeated)
 
     def _sample(self, draw: Draw) -> Sample:
-        sample = self.dataset[draw.index]
         if self.transform is None or draw.seed is None:
-            return sample
+            return self.dataset[draw.index]
+        sample = example(self.dataset, draw.index, draw.seed)
         return self.transform(replace(sample, focus=draw.focus), draw.seed)
 
 
@@ -198,9 +198,18 @@ class Limited:
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[index]
 
+    def drawn(self, index: int, seed: int) -> Sample:
+        """Give a training example of one sample."""
+        return example(self.dataset, index, seed)
+
     def verify(self, index: int) -> None:
         """Check the files and labels of one sample."""
         self.dataset.verify(index)
+
+
+def example(dataset: Dataset, index: int, seed: int) -> Sample:
+    """Give a training example of sample `index`: drawn by the dataset if it draws, else as read."""
+    return dataset.drawn(index, seed) if isinstance(dataset, RandomDataset) else dataset[index]
 
 
 def verify_dataset(dataset: Dataset, seconds: float) -> int:

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coatseg.check import check
 from coatseg.data.classes import generated_palette, read_classes
 from coatseg.data.folder import Folder
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError
 from coatseg.structures import IMAGENET_MEAN
 from tests.contracts.dataset import DatasetContract, check_sample
 from tests.data.generate import COLOURS, write_folder
+from tests.data.rasters import write_tiff
 
 
 class TestFolders(DatasetContract):
@@ -110,6 +112,22 @@ def test_16_bit_images_of_four_channels_and_16_bit_masks(tmp_path):
     assert dataset.info.mean == (0.5,) * 4
 
 
+def test_thirteen_bands_and_some_of_them(tmp_path):
+    write_folder(tmp_path, layout="folders", count=1)
+    scene = np.random.default_rng(0).integers(0, 10000, (32, 40, 13)).astype(np.uint16)
+    for split in ("train", "val"):
+        (tmp_path / split / "images" / f"{split}_00.png").unlink()
+        write_tiff(tmp_path / split / "images" / f"{split}_00.tif", scene, compress="deflate")
+    every, some = Folder(tmp_path, "train", channels=13), Folder(tmp_path, "val", bands=[4, 3, 2, 8])
+    for dataset in (every, some):
+        check_sample(dataset[0], dataset.info)
+        dataset.verify(0)
+    np.testing.assert_array_equal(every[0].image, scene)
+    np.testing.assert_array_equal(some[0].image, scene[..., [3, 2, 1, 7]])
+    assert (every.info.channels, some.info.channels) == (13, 4)
+    assert Folder(tmp_path, "train", bands=[4, 3, 2]).info.mean == IMAGENET_MEAN
+
+
 def test_facts_come_from_the_files(tmp_path):
     info = Folder(write_folder(tmp_path / "roads", coloured=True), "train", colour_masks=True, ignore_index=99).info
     assert info.name == "roads"
@@ -203,7 +221,15 @@ def test_a_list_that_repeats_itself_is_named(tmp_path):
         ({"val_fraction": 1.5}, r"data.val_fraction=1.5"),
         ({"split_by": "fold", "fold": 5}, r"data.fold=5 of data.folds=5"),
         ({"ignore_index": 2}, r"(?s)data.ignore_index=2 is the class green.*from 4 on"),
-        ({"channels": 7}, r"data.channels=7"),
+        ({"channels": 17}, r"data.channels=17"),
+        ({"bands": [4, 0]}, r"(?s)data.bands=\[4, 0\].*counted from 1"),
+        ({"bands": []}, r"data.bands=\[\]"),
+        ({"bands": [4, 3], "channels": 3}, r"data.channels=3, but data.bands picks 2"),
+        ({"bands": [1, 2], "mean": [0.5]}, r"data.mean=\[0.5\] does not fit data.channels=2"),
+        ({"window": [64]}, r"(?s)data.window=\[64\].*two integers"),
+        ({"window": [64, 0]}, r"data.window=\[64, 0\]"),
+        ({"window": [64, 64], "windows_per_image": 0}, r"data.windows_per_image=0"),
+        ({"windows_per_image": 4}, r"(?s)data.windows_per_image=4 without a window.*data.window="),
         ({"mean": [0.5]}, r"(?s)data.mean=\[0.5\].*3 numbers"),
         ({"std": [0.5, 0, 0.5]}, r"(?s)data.std=.*above zero"),
     ],
@@ -212,6 +238,13 @@ def test_options_that_cannot_be_are_named(tmp_path, options, message):
     write_folder(tmp_path, count=1)
     with pytest.raises(ConfigError, match=message):
         Folder(tmp_path, "train", **options)
+
+
+def test_options_of_bands_and_windows_may_be_typed(composed):
+    options = ("data.bands=[4,3,2]", "data.window=[640,640]", "data.windows_per_image=50")
+    check(composed("data=folder", *options))
+    with pytest.raises(ConfigError, match=r"data.window=640 does not fit"):
+        check(composed("data=folder", "data.window=640"))
 
 
 def test_images_of_other_channels_name_the_option(tmp_path):

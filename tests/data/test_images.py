@@ -223,6 +223,27 @@ def test_other_units_are_shown_about_their_mean():
     assert denormalise(normalise(image, kelvin), kelvin)[0, :, 0].tolist() == [0, 128, 255]
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 13, 16])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_any_number_of_channels_is_normalised_and_shown(channels, dtype):
+    top = {"uint8": 255, "uint16": 65535, "float32": 1}[np.dtype(dtype).name]
+    image = (RNG.random((9, 11, channels)) * top).astype(dtype)
+    tensor = normalise(image, info_of(channels))
+    assert tensor.shape == (channels, 9, 11)
+    torch.testing.assert_close(tensor[-1].numpy(), (image[..., -1] / np.float32(top) - 0.4) / 0.2, atol=1e-5, rtol=0)
+    picture = denormalise(tensor, info_of(channels))
+    shown = image[..., :3] if channels >= 3 else image[..., [0, 0, 0]]
+    assert picture.dtype == np.uint8
+    assert np.abs(picture - shown / top * 255).max() <= 0.51
+
+
+def test_channels_that_keep_to_a_small_part_of_the_range_are_shown_about_their_mean():
+    satellite = info_of(13, mean=0.04, std=0.02)
+    image = np.full((1, 3, 13), 65535) * np.array([0.0, 0.04, 0.08])[None, :, None]
+    picture = denormalise(normalise(image.astype(np.uint16), satellite), satellite)
+    assert picture[0, :, 0].tolist() == [0, 127, 255]
+
+
 def test_normalising_refuses_other_channels():
     with pytest.raises(ImageError, match=r"\(4, 5, 4\).*3"):
         normalise(np.zeros((4, 5, 4), np.uint8), info_of())

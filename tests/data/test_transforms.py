@@ -26,6 +26,8 @@ INFO = DatasetInfo(
     things=(1, 2, 3),
 )
 SIZE = (60, 80)
+CHANNELS = (1, 2, 3, 4, 5, 13, 16)
+NEEDED = {"crop": {"size": (48, 64)}}
 LABELS = label_map(SIZE, (0, 1, 2, 3, 255), seed=1)
 SAMPLE = Sample("a", painted(LABELS, COLOURS, 1), SIZE, LABELS)
 
@@ -178,7 +180,7 @@ def test_crops_reach_every_corner():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", CHANNELS)
 def test_padding_is_the_mean_colour_and_the_ignore_index(dtype, channels):
     info = channels_of(channels, mean=0.437, std=0.2)
     sample = replace(SAMPLE, image=np.ones((*SIZE, channels), dtype))
@@ -201,7 +203,7 @@ def test_an_ignore_index_beyond_a_byte_pads():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", CHANNELS)
 def test_every_step_takes_every_kind_of_image(dtype, channels):
     top = {"uint8": 255, "uint16": 65535, "float32": 1}[np.dtype(dtype).name]
     image = (np.random.default_rng(0).random((*SIZE, channels)) * top).astype(dtype)
@@ -211,6 +213,55 @@ def test_every_step_takes_every_kind_of_image(dtype, channels):
         assert done.image.dtype == dtype
         assert done.image.shape == (48, 64, channels)
         assert done.image.flags.c_contiguous
+
+
+def image_of(channels, dtype):
+    top = {"uint8": 255, "uint16": 65535, "float32": 1}[np.dtype(dtype).name]
+    return (np.random.default_rng(0).random((*SIZE, channels)) * top).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_each_augmentation_keeps_channels_type_and_labels(name, channels, dtype):
+    info = channels_of(channels)
+    transform = Transform([AUGMENTATIONS[name](info, **NEEDED.get(name, {}))], info)
+    for seed in range(3):
+        done = transform(replace(with_objects(), image=image_of(channels, dtype)), seed)
+        assert done.image.dtype == dtype
+        assert done.image.shape == (*done.label_map.shape, channels)
+        assert done.image.flags.c_contiguous
+        check_instances(done, info)
+
+
+# Saturation and hue mix the channels of uint8 RGB.
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("scale", {"low": 0.3, "high": 0.8}),
+        ("scale", {"low": 1.2, "high": 2.0}),
+        ("crop", {"size": (70, 64)}),
+        ("flip", {"probability": 1.0}),
+        ("photometric", {"probability": 1.0, "saturation": 0, "hue": 0}),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_many_channels_change_as_each_would_by_itself(name, options, channels, dtype):
+    alone, together = (
+        Transform([AUGMENTATIONS[name](info, **options)], info) for info in (channels_of(1), channels_of(channels))
+    )
+    image = image_of(channels, dtype)
+    for seed in range(3):
+        done = together(replace(with_objects(), image=image), seed)
+        for channel in range(channels):
+            single = replace(with_objects(), image=np.ascontiguousarray(image[..., channel : channel + 1]))
+            expected = alone(single, seed)
+            # OpenCV rounds by another path where it has one for this number of channels.
+            np.testing.assert_allclose(
+                done.image[..., channel].astype(float), expected.image[..., 0], atol=1e-5 if dtype == np.float32 else 1
+            )
+            np.testing.assert_array_equal(done.label_map, expected.label_map)
 
 
 def test_instances_stay_together():

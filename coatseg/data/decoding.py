@@ -1,0 +1,146 @@
+"""Image files to arrays by Pillow and OpenCV, whole or not at all.
+
+Pillow decodes 8-bit files, since it refuses truncated ones and knows palettes; OpenCV decodes the deeper ones, which
+Pillow would cut to 8 bit.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from coatseg.errors import ImageError
+
+Pixels = npt.NDArray[Any]
+
+# What 1.0 of the pixel scale is, for each type that an image may have.
+PIXEL_RANGE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+
+DAMAGED = "The file is damaged or cut short: copy or download it again, or leave it out of the dataset."
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
+
+# Pillow's modes that are not plain channels yet, and what they become.
+_PLAIN_MODES = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
+LABEL_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L"})
+
+
+def decode_image(path: Path) -> Pixels:
+    """Decode a whole image file, upright: (H, W, C) uint8, uint16 or float32 with the channels that it shows.
+
+    Raises:
+        ImageError: no such file; damaged or cut short; other pixel types; more pixels than Pillow allows.
+    """
+    content = content_of(path)
+    opened = open_image(path, io.BytesIO(content))
+    if opened is None or is_deep(opened):
+        pixels = _decode_deep(path, content, opened)
+    else:
+        pixels = np.asarray(decode(path, opened).convert(plain_mode(opened)))
+    return upright(pixels if pixels.ndim == 3 else pixels[..., None], orientation(opened))
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn pixels as an EXIF or TIFF orientation, 1 to 8, says."""
+    turn = _UPRIGHT.get(orientation)
+    return pixels if turn is None else turn(pixels)
+
+
+def content_of(path: Path) -> bytes:
+    """Read a file."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ImageError:
+    """Say that a file cannot be opened, and why."""
+    return ImageError(
+        f"{path} cannot be read: {error.strerror}.", "Check the path and that the dataset is unpacked whole."
+    )
+
+
+def unsupported(path: Path, dtype: object) -> ImageError:
+    """Say that pixels of this type are no image's."""
+    return ImageError(
+        f"{path} has {dtype} pixels; images have uint8, uint16 or float32.",
+        "Save it as 8- or 16-bit unsigned or as 32-bit float; for TIFF, `gdal_translate -ot Float32` does.",
+    )
+
+
+def open_image(path: Path, file: Any) -> Image.Image | None:
+    """Open without decoding; None if Pillow does not know the format, which others may."""
+    try:
+        return Image.open(file)
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} is too large: {error}",
+            "Save it as a tiled TIFF, which has no limit, or cut it into tiles. If it is meant to be that large, "
+            "a plugin module may raise PIL.Image.MAX_IMAGE_PIXELS.",
+        ) from error
+    except Exception:  # Pillow's parsers let any error of theirs through when bytes make no sense
+        return None
+
+
+def decode(path: Path, opened: Image.Image) -> Image.Image:
+    """Decode what Pillow opened."""
+    try:
+        opened.load()
+    except Exception as error:  # as above
+        raise ImageError(f"{path} cannot be decoded: {error}.", DAMAGED) from error
+    return opened
+
+
+def _decode_deep(path: Path, content: bytes, opened: Image.Image | None) -> Pixels:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    except cv2.error as error:
+        raise ImageError(f"{path} cannot be decoded: {error}.", DAMAGED) from error
+    if pixels is None:
+        kind = opened.format if opened else None
+        raise ImageError(f"{path} cannot be decoded{f' as {kind}' if kind else ': it is no known image'}.", DAMAGED)
+    if pixels.dtype not in PIXEL_RANGE:
+        raise unsupported(path, pixels.dtype)
+    colour = pixels.ndim == 3 and pixels.shape[2] >= 3
+    return np.asarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]] if colour else pixels)  # from BGR
+
+
+def is_deep(opened: Image.Image) -> bool:
+    """Say whether Pillow would lose depth."""
+    tiles = opened.tile if isinstance(opened, ImageFile.ImageFile) else []
+    arguments = tiles[0][3] if tiles else ""
+    raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
+    return "16" in str(raw_mode) or opened.mode in ("I", "F")
+
+
+def plain_mode(opened: Image.Image) -> str:
+    """Give the mode of plain channels that an image becomes."""
+    if opened.mode == "P":
+        return "RGBA" if "transparency" in opened.info else "RGB"
+    return _PLAIN_MODES.get(opened.mode, opened.mode)
+
+
+def orientation(opened: Image.Image | None) -> int:
+    """Give the EXIF orientation that is left to apply after decoding."""
+    # Both libraries turn TIFF by themselves. For a PNG without EXIF ahead of its pixels Pillow would decode it all.
+    if opened is None or opened.format == "TIFF" or (opened.format == "PNG" and "exif" not in opened.info):
+        return 1
+    return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
