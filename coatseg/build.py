@@ -31,6 +31,7 @@ from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import semantic as semantic_heads
+from coatseg.inference.inference import Inference
 from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
 from coatseg.model import Model
 from coatseg.schema import Constructor, Options, check_options, option_schema
@@ -40,6 +41,7 @@ from coatseg.tasks.semantic import SemanticTask
 from coatseg.training import parameters, schedules
 from coatseg.training.checkpoints import Checkpoints
 from coatseg.training.pictures import ValidationPictures
+from coatseg.training.worst import WorstImages
 
 Registered = TypeVar("Registered", bound=Constructor)
 
@@ -70,7 +72,7 @@ TABLES: dict[str, dict[str, Constructor]] = {
     "optimizer": {"adamw": parameters.adamw},
     "schedule": {"poly": schedules.poly, "cosine": schedules.cosine},
     "task": {"semantic": SemanticTask},
-    "callback": {"checkpoints": Checkpoints, "pictures": ValidationPictures},
+    "callback": {"checkpoints": Checkpoints, "pictures": ValidationPictures, "worst": WorstImages},
     "logger": {"tensorboard": tensorboard},
 }
 
@@ -82,7 +84,7 @@ CONTEXT: dict[str, frozenset[str]] = {
     "loss": frozenset({"info"}),
     "optimizer": frozenset({"model"}),
     "schedule": frozenset({"total"}),
-    "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed", "auxiliary_weight"}),
+    "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed", "auxiliary_weight", "inference"}),
     "callback": frozenset({"checkpoints", "pictures", "info", "monitor", "record"}),
     "logger": frozenset({"run"}),
     "loading": frozenset({"dataset", "transform", "info", "seed"}),
@@ -209,8 +211,20 @@ def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
         schedule=make("schedule", schedule, schedule_options, "schedule", total=total),
         seed=config["seed"],
         auxiliary_weight=0.0 if auxiliary is None else float(auxiliary.get("weight", AUXILIARY_WEIGHT)),
+        inference=build_inference(config.get("inference")),
     )
     return task
+
+
+def build_inference(section: Options | None) -> Inference:
+    """Build the way to infer; without a section, as in older checkpoints, every image goes whole.
+
+    Raises:
+        ConfigError: an option is unknown or does not fit.
+    """
+    if not isinstance(section, Mapping | None):
+        raise ConfigError(f"inference={section} does not fit.", "Choose inference=NAME, or set inference.KEY=VALUE.")
+    return Inference(**check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference"))
 
 
 def build_model(config: Options, info: DatasetInfo) -> Model:

@@ -12,6 +12,7 @@ from coatseg.build import (
     AUXILIARY_WEIGHT,
     CONTEXT,
     auxiliary_section,
+    build_inference,
     constructor_of,
     load_plugins,
     named,
@@ -43,7 +44,7 @@ SETTINGS: dict[str, Any] = {
 NAMED = ("backbone", "head", "task", "optimizer", "schedule")
 KEYED = {"callbacks": "callback", "logger": "logger", "loss": "loss"}
 REQUIRED = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
-SECTIONS = (*REQUIRED, "auxiliary")
+SECTIONS = (*REQUIRED, "auxiliary", "inference")
 
 RESERVED_TRAINER = {
     "limit_train_batches": "Use data.limit for fewer samples.",
@@ -90,6 +91,7 @@ def check(config: Options) -> None:
         name, options = named(config[key], key)
         check_named(key, name, options, key)
     _check_auxiliary(auxiliary_section(config))
+    build_inference(config.get("inference"))
     for section, kind in KEYED.items():
         for name, options in present(config[section]):
             check_named(kind, name, without(options, "weight") if kind == "loss" else options, f"{section}.{name}")

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from coatseg.errors import ConfigError, nearest
 
@@ -20,6 +21,21 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Rate = Annotated[float, Ge(0), Lt(1)]
+
+
+def legal(words: str) -> WrapValidator:
+    """Answer a value that does not fit with these words instead of pydantic's.
+
+    In `Annotated[...]` it stands last, so that it speaks for the ranges before it too.
+    """
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise PydanticCustomError("legal", "{words}", {"words": words}) from error
+
+    return WrapValidator(validate)
 
 
 def option_schema(constructor: Constructor, given: frozenset[str]) -> dict[str, inspect.Parameter]:

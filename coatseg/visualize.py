@@ -18,6 +18,7 @@ Picture = npt.NDArray[np.uint8]
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
 GAP = 4
+RED = (225, 30, 30)
 CAPTION_HEIGHT = 22
 
 
@@ -38,22 +39,45 @@ def overlay(image: Picture, label_map: npt.NDArray[np.integer], info: DatasetInf
     return np.asarray(painted, dtype=np.uint8)
 
 
-def contact_sheet(rows: Sequence[Sequence[Picture]], captions: Sequence[str], width: int = 320) -> Picture:
-    """Lay out rows of RGB pictures on white, scaled to `width`, with a caption over each column."""
-    scaled = [[_scaled(picture, width) for picture in row] for row in rows]
+def mistakes(
+    image: Picture, truth: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], info: DatasetInfo
+) -> Picture:
+    """Tint the wrong pixels of an RGB image red, the others pale grey; what is ignored is black."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    pale, red = (cv2.addWeighted(grey, 0.4, np.full_like(grey, tint), 0.6, 0) for tint in (WHITE, RED))
+    marked: Picture = np.where((prediction != truth)[..., None], red, pale).astype(np.uint8)
+    marked[truth == info.ignore_index] = BLACK
+    return marked
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Picture]], captions: Sequence[str], width: int = 320, titles: Sequence[str] = ()
+) -> Picture:
+    """Lay out rows of RGB pictures on white, scaled to `width`: a caption over each column, if given a title a row."""
+    cells = [[scaled(picture, width) for picture in row] for row in rows]
     sheet_width = len(captions) * (width + GAP) + GAP
-    heights = [max(picture.shape[0] for picture in row) for row in scaled]
-    sheet = np.full((CAPTION_HEIGHT + sum(height + GAP for height in heights), sheet_width, 3), WHITE, np.uint8)
+    heights = [max(picture.shape[0] for picture in row) for row in cells]
+    line = CAPTION_HEIGHT if titles else 0
+    sheet = np.full((CAPTION_HEIGHT + sum(line + height + GAP for height in heights), sheet_width, 3), WHITE, np.uint8)
     for column, caption in enumerate(captions):
-        left = GAP + column * (width + GAP)
-        cv2.putText(sheet, caption, (left, CAPTION_HEIGHT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, BLACK, 1, cv2.LINE_AA)
+        _write(sheet, caption, GAP + column * (width + GAP), CAPTION_HEIGHT - 7)
     top = CAPTION_HEIGHT
-    for row, height in zip(scaled, heights, strict=True):
+    for number, (row, height) in enumerate(zip(cells, heights, strict=True)):
+        if titles:
+            _write(sheet, titles[number], GAP, top + CAPTION_HEIGHT - 7)
+            top += line
         for column, picture in enumerate(row):
             left = GAP + column * (width + GAP)
             sheet[top : top + picture.shape[0], left : left + width] = picture
         top += height + GAP
     return sheet
+
+
+def scaled(picture: Picture, width: int) -> Picture:
+    """Resize a picture to a width, its shape kept."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=method), dtype=np.uint8)
 
 
 def legend(info: DatasetInfo, width: int) -> Picture:
@@ -101,7 +125,5 @@ def save_confusion(scores: SemanticScores, path: Path) -> None:
         figure.savefig(file, format="png")
 
 
-def _scaled(picture: Picture, width: int) -> Picture:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=method), dtype=np.uint8)
+def _write(sheet: Picture, text: str, left: int, baseline: int) -> None:
+    cv2.putText(sheet, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.45, BLACK, 1, cv2.LINE_AA)

@@ -13,15 +13,18 @@ from coatseg.commands.composition import choices, config_folder
 from coatseg.commands.console import friendly_errors, quiet_libraries, say
 from coatseg.errors import ConfigError, nearest
 
-USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [KEY=VALUE ...]
+USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
 
 Prints the metrics of a checkpoint and a table per class. The checkpoint holds its configuration; the keys of its
-data and trainer can be given anew, such as data.root=..., data.workers=2 or trainer.devices=2. Modules of your own
-that it needs are named again, plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md and
-a picture of the confusion matrix are written there."""
+data, trainer, inference and task can be given anew, such as data.root=..., trainer.devices=2, inference.flip=true,
+inference.window=[512,512] or task.boundary_iou=true. Modules of your own that it needs are named again,
+plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, a picture of the confusion matrix
+and one of the worst images (worst=8 of them; 0 for none) are written there."""
 
-OWN = ("checkpoint", "split", "output", "plugins")
-SECTIONS = ("data", "trainer")
+OWN = ("checkpoint", "split", "output", "plugins", "worst")
+GROUPS = ("data", "inference")
+"""The sections for which another file of their group can be chosen."""
+SECTIONS = (*GROUPS, "trainer", "task")
 ANYWHERE = {"accelerator": "auto", "devices": 1}
 """The trainer of a checkpoint may ask for a machine that is not this one; only its precision is kept."""
 
@@ -49,11 +52,11 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
                 f"{key} is no key of coatseg evaluate.", nearest(key.partition(".")[0], (*OWN, *SECTIONS))
             )
     # A bare data=NAME chooses a file of the group; what is nested goes on top of it.
-    plain = [argument for argument in arguments if not argument.startswith("data=")]
+    chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in GROUPS)
+    plain = [argument for argument in arguments if argument.partition("=")[0] not in GROUPS]
     options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
-    names = [argument.removeprefix("data=") for argument in arguments if argument.startswith("data=")]
-    if names:
-        options["data"] = {**data_file(names[-1]), **options.get("data", {})}
+    for group, name in chosen.items():
+        options[group] = {**group_file(group, name), **options.get(group, {})}
     for section in SECTIONS:
         if not isinstance(options.get(section, {}), dict):
             raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
@@ -62,12 +65,13 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     return options
 
 
-def data_file(name: str) -> dict[str, Any]:
-    """Read the group file of a dataset."""
-    if name not in choices("data"):
-        raise ConfigError(f"data={name} is unknown.", nearest(name, choices("data")))
-    path = config_folder() / "data" / f"{name}.yaml"
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+def group_file(group: str, name: str) -> dict[str, Any]:
+    """Read a file of a group; one of inference says what differs from whole images."""
+    if name not in choices(group):
+        raise ConfigError(f"{group}={name} is unknown.", nearest(name, choices(group)))
+    files = ("whole", name) if group == "inference" else (name,)
+    paths = [config_folder() / group / f"{file}.yaml" for file in files]
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, paths)), resolve=True))
 
 
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
@@ -75,10 +79,12 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     from coatseg.build import build_data
     from coatseg.check import check
     from coatseg.restore import restore_task
+    from coatseg.schema import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate
     from coatseg.training.checkpoints import RECORD, read_checkpoint
     from coatseg.training.report import terminal_table, write_report
     from coatseg.training.trainer import make_trainer
+    from coatseg.training.worst import WorstImages
 
     quiet_libraries()
     path, split = Path(str(options["checkpoint"])), str(options.get("split", "val"))
@@ -88,20 +94,28 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     config = {
         **config,
         "data": options["data"] if named_anew else {**config["data"], **options.get("data", {})},
+        "inference": {**(config.get("inference") or {}), **options.get("inference", {})},
+        "task": {**config["task"], **options.get("task", {})},
         "trainer": {**ANYWHERE, "precision": config["trainer"].get("precision", "auto"), **options.get("trainer", {})},
         "plugins": options.get("plugins", []),
     }
+    if "name" in options.get("task", {}):
+        raise ConfigError("task.name is the checkpoint's own.", "Set other keys of the task, or train it anew.")
+    count = fitting(options.get("worst", 8), NonNegativeInt, "worst")
     check(config)
     data = build_data(config, split)
     task = restore_task(path, checkpoint, config, data.info)
     say(data.verify((split,)))
-    trainer = make_trainer(config["trainer"])
+    say(f"inference: {task.inference.words}")
+    worst = WorstImages(data.info, count=count) if "output" in options and count else None
+    trainer = make_trainer(config["trainer"], [] if worst is None else [worst])
     scores = evaluate(trainer, task, data, split)
     title = f"{config['head']['name']} on {config['backbone']['name']}, {data.info.name} {split}"
     say(terminal_table(scores, title))
     say(scores.headline())
     if "output" in options and trainer.is_global_zero:
-        say(f"report: {write_report(Path(options['output']), scores, title, {'checkpoint': str(path)})}")
+        facts = {"checkpoint": str(path), "inference": task.inference.words}
+        say(f"report: {write_report(Path(options['output']), scores, title, facts, worst=worst)}")
 
 
 if __name__ == "__main__":

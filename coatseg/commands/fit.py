@@ -28,6 +28,7 @@ from coatseg.training.report import terminal_table, write_report
 from coatseg.training.run import Run, check_name, check_resumable, checkpoint_to_resume, create_run, goes_on
 from coatseg.training.table import MetricsTable
 from coatseg.training.trainer import make_trainer
+from coatseg.training.worst import WorstImages
 
 FOLDER_VARIABLE = "COATSEG_RUN_FOLDER"
 """Tells the processes that the first one starts where the run is kept."""
@@ -63,7 +64,9 @@ def fit(config: Mapping[str, Any]) -> Scores:
     scores, step = evaluate_best(trainer, built, run)
     if trainer.is_global_zero:
         facts = {"scored": f"step {step}", "precision": trainer.precision, "time": elapsed(began)}
-        conclude(config, built, run, scores, facts, run.pictures / f"step_{step:06d}.png")
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # which Lightning sets from elsewhere
+        worst = next((callback for callback in callbacks if isinstance(callback, WorstImages)), None)
+        conclude(config, built, run, scores, facts, run.pictures / f"step_{step:06d}.png", worst)
     return scores
 
 
@@ -141,7 +144,13 @@ def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> tuple[S
 
 
 def conclude(
-    config: Mapping[str, Any], built: Built, run: Run, scores: Scores, facts: Mapping[str, str], sheet: Path
+    config: Mapping[str, Any],
+    built: Built,
+    run: Run,
+    scores: Scores,
+    facts: Mapping[str, str],
+    sheet: Path,
+    worst: WorstImages | None,
 ) -> None:
     """Print the scores and write the report."""
     title = f"{config['head']['name']} on {config['backbone']['name']}, {built.data.info.name} val"
@@ -151,9 +160,10 @@ def conclude(
         "command": f"`{typed_command()}`",
         "steps": f"{built.total_steps} of {built.data.batch_size} images",
         "parameters": f"{parameter_count(built.task.model):,}",
+        "inference": built.task.inference.words,
         **facts,
     }
-    report = write_report(run.folder, scores, title, facts, sheet if sheet.exists() else None)
+    report = write_report(run.folder, scores, title, facts, sheet if sheet.exists() else None, worst)
     say(f"report: {report}")
 
 

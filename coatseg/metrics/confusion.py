@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class SemanticScores:
     """What a confusion matrix says: per class IoU, accuracy (recall) and share of true pixels, and the means.
 
     IoU is NaN for a class that occurs neither in truth nor in prediction; accuracy, for one not in the truth.
+    `boundary_iou` is there if boundaries were counted.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +53,7 @@ class SemanticScores:
     accuracy: npt.NDArray[np.float64]
     share: npt.NDArray[np.float64]
     definition: str = DEFINITION
+    boundary_iou: npt.NDArray[np.float64] | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -70,27 +72,37 @@ class SemanticScores:
         return int(np.trace(self.confusion)) / total if total else float("nan")
 
     @property
+    def mean_boundary_iou(self) -> float:
+        """The mean boundary IoU over the classes that have one; NaN if there is none."""
+        return float("nan") if self.boundary_iou is None else _mean_of_present(self.boundary_iou)
+
+    @property
     def absent(self) -> tuple[str, ...]:
         """The classes that the means leave out."""
         return tuple(name for name, iou in zip(self.classes, self.iou, strict=True) if np.isnan(iou))
 
     def summary(self) -> dict[str, float]:
         """Give the means by name."""
-        return {"mIoU": self.mean_iou, "mAcc": self.mean_accuracy, "aAcc": self.pixel_accuracy}
+        means = {"mIoU": self.mean_iou, "mAcc": self.mean_accuracy, "aAcc": self.pixel_accuracy}
+        return means if self.boundary_iou is None else {**means, "mBIoU": self.mean_boundary_iou}
 
     def headline(self) -> str:
         """Give the means in one line, and the classes that they leave out."""
         absent = f"; absent and left out: {', '.join(self.absent)}" if self.absent else ""
+        boundaries = "" if self.boundary_iou is None else f", mBIoU {self.mean_boundary_iou:.4f}"
         return (
             f"mIoU {self.mean_iou:.4f}, mean accuracy {self.mean_accuracy:.4f}, "
-            f"pixel accuracy {self.pixel_accuracy:.4f}{absent}"
+            f"pixel accuracy {self.pixel_accuracy:.4f}{boundaries}{absent}"
         )
 
     def table(self) -> list[tuple[str, ...]]:
-        """Give (class, IoU, accuracy, share of true pixels) rows in percent under their names; '-' where undefined."""
-        values = zip(self.classes, self.iou, self.accuracy, self.share, strict=True)
-        rows = [(name, *map(_percent, numbers)) for name, *numbers in values]
-        return [("class", "IoU", "accuracy", "share of pixels"), *rows]
+        """Give a row of percents for each class under a row of names, best IoU first, '-' and last where undefined."""
+        columns = {"IoU": self.iou, "accuracy": self.accuracy, "share of pixels": self.share}
+        if self.boundary_iou is not None:
+            columns = {"IoU": self.iou, "boundary IoU": self.boundary_iou, **columns}
+        order = np.argsort(-self.iou, kind="stable")  # NaN comes last
+        rows = [(self.classes[row], *(_percent(values[row]) for values in columns.values())) for row in order]
+        return [("class", *columns), *rows]
 
 
 def semantic_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) -> SemanticScores:
@@ -101,6 +113,20 @@ def semantic_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...])
     union = truth + confusion.sum(0) - np.diag(confusion)
     with np.errstate(invalid="ignore", divide="ignore"):
         return SemanticScores(classes, confusion, hits / union, hits / truth, truth / truth.sum())
+
+
+def with_boundaries(scores: SemanticScores, counts: Tensor | npt.NDArray[Any], definition: str) -> SemanticScores:
+    """Add the boundary IoU read from (2, K) integer counts of intersections and unions, and its definition."""
+    both, either = np.asarray(counts, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return replace(scores, boundary_iou=both / either, definition=f"{scores.definition} {definition}")
+
+
+def image_mean_iou(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int) -> float:
+    """Give the mean IoU of one image over the classes in its truth or prediction; NaN if all of it is ignored."""
+    confusion = ConfusionMatrix(classes, ignore_index)
+    confusion.update(prediction, truth)
+    return semantic_scores(confusion.counts, ("",) * classes).mean_iou
 
 
 def _percent(value: float) -> str:

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from coatseg.errors import TrainingError
+from coatseg.inference.augment import Activation
+from coatseg.inference.inference import WHOLE, Inference
 from coatseg.structures import Batch, DatasetInfo, Scores
 
 CHECK_EVERY = 10
@@ -24,8 +26,8 @@ class Task(lightning.LightningModule):
     """A loss and a decoding around a model.
 
     `optimizer` makes the optimizer of a model; `schedule` gives the factor of the learning rate at an optimizer step.
-    `seed` makes the model's own randomness (dropout, drop path) a function of step and process, so that a resumed run
-    repeats it.
+    `inference` is the way to predict, in validation and after. `seed` makes the model's own randomness (dropout, drop
+    path) a function of step and process, so that a resumed run repeats it.
     """
 
     monitor: str
@@ -33,6 +35,9 @@ class Task(lightning.LightningModule):
 
     needs: str
     """What a dataset must annotate, one of DatasetInfo.annotates."""
+
+    activation: Activation
+    """How its logits become probabilities."""
 
     result: Scores
     """The scores of the last evaluation."""
@@ -45,11 +50,13 @@ class Task(lightning.LightningModule):
         optimizer: Callable[[nn.Module], Optimizer],
         schedule: Callable[[int], float],
         seed: int = 0,
+        inference: Inference = WHOLE,
     ) -> None:
         super().__init__()
         self.model = model
         self.info = info
         self.seed = seed
+        self.inference = inference
         self._make_optimizer = optimizer
         self._schedule = schedule
 
@@ -72,6 +79,10 @@ class Task(lightning.LightningModule):
     @abstractmethod
     def score(self, predictions: list[Any], batch: Batch) -> None:
         """Add predictions to the metrics."""
+
+    def infer(self, images: Tensor) -> Tensor:
+        """Give the logits (B, K, H, W) of images (B, C, H, W), which hold no padding, in the chosen way."""
+        return self.inference(lambda seen: self.model(seen).logits, images, self.activation)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and a schedule that moves every step."""

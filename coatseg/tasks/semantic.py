@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
 from coatseg.data.batching import stack_labels
+from coatseg.inference.augment import SOFTMAX
+from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.semantic import WeightedSum
-from coatseg.metrics.confusion import ConfusionMatrix, SemanticScores, semantic_scores
+from coatseg.metrics.boundary import DISTANCE, BoundaryCounts
+from coatseg.metrics.confusion import ConfusionMatrix, SemanticScores, semantic_scores, with_boundaries
+from coatseg.schema import legal
 from coatseg.structures import Batch, DatasetInfo, Outputs, SemanticPrediction, Target
 from coatseg.tasks.base import Task
 
+BoundaryOption = Annotated[
+    bool | Annotated[float, Gt(0), Lt(1)],
+    legal("Give true, false, or a distance as a share of the image's diagonal, above 0 and below 1"),
+]
+
 
 class SemanticTask(Task):
-    """Trains logits (B, classes, H, W) against label maps, and predicts the most probable class of each pixel."""
+    """Trains logits (B, classes, H, W) against label maps, and predicts the most probable class of each pixel.
+
+    `boundary_iou` measures that too: true at the distance of the paper, a number at that share of the diagonal.
+    """
 
     monitor = "val/mIoU"
     needs = "semantic"
+    activation = SOFTMAX
 
     def __init__(
         self,
@@ -32,11 +47,15 @@ class SemanticTask(Task):
         schedule: Callable[[int], float],
         seed: int = 0,
         auxiliary_weight: float = 0.0,
+        inference: Inference = WHOLE,
+        boundary_iou: BoundaryOption = False,
     ) -> None:
-        super().__init__(model, info, optimizer=optimizer, schedule=schedule, seed=seed)
+        super().__init__(model, info, optimizer=optimizer, schedule=schedule, seed=seed, inference=inference)
         self.loss = loss
         self.auxiliary_weight = auxiliary_weight
         self.confusion = ConfusionMatrix(len(info.classes), info.ignore_index)
+        distance = DISTANCE if boundary_iou is True else boundary_iou
+        self.boundaries = BoundaryCounts(len(info.classes), info.ignore_index, distance) if distance else None
 
     def labels(self, target: Target) -> Tensor:
         """Give the truth that this task learns from."""
@@ -69,28 +88,37 @@ class SemanticTask(Task):
         """
         if len(set(batch.sizes)) == 1:
             height, width = batch.sizes[0]
-            logits = list(self.model(batch.images[..., :height, :width]).logits)
+            logits = list(self.infer(batch.images[..., :height, :width]))
         else:
             rows = zip(batch.images, batch.sizes, strict=True)
-            logits = [self.model(image[None, :, :height, :width]).logits[0] for image, (height, width) in rows]
+            logits = [self.infer(image[None, :, :height, :width])[0] for image, (height, width) in rows]
         return [
             decode(image_logits, size, image_id)
             for image_logits, size, image_id in zip(logits, batch.original_sizes, batch.ids, strict=True)
         ]
 
     def reset_scores(self) -> None:
-        """Empty the confusion matrix."""
+        """Empty the confusion matrix, and the counts of boundaries."""
         self.confusion.reset()
+        if self.boundaries is not None:
+            self.boundaries.reset()
 
     def score(self, predictions: list[SemanticPrediction], batch: Batch) -> None:
         """Count the pixels of the images that are not repeated."""
         for prediction, target, repeated in zip(predictions, batch.targets, batch.repeated, strict=True):
             if not repeated and target.label_map is not None:
                 self.confusion.update(prediction.label_map, target.label_map)
+                if self.boundaries is not None:
+                    self.boundaries.update(prediction.label_map, target.label_map)
 
     def scores(self) -> SemanticScores:
         """Give the scores over all processes."""
-        return semantic_scores(self.step_total(self.confusion.counts.clone()).cpu(), self.info.classes)
+        scores = semantic_scores(self.step_total(self.confusion.counts.clone()).cpu(), self.info.classes)
+        if self.boundaries is None:
+            return scores
+        return with_boundaries(
+            scores, self.step_total(self.boundaries.counts.clone()).cpu(), self.boundaries.definition
+        )
 
 
 def decode(logits: Tensor, size: tuple[int, int], image_id: str) -> SemanticPrediction:

@@ -17,7 +17,11 @@ from coatseg.training.checkpoints import RECORD, newest, read_checkpoint
 
 AUTO = "auto"
 FIXED = ("backbone", "head", "auxiliary", "task", "data", "loss", "optimizer", "seed")
-"""The sections that a resumed run shares with its checkpoint; the rest, such as the trainer's, may change."""
+"""The sections that a resumed run shares with its checkpoint; the rest, such as the trainer's, may change.
+
+Under another `inference`, later validations score in another way than the best one so far did, which stays until
+its score is beaten.
+"""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
         )
 
 
-WHERE_NOT_WHAT = ("root", "workers", "evaluation_batch_size", "pretrained")
+WHERE_NOT_WHAT = ("root", "workers", "evaluation_batch_size", "pretrained", "boundary_iou")
 """Options of a section that do not change what is learnt, or are used up at the start."""
 
 

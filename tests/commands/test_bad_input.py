@@ -101,6 +101,16 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["backbone.pretrained=nowhere.pth"], "nowhere.pth"),
         (["name=[1,"], "no viable alternative"),
         (["experiment=nothing"], "experiment=nothing is unknown"),
+        (["inference=tat"], "Did you mean tta?"),
+        (["inference.windows=[512,512]"], "Did you mean window?"),
+        (["inference.window=[512]"], "inference.window=[512] does not fit.\nGive [height, width] in pixels"),
+        (["inference.window=[0,512]"], "Give [height, width] in pixels"),
+        (["inference.overlap=1.0"], "from 0 up to, not including, 1"),
+        (["inference.scales=[]"], "Give factors above 0"),
+        (["inference.scales=[1.0,-1]"], "Give factors above 0"),
+        (["inference.window_batch=0"], "greater than 0"),
+        (["task.boundary_iou=2"], "task.boundary_iou=2 does not fit.\nGive true, false, or a distance"),
+        (["callbacks.worst.count=0"], "greater than 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -209,6 +219,14 @@ def test_checkpoints_that_do_not_fit(answer: Answer, tmp_path: Path, composed: C
     assert "cannot be read" in answer(f"checkpoint={tmp_path}/cut.ckpt", main=evaluate.main)
     assert "Which checkpoint?" in answer("split=val", main=evaluate.main)
     assert "Did you mean checkpoint?" in answer("chekpoint=x", main=evaluate.main)
+    for argument, says in {
+        "inference=flop": "Did you mean flip?",
+        "inference.overlap=1": "inference.overlap=1 does not fit",
+        "task.name=semantic": "task.name is the checkpoint's own",
+        "task.boundary=true": "Did you mean boundary_iou?",
+        "worst=-1": "worst=-1 does not fit",
+    }.items():
+        assert says in answer(f"checkpoint={checkpoint}", argument, main=evaluate.main)
 
 
 def test_weights_of_another_architecture(answer: Answer, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coatseg.build import build_inference
 from coatseg.check import check
-from coatseg.commands.evaluate import evaluate_checkpoint
+from coatseg.commands.evaluate import evaluate_checkpoint, group_file, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from coatseg.inference.inference import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder
 from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
@@ -83,6 +86,52 @@ def test_an_auxiliary_head_runs(composed: Composed, tmp_path: Path) -> None:
 def test_class_balanced_sampling_runs(composed: Composed, tmp_path: Path) -> None:
     balanced = ("data.rare_class_temperature=0.1", "data.augmentations.crop.size=[32,32]")
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), *balanced)
+
+
+INFERENCE = {"windows": ["inference.window=[48,40]"], "flip": [], "tta": ["inference.scales=[0.5,1.0]"]}
+
+
+@pytest.mark.parametrize("choice", INFERENCE)
+def test_every_way_to_infer_runs(composed: Composed, tmp_path: Path, choice: str) -> None:
+    chosen = [f"inference={choice}", *INFERENCE[choice]]
+    run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), *chosen)
+
+
+def test_another_way_to_infer_may_evaluate_and_go_on(composed: Composed, tmp_path: Path) -> None:
+    common = ["backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), "name=small", "trainer.max_epochs=-1"]
+    assert "mBIoU" not in fit(composed(*common, "trainer.max_steps=1")).summary()
+    checkpoint = tmp_path / "runs" / "small" / "checkpoints" / "last.ckpt"
+    typed = {
+        "plain": [],
+        "asked": ["inference.window=[48,40]", "inference.overlap=0.5", "task.boundary_iou=0.05", "worst=2"],
+        "file": ["inference=flip", "inference.scales=[1.0,0.5]", "worst=0"],
+    }
+    reports = {}
+    for name, arguments in typed.items():
+        evaluate_checkpoint(read_arguments([f"checkpoint={checkpoint}", f"output={tmp_path}/{name}", *arguments]))
+        reports[name] = (tmp_path / name / "report.md").read_text()
+    assert "inference: whole images\n" in reports["plain"]
+    assert "inference: windows of 48x40 that overlap by 0.5\n" in reports["asked"]
+    assert "inference: whole images, scales 1, 0.5, mirrored too\n" in reports["file"]
+    assert ["boundary IoU" in report for report in reports.values()] == [False, True, False]
+    assert [report.count(". `val_") for report in reports.values()] == [3, 2, 0]
+    scores = fit(composed(*common, "trainer.max_steps=2", "resume=auto", "inference=flip", "task.boundary_iou=true"))
+    assert "mBIoU" in scores.summary()
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_infers_whole_images(composed: Composed, tmp_path: Path) -> None:
+    config = composed("backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), "name=old", "trainer.max_steps=1")
+    del config["inference"]
+    fit(config)
+    checkpoint = tmp_path / "runs" / "old" / "checkpoints" / "last.ckpt"
+    evaluate_checkpoint(read_arguments([f"checkpoint={checkpoint}", f"output={tmp_path}/scores"]))
+    assert "inference: whole images\n" in (tmp_path / "scores" / "report.md").read_text()
+
+
+def test_the_file_that_names_every_option_states_the_defaults() -> None:
+    whole = build_inference(group_file("inference", "whole"))
+    assert replace(whole, overlap=WHOLE.overlap) == WHOLE
+    assert whole.overlap == pytest.approx(WHOLE.overlap, abs=1e-3)
 
 
 def test_the_timm_backbone_runs(composed: Composed, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_a_run_leaves_all_that_it_promises(composed: Composed, tmp_path: Path) -
         "config.yaml", "metrics.csv", "report.md",
         "checkpoints/last.ckpt", "checkpoints/previous.ckpt", "checkpoints/best.ckpt",
         "pictures/step_000004.png", "pictures/step_000008.png", "pictures/scores.png",
+        "pictures/worst.png",
     }  # fmt: skip
     assert any((run / "tensorboard").iterdir())
     assert isinstance(scores, SemanticScores)
@@ -182,8 +183,10 @@ def test_two_processes_train_and_score_as_one_does(command: list[str], tmp_path:
 
 
 def one_evaluation(folder: Path, *trainer: str) -> list[str]:
-    """The rows of the table that `coatseg evaluate` prints of a run's best checkpoint."""
+    """The rows of the table that `coatseg evaluate` prints of a run's best checkpoint, and the worst images."""
+    scores = folder / f"scores-{len(trainer)}"
     arguments = [f"checkpoint={folder}/runs/two/checkpoints/best.ckpt", *(f"trainer.{option}" for option in trainer)]
+    arguments += ["task.boundary_iou=true", "worst=2", f"output={scores}"]
     code = f"import sys; sys.argv = ['coatseg', 'evaluate', *{arguments!r}]; from coatseg.commands import main; main()"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
@@ -191,7 +194,9 @@ def one_evaluation(folder: Path, *trainer: str) -> list[str]:
     )
     rows = [line for line in run.stdout.splitlines() if line.startswith("│")]
     assert len(rows) == 9
-    return rows
+    worst = [line for line in (scores / "report.md").read_text().splitlines() if ". `val_" in line]
+    assert len(worst) == 2
+    return [*rows, *worst]
 
 
 def test_a_batch_that_does_not_divide_is_refused(composed: Composed) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
+from coatseg.metrics.confusion import ConfusionMatrix, image_mean_iou, semantic_scores
 
 NAMES = ("a", "b", "c", "d")
 
@@ -54,3 +54,16 @@ def test_no_pixel_gives_no_number() -> None:
 
 def test_the_headline_names_absent_classes() -> None:
     assert "left out: c, d" in semantic_scores(matrix([[0, 1]], [[0, 1]]).counts, NAMES).headline()
+
+
+def test_the_table_begins_with_the_best_class_and_ends_with_absent_ones() -> None:
+    scores = semantic_scores(np.array([[1, 3, 0, 0], [0, 0, 0, 0], [0, 0, 5, 0], [0, 1, 0, 8]]), (*NAMES[:3], "z"))
+    assert [row[0] for row in scores.table()] == ["class", "c", "z", "a", "b"]
+    empty_first = semantic_scores(np.diag([0, 2, 3, 4]), NAMES)
+    assert [row[0] for row in empty_first.table()[1:]] == ["b", "c", "d", "a"]
+
+
+def test_an_image_by_itself_scores_over_the_classes_in_its_truth_or_prediction() -> None:
+    prediction, truth = torch.tensor([[0, 0, 2, 3]]), torch.tensor([[0, 1, 2, 255]])
+    assert image_mean_iou(prediction, truth, 4, 255) == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert np.isnan(image_mean_iou(prediction, torch.full((1, 4), 255), 4, 255))

@@ -1,0 +1,60 @@
+"""Test-time augmentation: the mean prediction of an image seen at several scales and mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from coatseg.structures import Size
+
+
+class Activation(NamedTuple):
+    """How a task's logits (B, K, H, W) become probabilities, and the inverse, so that its decoding stays one."""
+
+    probabilities: Callable[[Tensor], Tensor]
+    logits: Callable[[Tensor], Tensor]
+
+
+SOFTMAX = Activation(
+    lambda logits: logits.softmax(1), lambda shares: shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
+)
+"""One class a pixel."""
+
+SIGMOID = Activation(torch.sigmoid, lambda shares: shares.logit(torch.finfo(shares.dtype).eps))
+"""Every class for itself."""
+
+
+def mean_of_views(
+    model: Callable[[Tensor], Tensor], images: Tensor, activation: Activation, scales: Sequence[float], flip: bool
+) -> Tensor:
+    """Average the probabilities of images (B, C, H, W) at each scale, with `flip` also mirrored: logits (B, K, H, W).
+
+    Every view's logits come back to the images' size before they become probabilities.
+    """
+    views = list(product(scales, (False, True) if flip else (False,)))
+    total: Tensor | None = None
+    for scale, mirrored in views:
+        probabilities = activation.probabilities(view(model, images, scale, mirrored))
+        total = probabilities if total is None else total + probabilities
+    assert total is not None
+    return activation.logits(total / len(views))
+
+
+def view(model: Callable[[Tensor], Tensor], images: Tensor, scale: float, mirrored: bool) -> Tensor:
+    """Give the logits of one view, turned and resized back; images are resized bilinearly, as in training."""
+    height, width = images.shape[-2:]
+    seen = resized(images, (max(1, round(height * scale)), max(1, round(width * scale))))
+    logits = model(seen.flip(-1)).flip(-1) if mirrored else model(seen)
+    return resized(logits, (height, width))
+
+
+def resized(maps: Tensor, size: Size) -> Tensor:
+    """Resize maps (B, C, h, w) to (height, width)."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return functional.interpolate(maps, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,66 @@
+"""The way to infer, as a configuration describes it: windows and views composed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from torch import Tensor
+
+from coatseg.inference.augment import Activation, mean_of_views
+from coatseg.inference.windows import slide
+from coatseg.schema import PositiveInt, legal
+
+Window = Annotated[
+    tuple[PositiveInt, PositiveInt] | None,
+    legal("Give [height, width] in pixels, such as [512,512], or null for whole images"),
+]
+Overlap = Annotated[float, Ge(0), Lt(1), legal("Give the share of a window from 0 up to, not including, 1")]
+Scales = Annotated[
+    tuple[Annotated[float, Gt(0), Lt(math.inf)], ...],
+    MinLen(1),
+    legal("Give factors above 0, such as [0.75,1.0,1.25], or [1.0] for the image's own size"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """Gives the logits of images by a model: whole and once, unless told otherwise.
+
+    `window`: (height, width) of sliding windows, of which neighbours share `overlap` and at most `window_batch` go
+    through the model at once. `scales` and `flip`: the views whose probabilities are averaged; windows slide over
+    the scaled image.
+    """
+
+    window: Window = None
+    overlap: Overlap = 1 / 3
+    window_batch: PositiveInt = 4
+    scales: Scales = (1.0,)
+    flip: bool = False
+
+    def __call__(self, model: Callable[[Tensor], Tensor], images: Tensor, activation: Activation) -> Tensor:
+        """Map images (B, C, H, W) to float32 logits (B, K, H, W) by a model that does so for any size."""
+        predict = model
+        if self.window is not None:
+            predict = partial(slide, model, window=self.window, overlap=self.overlap, batch=self.window_batch)
+        if self.scales == (1.0,) and not self.flip:
+            return predict(images)
+        return mean_of_views(predict, images, activation, self.scales, self.flip)
+
+    @property
+    def words(self) -> str:
+        """Say it in words, for a report."""
+        seen = "whole images"
+        if self.window is not None:
+            height, width = self.window
+            seen = f"windows of {height}x{width} that overlap by {self.overlap:.4g}"
+        scales = "" if self.scales == (1.0,) else f", scales {', '.join(f'{scale:g}' for scale in self.scales)}"
+        return f"{seen}{scales}{', mirrored too' if self.flip else ''}"
+
+
+WHOLE = Inference()
+"""Every image whole, once, at its own size."""

@@ -1,0 +1,49 @@
+"""Sliding windows: images larger than those that a model was trained on, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from coatseg.structures import Size
+
+
+def slide(model: Callable[[Tensor], Tensor], images: Tensor, window: Size, overlap: float, batch: int) -> Tensor:
+    """Predict images (B, C, H, W) window by window: logits (B, K, H, W), the mean of those of all windows on a pixel.
+
+    `window` is (height, width), cut to the images where they are smaller; neighbours share `overlap` of it
+    (0 <= overlap < 1). At most `batch` windows go through the model at once. As mmseg's slide inference, every
+    window counts the same.
+    """
+    size = images.shape[-2], images.shape[-1]
+    height, width = min(window[0], size[0]), min(window[1], size[1])
+    tops, lefts = starts(size[0], height, overlap), starts(size[1], width, overlap)
+    places = list(product(tops, lefts, range(len(images))))
+    totals: Tensor | None = None
+    for begin in range(0, len(places), batch):
+        chunk = places[begin : begin + batch]
+        crops = [images[image, :, top : top + height, left : left + width] for top, left, image in chunk]
+        logits = model(torch.stack(crops))
+        if totals is None:
+            totals = logits.new_zeros(len(images), logits.shape[1], *size)
+        for (top, left, image), crop in zip(chunk, logits, strict=True):
+            totals[image, :, top : top + height, left : left + width] += crop
+    assert totals is not None
+    return totals / (coverage(tops, height, totals)[:, None] * coverage(lefts, width, totals))
+
+
+def starts(length: int, window: int, overlap: float) -> list[int]:
+    """Give where windows begin along a side of `length` pixels; the last is shifted inwards to end with it."""
+    stride = max(1, round(window * (1 - overlap)))
+    return [*range(0, length - window, stride), length - window]
+
+
+def coverage(begins: list[int], window: int, like: Tensor) -> Tensor:
+    """Count the windows on each position of a side, as a vector of the type and on the device of `like`."""
+    counts = like.new_zeros(begins[-1] + window)
+    for begin in begins:
+        counts[begin : begin + window] += 1
+    return counts

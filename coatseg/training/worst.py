@@ -1,0 +1,105 @@
+"""The images of a split that a model does worst on, for people to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch.distributed
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from coatseg.data.images import denormalise
+from coatseg.metrics.confusion import image_mean_iou
+from coatseg.schema import PositiveInt
+from coatseg.structures import Batch, DatasetInfo, SemanticPrediction
+from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled
+
+CAPTIONS = ("image", "truth", "prediction", "where wrong (red)")
+WIDTH = 320
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An image, its mean IoU over the classes in its truth or prediction, and its pictures, one under each caption."""
+
+    id: str
+    score: float
+    pictures: tuple[Picture, ...]
+
+
+class WorstImages(lightning.Callback):
+    """Finds the `count` images of lowest mean IoU whenever a split is evaluated by itself; `found` holds them.
+
+    Each process keeps no more than `count` rows of small pictures; in the end all of them know the same images, worst
+    first, whatever the number of processes. An image that is ignored whole has no score.
+    """
+
+    def __init__(self, info: DatasetInfo, *, count: PositiveInt = 8) -> None:
+        self.info = info
+        self.count = count
+        self.found: list[Ranked] = []
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start anew."""
+        self.found = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Rank the images of a batch, each once, if there is a label map to compare with."""
+        if trainer.state.fn != TrainerFn.VALIDATING:
+            return
+        for number, prediction in enumerate(outputs["predictions"]):
+            truth = batch.targets[number].label_map
+            if isinstance(prediction, SemanticPrediction) and truth is not None and not batch.repeated[number]:
+                height, width = batch.sizes[number]
+                self._add(prediction, truth, batch.images[number, :, :height, :width])
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Agree with the other processes on the worst of all."""
+        if trainer.state.fn == TrainerFn.VALIDATING and trainer.world_size > 1:
+            gathered: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, self.found)
+            self.found = worst([ranked for found in gathered for ranked in found], self.count)
+
+    def _add(self, prediction: SemanticPrediction, truth: Tensor, image: Tensor) -> None:
+        score = image_mean_iou(prediction.label_map, truth, len(self.info.classes), self.info.ignore_index)
+        if math.isnan(score):
+            return
+        if len(self.found) == self.count and (score, prediction.id) > (self.found[-1].score, self.found[-1].id):
+            return
+        ranked = Ranked(prediction.id, score, row_of_pictures(image, truth, prediction, self.info))
+        self.found = worst([*self.found, ranked], self.count)
+
+
+def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
+    """Give the `count` images of lowest score, lowest first; those of one score in the order of their ids."""
+    return sorted(images, key=lambda ranked: (ranked.score, ranked.id))[:count]
+
+
+def row_of_pictures(
+    image: Tensor, truth: Tensor, prediction: SemanticPrediction, info: DatasetInfo
+) -> tuple[Picture, ...]:
+    """Picture an image (C, H, W), its truth, its prediction and where they differ, small."""
+    picture, known, label_map = denormalise(image, info), truth.cpu().numpy(), prediction.label_map.cpu().numpy()
+    row = (picture, colour(known, info), colour(label_map, info), mistakes(picture, known, label_map, info))
+    return tuple(scaled(cell, WIDTH) for cell in row)
+
+
+def save_worst(found: Sequence[Ranked], info: DatasetInfo, path: Path) -> None:
+    """Draw the contact sheet of the worst images, each under its id and score."""
+    titles = [f"{place}. {ranked.id}   mIoU {ranked.score:.4f}" for place, ranked in enumerate(found, 1)]
+    sheet = contact_sheet([ranked.pictures for ranked in found], CAPTIONS, WIDTH, titles)
+    save_picture(np.concatenate([sheet, legend(info, sheet.shape[1])]), path)
