@@ -38,9 +38,11 @@ from coatseg.schema import Constructor, Options, check_options, option_schema
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.tasks.semantic import SemanticTask
-from coatseg.training import parameters, schedules
+from coatseg.training import optimizers, schedules
+from coatseg.training.averaging import Averaging
 from coatseg.training.checkpoints import Checkpoints
 from coatseg.training.pictures import ValidationPictures
+from coatseg.training.stopping import Stopping
 from coatseg.training.worst import WorstImages
 
 Registered = TypeVar("Registered", bound=Constructor)
@@ -69,10 +71,22 @@ TABLES: dict[str, dict[str, Constructor]] = {
     },
     "augmentation": dict(transforms.AUGMENTATIONS),
     "loss": {"cross_entropy": CrossEntropy, "dice": Dice},
-    "optimizer": {"adamw": parameters.adamw},
-    "schedule": {"poly": schedules.poly, "cosine": schedules.cosine},
+    "optimizer": {"adamw": optimizers.adamw, "sgd": optimizers.sgd},
+    "schedule": {
+        "poly": schedules.poly,
+        "cosine": schedules.cosine,
+        "multistep": schedules.multistep,
+        "onecycle": schedules.onecycle,
+        "constant": schedules.constant,
+    },
     "task": {"semantic": SemanticTask},
-    "callback": {"checkpoints": Checkpoints, "pictures": ValidationPictures, "worst": WorstImages},
+    "callback": {
+        "checkpoints": Checkpoints,
+        "pictures": ValidationPictures,
+        "worst": WorstImages,
+        "ema": Averaging,
+        "early_stopping": Stopping,
+    },
     "logger": {"tensorboard": tensorboard},
 }
 
@@ -83,7 +97,7 @@ CONTEXT: dict[str, frozenset[str]] = {
     "augmentation": frozenset({"info"}),
     "loss": frozenset({"info"}),
     "optimizer": frozenset({"model"}),
-    "schedule": frozenset({"total"}),
+    "schedule": frozenset({"total", "epoch"}),
     "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed", "auxiliary_weight", "inference"}),
     "callback": frozenset({"checkpoints", "pictures", "info", "monitor", "record"}),
     "logger": frozenset({"run"}),
@@ -167,8 +181,9 @@ def build(config: Options) -> Built:
     check_task_fits(config, data.info)
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
-    total = total_steps(config["trainer"], steps_per_epoch(len(data.split("train")), data.batch_size))
-    return Built(data, build_task(config, data.info, total), total)
+    epoch = steps_per_epoch(len(data.split("train")), data.batch_size)
+    total = total_steps(config["trainer"], epoch)
+    return Built(data, build_task(config, data.info, total, epoch), total)
 
 
 def build_data(config: Options, split: str = "train") -> DataModule:
@@ -188,8 +203,8 @@ def build_data(config: Options, split: str = "train") -> DataModule:
     return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"])
 
 
-def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
-    """Build the model, its losses, and what optimises them."""
+def build_task(config: Options, info: DatasetInfo, total: int, epoch: int = 1) -> Task:
+    """Build the model, its losses, and what optimises them over `total` steps, `epoch` of them in an epoch."""
     optimizer, optimizer_options = named(config["optimizer"], "optimizer")
     schedule, schedule_options = named(config["schedule"], "schedule")
     losses = dict(present(config["loss"]))
@@ -208,7 +223,7 @@ def build_task(config: Options, info: DatasetInfo, total: int) -> Task:
             {name: float(options.get("weight", 1.0)) for name, options in losses.items()},
         ),
         optimizer=lambda model: make("optimizer", optimizer, optimizer_options, "optimizer", model=model),
-        schedule=make("schedule", schedule, schedule_options, "schedule", total=total),
+        schedule=make("schedule", schedule, schedule_options, "schedule", total=total, epoch=epoch),
         seed=config["seed"],
         auxiliary_weight=0.0 if auxiliary is None else float(auxiliary.get("weight", AUXILIARY_WEIGHT)),
         inference=build_inference(config.get("inference")),

@@ -35,7 +35,9 @@ def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, inf
             "State the same channels, data.mean and data.std as in training.",
         )
     check_task_fits(config, info)
-    task = build_task(without_pretrained(config), info, total=1)
+    # The task will not be trained, and the schedule it was trained under may not fit a run of no length.
+    untrained = {**without_pretrained(config), "schedule": {"name": "constant"}}
+    task = build_task(untrained, info, total=1)
     load_state(task, checkpoint["state_dict"], path)
     return task
 

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from coatseg.backbones import weights
 from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding, Tokens
 from coatseg.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
+from coatseg.backbones.freezing import Freezable, Stages
 from coatseg.errors import ConfigError, nearest
 from coatseg.schema import PositiveInt, Rate
 from coatseg.structures import Level
 
 STRIDES = (4, 8, 16, 32)
 STAGES = (1, 2, 3, 4)
+STAGE_PARTS = ("patch_embed", "cls_token", "cpe", "crpe", "serial_blocks")
 LEAST_SIZE = 32
 
 
@@ -155,7 +157,7 @@ class Encoder(nn.Module):
         return {name: place(name) for name, _ in self.named_parameters()}
 
 
-class CoaT(Encoder):
+class CoaT(Encoder, Freezable):
     """The backbone: images to a pyramid of four feature maps.
 
     Options: `in_channels` of the images; `drop_path`, the rate at which residual branches are dropped in training, the
@@ -173,6 +175,15 @@ class CoaT(Encoder):
             ConfigError: the images have other channels than the network, or a side shorter than 32 pixels.
         """
         return [with_channels_last_gradient(tokens.image) for tokens in self.encode(images)]
+
+    def freeze_stages(self, count: int) -> None:
+        """Freeze the first `count` stages: patch embedding, class token, CPE, CRPE and serial blocks.
+
+        The encodings of scales 2 to 4 are frozen with their stage, though CoaT's parallel blocks, which train on, use
+        them too: what a frozen stage gives stays what it was.
+        """
+        frozen = {f"{part}{stage}" for part in STAGE_PARTS for stage in STAGES[:count]}
+        self.freeze(parameter for name, parameter in self.named_parameters() if name.partition(".")[0] in frozen)
 
 
 class CoaTClassifier(Encoder):
@@ -208,8 +219,12 @@ def create_backbone(
     conv_position_encoding: bool = True,
     conv_relative_position: bool = True,
     co_scale: CoScale = "interpolation",
+    frozen_stages: Stages = 0,
 ) -> CoaT:
-    """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path (see weights.py)."""
+    """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path (see weights.py).
+
+    `frozen_stages` of the four stages, from the image on, are not trained (see CoaT.freeze_stages).
+    """
     model = CoaT(
         find_variant(name),
         in_channels=in_channels,
@@ -219,6 +234,7 @@ def create_backbone(
         co_scale=co_scale,
     )
     weights.load_pretrained(model, name, pretrained)
+    model.freeze_stages(frozen_stages)
     return model
 
 

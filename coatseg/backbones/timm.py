@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from coatseg.backbones import weights
 from coatseg.backbones.coat import STRIDES, check_images
+from coatseg.backbones.freezing import Freezable, Stages
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.structures import Level
 
 COARSEST = STRIDES[-1]
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(Freezable):
     """A timm feature extractor with maps at the strides 4, 8, 16 and 32.
 
     Maps of other strides are left out. `model` is what `timm.create_model(..., features_only=True)` gives, `name` what
@@ -68,6 +70,22 @@ class TimmBackbone(nn.Module):
             for image, level in zip(maps, self.levels, strict=True)
         ]
 
+    def freeze_stages(self, count: int) -> None:
+        """Freeze all that the first `count` maps are computed from.
+
+        Models name their stages in many ways, so the parameters are those that the maps of an empty image depend on.
+        """
+        if count == 0:
+            return
+        height, width = self.model.pretrained_cfg["input_size"][-2:]  # type: ignore[index]
+        mode = self.training
+        maps = self.eval()(torch.zeros(1, self.in_channels, height, width))
+        parameters = list(self.parameters())
+        total = torch.stack([image.sum() for image in maps[:count]]).sum()
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        used = [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+        self.train(mode).freeze(used)
+
     def depths(self) -> dict[str, int]:
         """Map every parameter's name to its depth: 0 for the first, then one more for every numbered block.
 
@@ -86,12 +104,18 @@ class TimmBackbone(nn.Module):
 
 
 def create_backbone(
-    model: str, *, pretrained: bool | str | Path = False, in_channels: int = 3, drop_path: float = 0.0
+    model: str,
+    *,
+    pretrained: bool | str | Path = False,
+    in_channels: int = 3,
+    drop_path: float = 0.0,
+    frozen_stages: Stages = 0,
 ) -> TimmBackbone:
     """Make a timm model into a backbone.
 
     `model` is a name of `timm.list_models()`. `pretrained` is True for timm's own weights, which timm downloads, or the
-    path of a file of the whole model's parameters. `drop_path` is timm's `drop_path_rate`.
+    path of a file of the whole model's parameters. `drop_path` is timm's `drop_path_rate`. What comes up to the map of
+    the `frozen_stages`-th stride is not trained, and its batch norms keep their statistics.
 
     Raises:
         ConfigError: timm has no such model, or the model cannot be a backbone.
@@ -121,7 +145,9 @@ def create_backbone(
             f"The weights of {model} could not be loaded: {error}",
             "Set backbone.pretrained=PATH to a file of the whole model as timm publishes it, or to false.",
         ) from error
-    return TimmBackbone(extractor, model, in_channels)
+    backbone = TimmBackbone(extractor, model, in_channels)
+    backbone.freeze_stages(frozen_stages)
+    return backbone
 
 
 def _any_size(model: str, **options: Any) -> nn.Module:

@@ -59,6 +59,9 @@ def quiet_libraries() -> None:
         ".*LeafSpec.*",
         ".*GPU available but not used.*",
         ".*sync_dist=True.*",
+        ".*module.s. in eval mode at the start of training.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*checkpoint was not created with WeightAveraging.*",
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -158,7 +158,7 @@ def conclude(
     say(scores.headline())
     facts = {
         "command": f"`{typed_command()}`",
-        "steps": f"{built.total_steps} of {built.data.batch_size} images",
+        "steps": f"{built.task.steps_taken} of {built.data.batch_size} images",
         "parameters": f"{parameter_count(built.task.model):,}",
         "inference": built.task.inference.words,
         **facts,

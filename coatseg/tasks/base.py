@@ -92,6 +92,11 @@ class Task(lightning.LightningModule):
             "lr_scheduler": {"scheduler": LambdaLR(optimizer, self._schedule), "interval": "step"},
         }
 
+    def on_train_start(self) -> None:
+        """Set the rates by this run's schedule: what is resumed has those of the schedule that it was saved under."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["initial_lr"] * self._schedule(self.global_step)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the model's randomness from (seed, step, part, process)."""
         state = torch.tensor([self.seed, self.global_step, batch_idx, self.global_rank])

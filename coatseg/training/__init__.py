@@ -1,1 +1,1 @@
-"""What a run needs: parameter groups, schedules, checkpoints, logs, progress, pictures."""
+"""What a run needs: parameter groups, optimizers, schedules, averages, checkpoints, logs, progress, pictures."""

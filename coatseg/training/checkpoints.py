@@ -82,9 +82,13 @@ class Checkpoints(Checkpoint):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Save every so many optimizer steps."""
+        """Save every so many optimizer steps, and where trainer.max_steps ends the run.
+
+        On the latter's end Lightning calls the epoch done, though a resume may have to go on in the middle of it.
+        """
         step_ended = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if step_ended and trainer.global_step % self.every_steps == 0 and not _validates_next(trainer, batch_idx):
+        due = trainer.global_step % self.every_steps == 0 or trainer.global_step == trainer.max_steps
+        if step_ended and due and not _validates_next(trainer, batch_idx):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -1,13 +1,13 @@
-"""Parameter groups and optimizers."""
+"""Parameter groups: which parameters decay, and at which share of the run's learning rate each is trained."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW, Optimizer
 
-from coatseg.schema import NonNegativeFloat, PositiveFloat, Rate
+COMPILED = "_orig_mod."
+"""What torch.compile puts into the names of the parameters of a module that it wraps."""
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
@@ -15,28 +15,37 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and "cls_token" not in name
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Put every trainable parameter once into a group with or a group without weight decay."""
-    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def parameter_groups(
+    model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0, backbone_rate: float = 1.0
+) -> list[dict[str, Any]]:
+    """Put every trainable parameter once into the group of its rate and its weight decay.
+
+    Rates are those of `rate_shares` times `lr`. The group of the highest rate comes first: it is the rate that is
+    logged.
+    """
+    shares = rate_shares(model, layer_decay, backbone_rate)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((shares[name], decays(name, parameter)), []).append(parameter)
     return [
-        {"params": [p for name, p in trainable if decays(name, p)], "weight_decay": weight_decay},
-        {"params": [p for name, p in trainable if not decays(name, p)], "weight_decay": 0.0},
+        {"params": groups[share, decayed], "lr": lr * share, "weight_decay": weight_decay if decayed else 0.0}
+        for share, decayed in sorted(groups, reverse=True)
     ]
 
 
-def adamw(
-    model: nn.Module,
-    *,
-    lr: PositiveFloat,
-    weight_decay: NonNegativeFloat = 0.05,
-    betas: tuple[Rate, Rate] = (0.9, 0.999),
-) -> Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019).
+def rate_shares(model: nn.Module, layer_decay: float = 1.0, backbone_rate: float = 1.0) -> dict[str, float]:
+    """Map every parameter's name to its share of the run's learning rate.
 
-    On CPUs it is the fused form, which takes a quarter of the time there.
+    A backbone parameter of depth d has backbone_rate * layer_decay ** (D + 1 - d), where D is the depth of the last
+    ones (layer-wise rates: ELECTRA, Clark et al., 2020, appendix A; BEiT, Bao et al., 2022, appendix). Everything that
+    is not of `model.backbone`, such as a head, has 1.
     """
-    fused = all(parameter.device.type == "cpu" for parameter in model.parameters())
-    optimizer = AdamW(parameter_groups(model, weight_decay), lr=lr, betas=betas, fused=fused)
-    # A fused optimizer offers to unscale fp16 gradients itself, and Lightning then refuses to clip them.
-    optimizer._step_supports_amp_scaling = False
-    return optimizer
+    shares = {name: 1.0 for name, _ in model.named_parameters()}
+    inside = {name: name.replace(COMPILED, "") for name in shares}
+    own = {name: path.removeprefix("backbone.") for name, path in inside.items() if path.startswith("backbone.")}
+    if not own or layer_decay == 1.0:
+        return shares | dict.fromkeys(own, backbone_rate)
+    depths: dict[str, int] = model.backbone.depths()  # type: ignore[union-attr, operator]
+    last = max(depths.values())
+    return shares | {name: backbone_rate * layer_decay ** (last + 1 - depths[path]) for name, path in own.items()}

@@ -13,6 +13,7 @@ import yaml
 from coatseg.atomic import not_written, whole_file
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 from coatseg.states import listed
+from coatseg.training.averaging import RAW_STATE
 from coatseg.training.checkpoints import RECORD, newest, read_checkpoint
 
 AUTO = "auto"
@@ -117,7 +118,8 @@ def checkpoint_to_resume(resume: str | None, output: Path, name: str | None) -> 
 
 def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...], train_samples: int) -> None:
     """Refuse a checkpoint whose model, data or stream differ from what the configuration says."""
-    record = read_checkpoint(path)[RECORD]
+    checkpoint = read_checkpoint(path)
+    record = checkpoint[RECORD]
     theirs = tuple(record["info"]["classes"])
     if theirs != classes:
         raise CheckpointError(
@@ -134,6 +136,11 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
         raise CheckpointError(
             f"{path} was trained with other settings: {'; '.join(differing)}.",
             "Resume with its settings (config.yaml in its run folder), or start a new run with another name=....",
+        )
+    if RAW_STATE in checkpoint and config["callbacks"].get("ema") in (None, False):
+        raise CheckpointError(
+            f"{path} was trained with callbacks.ema, which is off here.",
+            "Add callbacks.ema={}, or start a new run with another name=....",
         )
 
 

@@ -72,8 +72,12 @@ def test_every_dataset_runs(composed: Composed, tmp_path: Path, data: str) -> No
 
 
 @pytest.mark.parametrize(
-    "choice", ["loss=dice", "loss=cross_entropy", "schedule=cosine", "logger=none", "head=unet", "head=upernet"]
-)
+    "choice",
+    [
+        "loss=dice", "loss=cross_entropy", "schedule=cosine", "logger=none", "head=unet", "head=upernet",
+        "optimizer=sgd", "schedule=multistep", "backbone.frozen_stages=4",
+    ],
+)  # fmt: skip
 def test_every_other_choice_runs(composed: Composed, tmp_path: Path, choice: str) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), choice)
 

@@ -14,7 +14,7 @@ import torch
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 from coatseg.metrics.confusion import SemanticScores
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, TINY_SCENES
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -115,6 +115,102 @@ def _fit_with_schedule_of(whole: dict[str, Any], stopped: dict[str, Any]) -> Non
         fit(stopped)
     finally:
         build_module.total_steps = original
+
+
+@pytest.mark.parametrize(
+    ("stop", "every"), [({"max_steps": 2}, 1), ({"max_steps": 5}, 100), ({"max_epochs": 1}, 100)], ids=str
+)
+def test_a_stopped_run_with_an_average_goes_on_to_the_same_average_and_weights(
+    composed: Composed, tmp_path: Path, stop: dict[str, int], every: int
+) -> None:
+    steps = ("trainer.max_epochs=2", "callbacks.ema={}", f"callbacks.checkpoints.every_steps={every}", "logger=none")
+    rates = ("optimizer=sgd", "optimizer.layer_decay=0.8", "schedule=onecycle", "trainer.check_val_every_n_epoch=2")
+    fit(composed(*TINY, *steps, *rates, "name=whole"))
+    broken = composed(*TINY, *steps, *rates, "name=broken")
+    _fit_with_schedule_of(broken, {**broken, "trainer": {**broken["trainer"], **stop}})
+    fit({**broken, "resume": "auto"})
+    one, other = last(tmp_path / "runs/whole"), last(tmp_path / "runs/broken")
+    assert one["global_step"] == other["global_step"] == 8
+    for key in ("state_dict", "current_model_state", "averaging_state"):
+        assert all(torch.equal(value, other[key][name]) for name, value in one[key].items())
+    raw = one["current_model_state"]
+    assert not all(torch.equal(value, raw[name]) for name, value in one["state_dict"].items())
+
+
+def last(run: Path) -> dict[str, Any]:
+    return dict(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True))
+
+
+def test_the_average_is_what_is_validated_called_best_and_evaluated(composed: Composed, tmp_path: Path) -> None:
+    options = (
+        "name=mine",
+        "trainer.max_epochs=3",
+        "callbacks.ema.decay=0.5",
+        "backbone=timm",
+        "backbone.model=resnet18",
+    )
+    small = ("head.width=32", "head.pyramid_width=16", *TINY_SCENES)
+    scores = fit(composed(*small, *options))
+    assert isinstance(scores, SemanticScores)
+    run = tmp_path / "runs/mine"
+    with (run / "metrics.csv").open(newline="") as file:
+        validated = [float(row["val/mIoU"]) for row in csv.DictReader(file) if row["val/mIoU"]]
+    assert max(validated) == pytest.approx(scores.mean_iou, abs=1e-6)
+    checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4 * (validated.index(max(validated)) + 1)
+    statistic = "model.backbone.model.layer1.0.bn1.running_var"
+    assert not torch.equal(checkpoint["current_model_state"][statistic], checkpoint["state_dict"][statistic])
+
+
+def test_an_average_may_begin_at_a_resume_but_not_end_there(composed: Composed, tmp_path: Path) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    before = weights(tmp_path / "runs/mine")
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=2", "resume=auto", "callbacks.ema={}"))
+    checkpoint = last(tmp_path / "runs/mine")
+    assert checkpoint["averaging_state"]["n_averaged"] == 1
+    average = weights(tmp_path / "runs/mine")
+    assert all(torch.equal(value, checkpoint["current_model_state"][name]) for name, value in average.items())
+    assert not all(torch.equal(value, before[name]) for name, value in average.items())
+    for off in ((), ("callbacks.ema=null",)):
+        with pytest.raises(CheckpointError, match=r"was trained with callbacks\.ema, which is off here"):
+            fit(composed(*TINY, "name=mine", "trainer.max_steps=3", "resume=auto", *off))
+
+
+def test_a_run_that_gets_no_better_stops_early_and_can_be_given_more_patience(
+    composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = ("optimizer.lr=1e-20", "trainer.max_epochs=4", "trainer.val_check_interval=2", "name=mine")
+    fit(composed(*TINY, *still, "callbacks.early_stopping.patience=2"))
+    out = capsys.readouterr().out
+    assert "stopped at step 6: 2 validations in a row have not raised val/mIoU by more than 0 above" in out
+    assert "evaluating the best checkpoint (step 2) on val" in out
+    assert "- steps: 6 of 4 images" in (tmp_path / "runs/mine/report.md").read_text()
+    fit(composed(*TINY, *still, "callbacks.early_stopping.patience=2", "resume=auto"))
+    assert last(tmp_path / "runs/mine")["global_step"] == 6
+    fit(composed(*TINY, *still, "callbacks.early_stopping.patience=3", "resume=auto"))
+    assert last(tmp_path / "runs/mine")["global_step"] == 8
+
+
+def test_the_logged_rate_is_the_base_rate(composed: Composed, tmp_path: Path) -> None:
+    rates = ("optimizer.lr=0.001", "optimizer.layer_decay=0.5", "optimizer.backbone_rate=0.1", "schedule=constant")
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=2", "trainer.log_every_n_steps=1", "schedule.warmup=2", *rates))
+    with (tmp_path / "runs/mine/metrics.csv").open(newline="") as file:
+        assert [float(row["lr"]) for row in csv.DictReader(file) if row["lr"]] == pytest.approx([0.0005, 0.001])
+
+
+def test_a_run_that_is_resumed_for_longer_goes_by_its_new_schedule_at_once(composed: Composed, tmp_path: Path) -> None:
+    options = (
+        "name=mine",
+        "optimizer.lr=0.001",
+        "schedule.warmup=0",
+        "schedule.power=1",
+        "trainer.log_every_n_steps=1",
+    )
+    fit(composed(*TINY, *options, "trainer.max_steps=2"))
+    fit(composed(*TINY, *options, "trainer.max_steps=4", "resume=auto"))
+    with (tmp_path / "runs/mine/metrics.csv").open(newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file) if row["lr"]]
+    assert rates == pytest.approx([0.001, 0.0005, 0.0005, 0.00025])
 
 
 def test_a_killed_process_goes_on_to_the_same_weights(command: list[str], tmp_path: Path) -> None:

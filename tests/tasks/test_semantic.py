@@ -9,7 +9,7 @@ from coatseg.data.batching import collate, collate_step
 from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
 from coatseg.structures import DatasetInfo, Outputs, Sample
 from coatseg.tasks.semantic import SemanticTask, decode
-from coatseg.training.parameters import adamw
+from coatseg.training.optimizers import adamw
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic"}))
 
