@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from coatseg.backbones import coat, timm
 from coatseg.data import transforms
@@ -38,7 +38,7 @@ from coatseg.schema import Constructor, Options, check_options, option_schema
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.tasks.semantic import SemanticTask
-from coatseg.training import optimizers, schedules
+from coatseg.training import loggers, optimizers, schedules
 from coatseg.training.averaging import Averaging
 from coatseg.training.checkpoints import Checkpoints
 from coatseg.training.pictures import ValidationPictures
@@ -46,11 +46,6 @@ from coatseg.training.stopping import Stopping
 from coatseg.training.worst import WorstImages
 
 Registered = TypeVar("Registered", bound=Constructor)
-
-
-def tensorboard(run: Path) -> Logger:
-    """Give the logger that writes RUN/tensorboard."""
-    return TensorBoardLogger(run, name="", version="tensorboard")
 
 
 TABLES: dict[str, dict[str, Constructor]] = {
@@ -87,7 +82,7 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "ema": Averaging,
         "early_stopping": Stopping,
     },
-    "logger": {"tensorboard": tensorboard},
+    "logger": {"tensorboard": loggers.tensorboard, "wandb": loggers.wandb, "mlflow": loggers.mlflow},
 }
 
 CONTEXT: dict[str, frozenset[str]] = {

@@ -15,9 +15,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import coatseg
-from coatseg.errors import ConfigError, nearest
+from coatseg.errors import ConfigError, TrainingError, nearest
 
 NESTED_KEY = re.compile(r"^(?!hydra\.)[A-Za-z_]\w*(\.[\w-]+)+=")
+SEARCHED_KEY = re.compile(r"^(\+\+)?hydra\.sweeper\.params\.(\+\+)?(?=[A-Za-z_])")
+OPTUNA = "hydra/sweeper/optuna"
+EXTRA = 'pip install "coatseg[sweep]"'
 SELECTION = re.compile(r"^Could not override '(?P<key>[^']+)'")
 
 
@@ -32,8 +35,10 @@ def open_nested_keys(arguments: list[str]) -> list[str]:
     """Let `head.dropout=0.1` set an option that no file has a line for, as `++head.dropout=0.1` would.
 
     Hydra would refuse it; coatseg checks keys against the constructors' signatures instead, so `+` is never needed.
+    What a search is to try, `hydra.sweeper.params.KEY=INTERVAL`, is as well typed as KEY=INTERVAL.
     """
-    return [f"++{argument}" if NESTED_KEY.match(argument) else argument for argument in arguments]
+    plain = [SEARCHED_KEY.sub("", argument) for argument in arguments]
+    return [f"++{argument}" if NESTED_KEY.match(argument) else argument for argument in plain]
 
 
 def choices(group: str) -> list[str]:
@@ -56,12 +61,16 @@ def typed_hydra_errors() -> Iterator[None]:
     try:
         yield
     except MissingConfigException as error:
+        if error.missing_cfg_file == OPTUNA:
+            raise ConfigError("hparams_search=optuna needs Optuna's sweeper, which is not installed.", EXTRA) from error
         group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
         raise ConfigError(f"{group}={choice} is unknown.", nearest(choice, error.options or choices(group))) from error
     except ConfigCompositionException as error:
         raise _composition_error(error) from error
-    except ValueError as error:  # Hydra's parser of the defaults list raises a plain one
-        if "override" not in str(error):
+    except ValueError as error:
+        if "No trials are completed" in str(error):
+            raise TrainingError("No job of the sweep has a score.", "What was wrong with each stands above.") from error
+        if "override" not in str(error):  # Hydra's parser of the defaults list raises a plain one
             raise
         raise ConfigError(str(error).splitlines()[0], "python train.py --help lists groups and keys.") from error
     except (HydraException, OmegaConfBaseException) as error:

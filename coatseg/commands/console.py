@@ -50,6 +50,8 @@ def quiet_libraries() -> None:
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # a new experiment is no warning
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",
         ".*is smaller than the logging interval.*",

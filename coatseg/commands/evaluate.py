@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +19,8 @@ USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [dat
 Prints the metrics of a checkpoint and a table per class. The checkpoint holds its configuration; the keys of its
 data, trainer, inference and task can be given anew, such as data.root=..., trainer.devices=2, inference.flip=true,
 inference.window=[512,512] or task.boundary_iou=true. Modules of your own that it needs are named again,
-plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, a picture of the confusion matrix
-and one of the worst images (worst=8 of them; 0 for none) are written there."""
+plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the
+confusion matrix and one of the worst images (worst=8 of them; 0 for none) are written there."""
 
 OWN = ("checkpoint", "split", "output", "plugins", "worst")
 GROUPS = ("data", "inference")
@@ -80,13 +81,15 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     from coatseg.check import check
     from coatseg.restore import restore_task
     from coatseg.schema import NonNegativeInt, fitting
+    from coatseg.structures import parameter_count
     from coatseg.tasks.evaluation import evaluate
     from coatseg.training.checkpoints import RECORD, read_checkpoint
-    from coatseg.training.report import terminal_table, write_report
+    from coatseg.training.report import terminal_table, write_report, write_scores
     from coatseg.training.trainer import make_trainer
     from coatseg.training.worst import WorstImages
 
     quiet_libraries()
+    began = time.monotonic()
     path, split = Path(str(options["checkpoint"])), str(options.get("split", "val"))
     checkpoint = read_checkpoint(path)
     config = checkpoint[RECORD]["config"]
@@ -114,8 +117,20 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     say(terminal_table(scores, title))
     say(scores.headline())
     if "output" in options and trainer.is_global_zero:
+        folder = Path(options["output"])
+        result = {
+            "checkpoint": str(path),
+            "step": int(checkpoint["global_step"]),
+            "split": split,
+            "monitor": task.monitor,
+            "inference": task.inference.words,
+            "parameters": parameter_count(task.model),
+            "precision": str(trainer.precision),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        write_scores(folder, scores, result)
         facts = {"checkpoint": str(path), "inference": task.inference.words}
-        say(f"report: {write_report(Path(options['output']), scores, title, facts, worst=worst)}")
+        say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
 
 
 if __name__ == "__main__":

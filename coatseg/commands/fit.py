@@ -23,8 +23,9 @@ from coatseg.errors import ConfigError, OutputError
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate
 from coatseg.training.checkpoints import read_checkpoint
+from coatseg.training.curves import save_curves
 from coatseg.training.progress import RunProgress
-from coatseg.training.report import terminal_table, write_report
+from coatseg.training.report import terminal_table, write_report, write_scores
 from coatseg.training.run import Run, check_name, check_resumable, checkpoint_to_resume, create_run, goes_on
 from coatseg.training.table import MetricsTable
 from coatseg.training.trainer import make_trainer
@@ -56,17 +57,29 @@ def fit(config: Mapping[str, Any]) -> Scores:
         trainer = trainer_of(config, built, run)
         built.data.check_shares(trainer.world_size, trainer.accumulate_grad_batches)
         say(f"run folder: {run.folder}")
+        log_options(trainer, {**config, "name": run.folder.name, "resume": None})
         trainer.fit(built.task, datamodule=built.data, ckpt_path=resume, weights_only=True)
     except BaseException:
         if new and built.task.steps_taken == 0:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
-    scores, step = evaluate_best(trainer, built, run)
+    scores, which, step = evaluate_best(trainer, built, run)
     if trainer.is_global_zero:
-        facts = {"scored": f"step {step}", "precision": trainer.precision, "time": elapsed(began)}
+        result = {
+            "checkpoint": f"checkpoints/{which}.ckpt",
+            "step": step,
+            "split": "val",
+            "monitor": built.task.monitor,
+            "inference": built.task.inference.words,
+            "steps": built.task.steps_taken,
+            "batch_size": built.data.batch_size,
+            "parameters": parameter_count(built.task.model),
+            "precision": str(trainer.precision),
+            "seconds": round(time.monotonic() - began, 3),
+        }
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # which Lightning sets from elsewhere
         worst = next((callback for callback in callbacks if isinstance(callback, WorstImages)), None)
-        conclude(config, built, run, scores, facts, run.pictures / f"step_{step:06d}.png", worst)
+        conclude(config, built, run, scores, result, worst)
     return scores
 
 
@@ -133,14 +146,31 @@ def trainer_of(config: Mapping[str, Any], built: Built, run: Run) -> lightning.T
     return make_trainer(config["trainer"], callbacks, loggers)
 
 
-def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> tuple[Scores, int]:
-    """Evaluate the best checkpoint, or the last one where no validation has called one best; give its step too."""
+def log_options(trainer: lightning.Trainer, config: Mapping[str, Any]) -> None:
+    """Tell every logger the options of the run, each under the name by which it is typed."""
+    for logger in trainer.loggers:
+        logger.log_hyperparams(flattened(config))
+
+
+def flattened(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give the leaves of nested sections by their dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in section.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= flattened(value, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = value
+    return leaves
+
+
+def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> tuple[Scores, str, int]:
+    """Evaluate the best checkpoint, or the last one where no validation has called one best; give its name and step."""
     which = "best" if (run.checkpoints / "best.ckpt").exists() else "last"
     checkpoint = read_checkpoint(run.checkpoints / f"{which}.ckpt")
     built.task.load_state_dict(checkpoint["state_dict"])
     step = int(checkpoint["global_step"])
     say(f"evaluating the {which} checkpoint (step {step}) on val")
-    return evaluate(trainer, built.task, built.data, "val"), step
+    return evaluate(trainer, built.task, built.data, "val"), which, step
 
 
 def conclude(
@@ -148,22 +178,27 @@ def conclude(
     built: Built,
     run: Run,
     scores: Scores,
-    facts: Mapping[str, str],
-    sheet: Path,
+    result: Mapping[str, Any],
     worst: WorstImages | None,
 ) -> None:
-    """Print the scores and write the report."""
+    """Print the scores, draw the curves, and write the report; `result` is what scores.json holds beside the scores."""
     title = f"{config['head']['name']} on {config['backbone']['name']}, {built.data.info.name} val"
     say(terminal_table(scores, title))
     say(scores.headline())
     facts = {
         "command": f"`{typed_command()}`",
-        "steps": f"{built.task.steps_taken} of {built.data.batch_size} images",
-        "parameters": f"{parameter_count(built.task.model):,}",
-        "inference": built.task.inference.words,
-        **facts,
+        "steps": f"{result['steps']} of {result['batch_size']} images",
+        "parameters": f"{result['parameters']:,}",
+        "inference": result["inference"],
+        "scored": f"step {result['step']}",
+        "precision": result["precision"],
+        "time": told_time(result["seconds"]),
     }
-    report = write_report(run.folder, scores, title, facts, sheet if sheet.exists() else None, worst)
+    curves, sheet = run.pictures / "curves.png", run.pictures / f"step_{result['step']:06d}.png"
+    save_curves(run.metrics, built.task.monitor, curves)
+    write_scores(run.folder, scores, result)
+    pictures = [("curves", curves), ("image, truth, prediction", sheet)]
+    report = write_report(run.folder, scores, title, facts, pictures, worst)
     say(f"report: {report}")
 
 
@@ -172,7 +207,7 @@ def typed_command() -> str:
     return shlex.join(["python", Path(sys.argv[0]).name, *(argument.removeprefix("++") for argument in sys.argv[1:])])
 
 
-def elapsed(began: float) -> str:
+def told_time(seconds: float) -> str:
     """Say how long it took, and on what."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"a CPU, {torch.get_num_threads()} threads"
-    return f"{timedelta(seconds=round(time.monotonic() - began))} on {device}"
+    return f"{timedelta(seconds=round(seconds))} on {device}"

@@ -1,34 +1,48 @@
-"""`python train.py ...` or `coatseg train ...`: compose the configuration, then fit."""
+"""`python train.py ...` or `coatseg train ...`: compose the configuration, then fit; with -m, once for each job."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, cast
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from coatseg.commands.composition import config_folder, job_name, open_nested_keys, typed_hydra_errors
 from coatseg.commands.console import friendly_errors, quiet_libraries
+from coatseg.commands.sweep import Outcome, Sweep, is_sweep
 
 
 def main() -> None:
     """Read the command line and train."""
     sys.argv[1:] = open_nested_keys(sys.argv[1:])
+    sweep = Sweep(sys.argv[1:])
+
+    @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")
+    def compose(config: DictConfig) -> float | None:
+        """Run one job with its composed configuration, and give the score that a search maximises."""
+        with friendly_errors():  # here too: past Hydra, an error would come out with lines of its own
+            job = HydraConfig.get()
+            config.name = job_name(config)
+            return sweep.run(job, config.name, lambda: train(config)) if is_sweep(job) else train(config).score
+
     with friendly_errors(), typed_hydra_errors():
         compose()
+        sweep.conclude()
 
 
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")
-def compose(config: DictConfig) -> None:
-    """Run one job with its composed configuration."""
-    with friendly_errors():  # here too: past Hydra, an error would come out with lines of its own
-        config.name = job_name(config)
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        from coatseg.commands.fit import fit  # torch and Lightning take seconds that --help does not need
+def train(config: DictConfig) -> Outcome:
+    """Fit, and give the validation score of the best checkpoint that the task's monitor names."""
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    from coatseg.build import constructor_of  # torch and Lightning take seconds that --help does not need
+    from coatseg.commands.fit import FOLDER_VARIABLE, fit
 
-        quiet_libraries()
-        fit(cast(dict[str, Any], plain))
+    quiet_libraries()
+    summary = fit(plain).summary()
+    monitor: str = constructor_of("task", plain["task"]["name"]).monitor  # type: ignore[attr-defined]
+    return Outcome(os.environ[FOLDER_VARIABLE], monitor, summary[monitor.removeprefix("val/")])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What came out of an evaluation, as a table for the terminal and as report.md."""
+"""What came out of an evaluation, as a table for the terminal, as report.md and as scores.json."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,26 +36,39 @@ def write_report(
     scores: Scores,
     title: str,
     facts: Mapping[str, str],
-    sheet: Path | None = None,
+    pictures: Sequence[tuple[str, Path]] = (),
     worst: WorstImages | None = None,
 ) -> Path:
-    """Write FOLDER/report.md and FOLDER/pictures/scores.png; `sheet` is a contact sheet below the folder to show.
+    """Write FOLDER/report.md and FOLDER/pictures/scores.png.
 
-    With `worst`, which has watched the evaluation, also FOLDER/pictures/worst.png.
+    `pictures` are others below the folder to show, as (caption, path); those that are not there are left out. With
+    `worst`, which has watched the evaluation, also FOLDER/pictures/worst.png.
     """
-    plot = folder / "pictures" / "scores.png"
+    plot, sheet = folder / "pictures" / "scores.png", folder / "pictures" / "worst.png"
     PLOTS[type(scores)](scores, plot)
-    pictures = [("image, truth, prediction", sheet)] if sheet is not None else []
-    pictures.append(("scores", plot))
     found = worst.found if worst is not None else []
     if worst is not None and found:
-        pictures.append(("worst images", folder / "pictures" / "worst.png"))
-        save_worst(found, worst.info, pictures[-1][1])
-    shown = [(caption, path.relative_to(folder)) for caption, path in pictures]
+        save_worst(found, worst.info, sheet)
+    drawn = [*pictures, ("scores", plot), *([("worst images", sheet)] if found else [])]
+    shown = [(caption, path.relative_to(folder)) for caption, path in drawn if path.exists()]
     report = folder / "report.md"
     with whole_file(report) as file:
         file.write(markdown(scores, title, facts, shown, found).encode())
     return report
+
+
+def write_scores(folder: Path, scores: Scores, facts: Mapping[str, Any]) -> Path:
+    """Write FOLDER/scores.json for other programs: `facts`, the means by name, and the table of each class.
+
+    The table's numbers are those of the report, in its units. What is undefined is null.
+    """
+    columns, *rows = scores.table()
+    classes = {name: dict(zip(columns[1:], map(_number, cells), strict=True)) for name, *cells in rows}
+    means = {name: value if math.isfinite(value) else None for name, value in scores.summary().items()}
+    path = folder / "scores.json"
+    with whole_file(path) as file:
+        file.write(json.dumps({**facts, "summary": means, "classes": classes}, indent=2, allow_nan=False).encode())
+    return path
 
 
 def markdown(
@@ -89,3 +104,8 @@ def worst_list(found: Sequence[Ranked]) -> list[str]:
         return []
     rows = [f"{place}. `{ranked.id}`: {ranked.score:.4f}" for place, ranked in enumerate(found, 1)]
     return ["Worst images, by the mean IoU over the classes in their truth or prediction:", "", *rows, ""]
+
+
+def _number(cell: str) -> float | None:
+    """Read a cell of a table, in which "-" stands for what is undefined."""
+    return None if cell == "-" else float(cell)

@@ -44,7 +44,7 @@ class MetricsTable(Logger):
         if self._columns is None:
             self._columns = self._drop_from(taken)
         if new := [name for name in row if name not in self._columns]:
-            self._write([*self._columns, *new], self._rows())
+            self._write([*self._columns, *new], read_rows(self.path))
             self._columns += new
         try:
             with self.path.open("a", newline="") as file:
@@ -57,17 +57,10 @@ class MetricsTable(Logger):
 
     def _drop_from(self, step: int) -> list[str]:
         """Keep the rows before `step`, and give the columns."""
-        rows = self._rows()
+        rows = read_rows(self.path)
         columns = list(rows[0]) if rows else ["step"]
         self._write(columns, [row for row in rows if int(row["step"]) < step])
         return columns
-
-    def _rows(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="") as file:
-            # A killed run may have left half a line at the end.
-            return [row for row in csv.DictReader(file) if None not in row.values() and row["step"].isdecimal()]
 
     def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
         text = io.StringIO()
@@ -76,3 +69,12 @@ class MetricsTable(Logger):
         writer.writerows(rows)
         with whole_file(self.path) as file:
             file.write(text.getvalue().encode())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table of metrics, values as they are written; a missing file has none."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        # A killed run may have left half a line at the end.
+        return [row for row in csv.DictReader(file) if None not in row.values() and row["step"].isdecimal()]

@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from coatseg.commands.evaluate import evaluate_checkpoint
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 from coatseg.metrics.confusion import SemanticScores
@@ -53,14 +55,25 @@ def test_a_run_leaves_all_that_it_promises(composed: Composed, tmp_path: Path) -
         str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tensorboard" not in path.parts
     }
     assert files == {
-        "config.yaml", "metrics.csv", "report.md",
+        "config.yaml", "metrics.csv", "report.md", "scores.json",
         "checkpoints/last.ckpt", "checkpoints/previous.ckpt", "checkpoints/best.ckpt",
-        "pictures/step_000004.png", "pictures/step_000008.png", "pictures/scores.png",
+        "pictures/step_000004.png", "pictures/step_000008.png", "pictures/scores.png", "pictures/curves.png",
         "pictures/worst.png",
     }  # fmt: skip
     assert any((run / "tensorboard").iterdir())
     assert isinstance(scores, SemanticScores)
     assert f"mIoU {scores.mean_iou:.4f}" in (run / "report.md").read_text()
+    assert "![curves](pictures/curves.png)" in (run / "report.md").read_text()
+    told = json.loads((run / "scores.json").read_text())
+    assert told["summary"] == scores.summary()
+    assert (told["checkpoint"], told["steps"], told["batch_size"]) == ("checkpoints/best.ckpt", 8, 4)
+    assert told["step"] in (4, 8)
+    best = str(run / "checkpoints" / "best.ckpt")
+    evaluate_checkpoint({"checkpoint": best, "output": str(tmp_path / "scores")})
+    again = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert (again["checkpoint"], again["step"], again["split"]) == (best, told["step"], "val")
+    assert again["classes"].keys() == told["classes"].keys()
+    assert again["summary"]["mIoU"] == pytest.approx(scores.mean_iou, abs=1e-3)
     with (run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows if row["loss"]] == list(range(1, 9))

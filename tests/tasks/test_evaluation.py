@@ -12,7 +12,7 @@ from coatseg.metrics.confusion import SemanticScores
 from coatseg.structures import DatasetInfo, Outputs, Sample
 from coatseg.tasks.evaluation import evaluate
 from coatseg.tasks.semantic import BoundaryOption, SemanticTask
-from coatseg.training.parameters import adamw
+from coatseg.training.optimizers import adamw
 from coatseg.training.trainer import make_trainer
 from coatseg.training.worst import WorstImages
 
