@@ -32,11 +32,18 @@ from coatseg.data.voc import VOC
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import semantic as semantic_heads
 from coatseg.inference.inference import Inference
-from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
+from coatseg.losses.cross_entropy import CrossEntropy
+from coatseg.losses.dice import Dice
+from coatseg.losses.focal import Focal
+from coatseg.losses.lovasz import Lovasz
+from coatseg.losses.ohem import OhemCrossEntropy
+from coatseg.losses.semantic import WeightedSum
+from coatseg.losses.tversky import Tversky
 from coatseg.model import Model
 from coatseg.schema import Constructor, Options, check_options, option_schema
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
+from coatseg.tasks.multilabel import MultilabelTask
 from coatseg.tasks.semantic import SemanticTask
 from coatseg.training import loggers, optimizers, schedules
 from coatseg.training.averaging import Averaging
@@ -65,7 +72,14 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "coco_stuff": CocoStuff,
     },
     "augmentation": dict(transforms.AUGMENTATIONS),
-    "loss": {"cross_entropy": CrossEntropy, "dice": Dice},
+    "loss": {
+        "cross_entropy": CrossEntropy,
+        "dice": Dice,
+        "focal": Focal,
+        "lovasz": Lovasz,
+        "ohem": OhemCrossEntropy,
+        "tversky": Tversky,
+    },
     "optimizer": {"adamw": optimizers.adamw, "sgd": optimizers.sgd},
     "schedule": {
         "poly": schedules.poly,
@@ -74,7 +88,7 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "onecycle": schedules.onecycle,
         "constant": schedules.constant,
     },
-    "task": {"semantic": SemanticTask},
+    "task": {"semantic": SemanticTask, "multilabel": MultilabelTask},
     "callback": {
         "checkpoints": Checkpoints,
         "pictures": ValidationPictures,

@@ -255,6 +255,18 @@ class SemanticPrediction:
     scores: Tensor
 
 
+@dataclass(frozen=True)
+class MultilabelPrediction:
+    """One image's layers at its original size, one a class.
+
+    layers (K, H, W) bool, where each class is; scores (K, H, W) float32, the probability that it is there.
+    """
+
+    id: str
+    layers: Tensor
+    scores: Tensor
+
+
 class Scores(Protocol):
     """What every metric offers in the end."""
 

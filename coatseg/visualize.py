@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from coatseg.atomic import whole_file
 from coatseg.metrics.confusion import SemanticScores
+from coatseg.metrics.layers import LayerScores
 from coatseg.structures import DatasetInfo
 
 Picture = npt.NDArray[np.uint8]
@@ -32,6 +33,14 @@ def colour(label_map: npt.NDArray[np.integer], info: DatasetInfo) -> Picture:
     return painted
 
 
+def topmost(layers: npt.NDArray[np.integer | np.bool_], info: DatasetInfo) -> npt.NDArray[np.int64]:
+    """Make a label map (H, W) to paint of layers (K, H, W): later classes over earlier ones, ignored where none is."""
+    label_map = np.full(layers.shape[1:], info.ignore_index)
+    for number, layer in enumerate(layers):
+        label_map[layer == 1] = number
+    return label_map
+
+
 def overlay(image: Picture, label_map: npt.NDArray[np.integer], info: DatasetInfo, opacity: float = 0.5) -> Picture:
     """Blend an RGB image with its coloured label map; ignored pixels show the image."""
     painted = cv2.addWeighted(image, 1 - opacity, colour(label_map, info), opacity, 0)
@@ -39,14 +48,12 @@ def overlay(image: Picture, label_map: npt.NDArray[np.integer], info: DatasetInf
     return np.asarray(painted, dtype=np.uint8)
 
 
-def mistakes(
-    image: Picture, truth: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], info: DatasetInfo
-) -> Picture:
-    """Tint the wrong pixels of an RGB image red, the others pale grey; what is ignored is black."""
+def mistakes(image: Picture, wrong: npt.NDArray[np.bool_], ignored: npt.NDArray[np.bool_]) -> Picture:
+    """Tint the wrong pixels (H, W) of an RGB image red, the others pale grey; what is ignored is black."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     pale, red = (cv2.addWeighted(grey, 0.4, np.full_like(grey, tint), 0.6, 0) for tint in (WHITE, RED))
-    marked: Picture = np.where((prediction != truth)[..., None], red, pale).astype(np.uint8)
-    marked[truth == info.ignore_index] = BLACK
+    marked: Picture = np.where(wrong[..., None], red, pale).astype(np.uint8)
+    marked[ignored] = BLACK
     return marked
 
 
@@ -121,6 +128,27 @@ def save_confusion(scores: SemanticScores, path: Path) -> None:
             share = shares[row, column]
             ink = "white" if share > 0.5 else "black"
             axes.text(column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", color=ink, fontsize=7)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def save_bars(scores: LayerScores, path: Path) -> None:
+    """Draw a bar a class for each of IoU, precision and recall."""
+    from matplotlib.figure import Figure
+
+    classes = len(scores.classes)
+    figure = Figure(figsize=(6, 1.5 + 0.45 * min(classes, 60)), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    places = np.arange(classes)
+    bars = {"IoU": scores.iou, "precision": scores.precision, "recall": scores.recall}
+    for number, (name, values) in enumerate(bars.items()):
+        axes.barh(places + 0.26 * (number - 1), np.nan_to_num(values), height=0.24, label=name)
+    axes.set_yticks(places, scores.classes)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_title(f"Scores of each class (mIoU {scores.mean_iou:.3f}, mean Dice {scores.mean_dice:.3f})", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=len(bars), frameon=False)
     with whole_file(path) as file:
         figure.savefig(file, format="png")
 

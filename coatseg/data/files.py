@@ -12,8 +12,9 @@ from coatseg.data.images import Pixels, read_image, read_label_map
 from coatseg.errors import DatasetError
 from coatseg.structures import DatasetInfo, Sample, Size
 
-# Reads a mask file, given its path, into (H, W) class numbers. A dataset whose masks hold other numbers maps them here.
-# Where windows are drawn, it takes the Window to read as a second argument.
+# Reads a mask file, given its path, into (H, W) class numbers, or into layers (H, W, K), 1 where a class is and 0 where
+# it is not. A dataset whose masks hold other numbers maps them here. Where windows are drawn, it takes the Window to
+# read as a second argument.
 MaskReader = Callable[..., Pixels]
 
 
@@ -66,11 +67,18 @@ class SemanticFiles:
         image = read_image(pair.image, self.info.channels, self._bands)
         height, width = image.shape[:2]
         check_mask_is_there(pair)
-        label_map = self._read_mask(pair.mask)
-        check_mask_size(pair, label_map.shape, (height, width))
-        return Sample(pair.id, image, (height, width), self._checked(pair, label_map))
+        mask = self._read_mask(pair.mask)
+        check_mask_size(pair, mask.shape[:2], (height, width))
+        return self._sample(pair, pair.id, image, mask)
 
-    def _checked(self, pair: Pair, label_map: Pixels, corner: tuple[int, int] = (0, 0)) -> Pixels:
+    def _sample(self, pair: Pair, name: str, image: Pixels, mask: Pixels, corner: tuple[int, int] = (0, 0)) -> Sample:
+        """Make a sample of an image and its mask, whose corner (y, x) is where both begin in their files."""
+        size = image.shape[0], image.shape[1]
+        if mask.ndim == 3:
+            return Sample(name, image, size, layers=mask)
+        return Sample(name, image, size, self._checked(pair, mask, corner))
+
+    def _checked(self, pair: Pair, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
         """Refuse labels that are no class and not ignored; `corner` (y, x) is where the map begins in its file."""
         count, ignored = len(self.info.classes), self.info.ignore_index
         wrong = (label_map >= count) | (label_map < 0)

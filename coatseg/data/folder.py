@@ -14,6 +14,7 @@ from pathlib import Path
 from coatseg.data.classes import first_repeated, generated_palette, read_classes
 from coatseg.data.files import Pair
 from coatseg.data.images import IMAGE_SUFFIXES, read_label_map
+from coatseg.data.layers import LayerMasks
 from coatseg.data.windows import WindowedFiles, Windows
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
@@ -34,8 +35,11 @@ class Folder(WindowedFiles):
     lists if there are any, fraction otherwise. Fraction and fold go by a hash of the stem and `seed`, so that new
     files leave the others where they are.
 
-    With `colour_masks` masks paint classes in the colours of the classes file. `mean` and `std` default to
-    ImageNet's for 3 channels and to 0.5 and 0.25 otherwise; state them for float32 images, in their units.
+    With `colour_masks` masks paint classes in the colours of the classes file. With `layers` they say for each class
+    by itself where it is: masks/a.png for a single class, masks/CLASS/a.png for several (see LayerMasks).
+
+    `mean` and `std` default to ImageNet's for 3 channels and to 0.5 and 0.25 otherwise; state them for float32 images,
+    in their units.
 
     `channels`, 1 to 16, defaults to 3, or to the number of `bands`: those to pick of each file, counted from 1, in the
     order of the channels. With `window` (height, width) the split "train" is made of random windows, of which an epoch
@@ -61,6 +65,7 @@ class Folder(WindowedFiles):
         folds: int = 5,
         seed: int = 0,
         colour_masks: bool = False,
+        layers: bool = False,
         ignore_index: int = IGNORE_INDEX,
         channels: int | None = None,
         bands: Sequence[int] | None = None,
@@ -80,16 +85,22 @@ class Folder(WindowedFiles):
             )
         count = _channel_count(channels, bands)
         windows = _windows(window, windows_per_image)
+        if layers and colour_masks:
+            raise ConfigError(
+                "data.layers=true and data.colour_masks=true exclude each other.", "Leave one of them out."
+            )
+        layer_masks = LayerMasks(listed.names, ignore_index, _by_stem) if layers else None
         info = DatasetInfo(
             name=root.resolve().name,
             classes=listed.names,
-            palette=listed.colours or generated_palette(len(listed.names)),
-            annotates=frozenset({"semantic"}),
+            # The first colour is black, for a background; layers have none, and where no class is stays black.
+            palette=listed.colours or generated_palette(len(listed.names) + layers)[layers:],
+            annotates=frozenset({"multilabel" if layers else "semantic"}),
             ignore_index=ignore_index,
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        tree = _Tree(root, images, masks, classes)
+        tree = _Tree(root, images, masks, classes, layer_masks)
         splitters = {
             "folders": partial(_by_folders, tree, split),
             "lists": partial(_by_lists, tree, split),
@@ -105,13 +116,9 @@ class Folder(WindowedFiles):
                 f"The split {split!r} of {root} (split_by={chosen}) is empty.",
                 "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
             )
-        super().__init__(
-            info,
-            pairs,
-            listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map,
-            bands=bands,
-            windows=windows if split == "train" else None,
-        )
+        numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
+        drawn = windows if split == "train" else None
+        super().__init__(info, pairs, layer_masks or numbers, bands=bands, windows=drawn)
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,13 @@ class _Tree:
     images: str
     masks: str
     classes: str
+    layers: LayerMasks | None
+
+    def find_masks(self, folder: Path) -> dict[str, Path]:
+        return self.layers.find(folder) if self.layers else _by_stem(folder)
+
+    def mask_of(self, stem: str, folder: Path) -> Path:
+        return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}.png"
 
 
 def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:
@@ -188,8 +202,8 @@ def _by_folders(tree: _Tree, split: str) -> list[Pair]:
             f"{root} has no split {split!r}: neither {split}/{tree.images} nor {tree.images}/{split} is a folder.",
             nearest(split, there) if there else LAYOUT,
         )
-    images, masks = (_by_stem(folder) for folder in there[split])
-    return _paired(images, masks, images, there[split][1])
+    images, masks = _by_stem(there[split][0]), tree.find_masks(there[split][1])
+    return _paired(tree, images, masks, images, there[split][1])
 
 
 def _by_lists(tree: _Tree, split: str) -> list[Pair]:
@@ -197,7 +211,7 @@ def _by_lists(tree: _Tree, split: str) -> list[Pair]:
     if not path.is_file():
         there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
         raise DatasetError(f"{tree.root} has no list {path.name}.", nearest(split, there) if there else LISTS_FORMAT)
-    images, masks = _by_stem(tree.root / tree.images), _by_stem(tree.root / tree.masks)
+    images, masks = _by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
     stems = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     for number, stem in enumerate(stems, 1):
         if stem not in images:
@@ -208,7 +222,7 @@ def _by_lists(tree: _Tree, split: str) -> list[Pair]:
     twice = first_repeated(stems)
     if twice is not None:
         raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
-    return _paired(images, masks, stems, tree.root / tree.masks)
+    return _paired(tree, images, masks, stems, tree.root / tree.masks)
 
 
 def _by_fraction(tree: _Tree, split: str, val_fraction: float, seed: int) -> list[Pair]:
@@ -228,8 +242,9 @@ def _by_fold(tree: _Tree, split: str, fold: int, folds: int, seed: int) -> list[
 def _hashed(tree: _Tree, split: str, is_val: Callable[[str], bool]) -> list[Pair]:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
-    images, masks = _by_stem(tree.root / tree.images), _by_stem(tree.root / tree.masks)
-    return _paired(images, masks, [stem for stem in images if is_val(stem) == (split == "val")], tree.root / tree.masks)
+    images, masks = _by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
+    stems = [stem for stem in images if is_val(stem) == (split == "val")]
+    return _paired(tree, images, masks, stems, tree.root / tree.masks)
 
 
 def _draw(stem: str, seed: int) -> float:
@@ -255,13 +270,15 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _paired(images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path) -> list[Pair]:
+def _paired(
+    tree: _Tree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
+) -> list[Pair]:
     stems = list(stems)
     bare = [stem for stem in stems if stem not in masks]
     if bare:
         others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
         raise DatasetError(
             f"The image {images[bare[0]]} has no mask in {folder}{others}.",
-            f"Add {folder / bare[0]}.png, or take the image out.",
+            f"Add {tree.mask_of(bare[0], folder)}, or take the image out.",
         )
     return [Pair(stem, images[stem], masks[stem]) for stem in stems]

@@ -89,8 +89,8 @@ class WindowedFiles(SemanticFiles):
 
     def _read_window(self, pair: Pair, window: Window) -> Sample:
         image = read_image(pair.image, self.info.channels, self._bands, window)
-        label_map = self._checked(pair, self._read_mask(pair.mask, window), (window.y, window.x))
-        return Sample(f"{pair.id}@{window.y},{window.x}", image, (window.height, window.width), label_map)
+        mask = self._read_mask(pair.mask, window)
+        return self._sample(pair, f"{pair.id}@{window.y},{window.x}", image, mask, (window.y, window.x))
 
 
 def draw_window(image: Size, size: Size, seed: int) -> Window:

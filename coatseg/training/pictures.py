@@ -11,8 +11,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from coatseg.data.images import denormalise
 from coatseg.schema import PositiveInt
-from coatseg.structures import Batch, DatasetInfo, SemanticPrediction
-from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture
+from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction
+from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture, topmost
 
 CAPTIONS = ("image", "truth", "prediction", "prediction over image")
 
@@ -55,11 +55,18 @@ class ValidationPictures(lightning.Callback):
         save_picture(named, self.folder / f"step_{trainer.global_step:06d}.png")
 
 
-def row_of_pictures(batch: Batch, prediction: SemanticPrediction, info: DatasetInfo) -> list[Picture]:
+def row_of_pictures(
+    batch: Batch, prediction: SemanticPrediction | MultilabelPrediction, info: DatasetInfo
+) -> list[Picture]:
     """Picture the first image of a batch: as it is, its truth, its prediction, and the two blended."""
     height, width = batch.sizes[0]
     image = denormalise(batch.images[0, :, :height, :width], info)
-    label_map = prediction.label_map.cpu().numpy()
-    truth = batch.targets[0].label_map
-    known = np.full(label_map.shape, info.ignore_index) if truth is None else truth.cpu().numpy()
+    target = batch.targets[0]
+    if isinstance(prediction, MultilabelPrediction):
+        label_map = topmost(prediction.layers.cpu().numpy(), info)
+        truth = None if target.layers is None else topmost(target.layers.cpu().numpy(), info)
+    else:
+        label_map = prediction.label_map.cpu().numpy()
+        truth = None if target.label_map is None else target.label_map.cpu().numpy()
+    known = np.full(label_map.shape, info.ignore_index) if truth is None else truth
     return [image, colour(known, info), colour(label_map, info), overlay(image, label_map, info)]

@@ -12,11 +12,12 @@ from rich.table import Table
 
 from coatseg.atomic import whole_file
 from coatseg.metrics.confusion import SemanticScores
+from coatseg.metrics.layers import LayerScores
 from coatseg.structures import Scores
 from coatseg.training.worst import Ranked, WorstImages, save_worst
-from coatseg.visualize import save_confusion
+from coatseg.visualize import save_bars, save_confusion
 
-PLOTS: dict[type, Callable[[Any, Path], None]] = {SemanticScores: save_confusion}
+PLOTS: dict[type, Callable[[Any, Path], None]] = {SemanticScores: save_confusion, LayerScores: save_bars}
 """For each kind of scores, what draws them."""
 
 

@@ -10,15 +10,17 @@ from typing import Any
 
 import lightning
 import numpy as np
+import numpy.typing as npt
 import torch.distributed
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from coatseg.data.images import denormalise
 from coatseg.metrics.confusion import image_mean_iou
+from coatseg.metrics.layers import LayerCounts, layer_scores
 from coatseg.schema import PositiveInt
-from coatseg.structures import Batch, DatasetInfo, SemanticPrediction
-from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled
+from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction, Target
+from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled, topmost
 
 CAPTIONS = ("image", "truth", "prediction", "where wrong (red)")
 WIDTH = 320
@@ -31,6 +33,17 @@ class Ranked:
     id: str
     score: float
     pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The mean IoU of one image; its truth and prediction as label maps to paint, and where it is wrong, (H, W)."""
+
+    score: float
+    truth: npt.NDArray[np.integer]
+    prediction: npt.NDArray[np.integer]
+    wrong: npt.NDArray[np.bool_]
+    ignored: npt.NDArray[np.bool_]
 
 
 class WorstImages(lightning.Callback):
@@ -62,10 +75,10 @@ class WorstImages(lightning.Callback):
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         for number, prediction in enumerate(outputs["predictions"]):
-            truth = batch.targets[number].label_map
-            if isinstance(prediction, SemanticPrediction) and truth is not None and not batch.repeated[number]:
+            judged = judge(prediction, batch.targets[number], self.info)
+            if judged is not None and not batch.repeated[number]:
                 height, width = batch.sizes[number]
-                self._add(prediction, truth, batch.images[number, :, :height, :width])
+                self._add(prediction.id, judged, batch.images[number, :, :height, :width])
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Agree with the other processes on the worst of all."""
@@ -74,14 +87,31 @@ class WorstImages(lightning.Callback):
             torch.distributed.all_gather_object(gathered, self.found)
             self.found = worst([ranked for found in gathered for ranked in found], self.count)
 
-    def _add(self, prediction: SemanticPrediction, truth: Tensor, image: Tensor) -> None:
-        score = image_mean_iou(prediction.label_map, truth, len(self.info.classes), self.info.ignore_index)
+    def _add(self, image_id: str, judged: Judged, image: Tensor) -> None:
+        score = judged.score
         if math.isnan(score):
             return
-        if len(self.found) == self.count and (score, prediction.id) > (self.found[-1].score, self.found[-1].id):
+        if len(self.found) == self.count and (score, image_id) > (self.found[-1].score, self.found[-1].id):
             return
-        ranked = Ranked(prediction.id, score, row_of_pictures(image, truth, prediction, self.info))
+        ranked = Ranked(image_id, score, row_of_pictures(image, judged, self.info))
         self.found = worst([*self.found, ranked], self.count)
+
+
+def judge(prediction: Any, target: Target, info: DatasetInfo) -> Judged | None:
+    """Score a prediction on its image alone; None without a truth to compare with."""
+    if isinstance(prediction, SemanticPrediction) and target.label_map is not None:
+        score = image_mean_iou(prediction.label_map, target.label_map, len(info.classes), info.ignore_index)
+        truth, label_map = target.label_map.cpu().numpy(), prediction.label_map.cpu().numpy()
+        return Judged(score, truth, label_map, truth != label_map, truth == info.ignore_index)
+    if isinstance(prediction, MultilabelPrediction) and target.layers is not None:
+        counts = LayerCounts(len(info.classes), info.ignore_index)
+        counts.update(prediction.layers, target.layers)
+        score = layer_scores(counts.counts, info.classes).mean_iou
+        truth, layers = target.layers.cpu().numpy(), prediction.layers.cpu().numpy()
+        unknown = truth == info.ignore_index
+        wrong = ((truth == 1) != layers) & ~unknown
+        return Judged(score, topmost(truth, info), topmost(layers, info), wrong.any(0), unknown.all(0))
+    return None
 
 
 def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
@@ -89,12 +119,11 @@ def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
     return sorted(images, key=lambda ranked: (ranked.score, ranked.id))[:count]
 
 
-def row_of_pictures(
-    image: Tensor, truth: Tensor, prediction: SemanticPrediction, info: DatasetInfo
-) -> tuple[Picture, ...]:
+def row_of_pictures(image: Tensor, judged: Judged, info: DatasetInfo) -> tuple[Picture, ...]:
     """Picture an image (C, H, W), its truth, its prediction and where they differ, small."""
-    picture, known, label_map = denormalise(image, info), truth.cpu().numpy(), prediction.label_map.cpu().numpy()
-    row = (picture, colour(known, info), colour(label_map, info), mistakes(picture, known, label_map, info))
+    picture = denormalise(image, info)
+    maps = (colour(label_map, info) for label_map in (judged.truth, judged.prediction))
+    row = (picture, *maps, mistakes(picture, judged.wrong, judged.ignored))
     return tuple(scaled(cell, WIDTH) for cell in row)
 
 

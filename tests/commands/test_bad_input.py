@@ -12,7 +12,7 @@ from coatseg import commands
 from coatseg.commands import evaluate, train
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from tests.conftest import TINY, TINY_SCENES
-from tests.data.generate import write_camvid
+from tests.data.generate import write_camvid, write_layers
 
 Answer = Callable[..., str]
 
@@ -71,6 +71,14 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["logger.tensorbord={}"], "Did you mean tensorboard?"),
         (["loss.cross_entropy=null", "loss.dice=null"], "loss names no loss"),
         (["loss.cross_entropy.class_weights=[1,2]"], "2 entries for 9 classes"),
+        (["loss.focal.gama=1"], "Did you mean gamma?"),
+        (["loss.focal.alpha=[0.5]"], "loss.focal.alpha has 1 entries for 9 classes"),
+        (["loss.focal.alpha=2"], "less than or equal to 1"),
+        (["loss.ohem.min_kept=0"], "greater than 0"),
+        (["loss.lovasz.per_image=true"], "lovasz has no options"),
+        (["loss.cross_entropy.boundary_distance=0"], "greater than 0"),
+        (["task=multilabel"], "task=multilabel needs multilabel labels; data=scenes has"),
+        (["task=multilabel", "task.threshold=1"], "less than 1"),
         (["backbone=coat_lite_tiny", "backbone.co_scale=none"], "CoaT-Lite has no exchange"),
         (["backbone=timm", "backbone.model=resnet51"], "Did you mean resnet"),
         (["plugins=[nothing_of_that_name]"], "cannot import nothing_of_that_name"),
@@ -154,6 +162,12 @@ def test_a_task_that_the_data_has_no_labels_for(answer: Answer, monkeypatch: pyt
     assert "task=semantic needs semantic labels; data=boxes has instances" in answer(
         "backbone=coat_lite_tiny", "data.name=boxes"
     )
+
+
+def test_layers_and_label_maps_are_not_taken_for_each_other(answer: Answer, tmp_path: Path) -> None:
+    layers = ["data=folder", f"data.root={write_layers(tmp_path / 'layers', ['object'])}"]
+    assert "task=semantic needs semantic labels; data=layers has multilabel" in answer(*layers, "data.layers=true")
+    assert "needs multilabel labels; data=layers has semantic" in answer(*layers, "task=multilabel")
 
 
 def camvid(root: Path) -> list[str]:

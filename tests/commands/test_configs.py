@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from coatseg.build import build_inference
+from coatseg.build import TABLES, build_inference
 from coatseg.check import check
 from coatseg.commands.evaluate import evaluate_checkpoint, group_file, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.inference.inference import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
-from tests.data.generate import write_camvid, write_folder
+from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
 
 Composed = Callable[..., dict[str, Any]]
@@ -56,13 +56,18 @@ def test_every_experiment_composes_and_opens_with_its_command(composed: Composed
     assert any("mIoU" in line for line in opening)
 
 
-def run_evaluate_resume(composed: Composed, output: Path, *overrides: str) -> None:
+SEMANTIC_MEANS = frozenset({"mIoU", "mAcc", "aAcc"})
+
+
+def run_evaluate_resume(
+    composed: Composed, output: Path, *overrides: str, means: frozenset[str] = SEMANTIC_MEANS
+) -> None:
     """Fit one step, evaluate the checkpoint on its own, go on for another step."""
     common = [*overrides, "name=small", "trainer.max_epochs=-1", "callbacks.checkpoints.every_steps=1"]
     scores = fit(composed(*common, "trainer.max_steps=1"))
     evaluate_checkpoint({"checkpoint": str(output / "runs" / "small" / "checkpoints" / "last.ckpt")})
     fit(composed(*common, "trainer.max_steps=2", "resume=auto"))
-    assert set(scores.summary()) == {"mIoU", "mAcc", "aAcc"}
+    assert set(scores.summary()) == means
 
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")))
@@ -80,6 +85,27 @@ def test_every_dataset_runs(composed: Composed, tmp_path: Path, data: str) -> No
 )  # fmt: skip
 def test_every_other_choice_runs(composed: Composed, tmp_path: Path, choice: str) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), choice)
+
+
+EVERY_LOSS = [f"loss.{name}={{}}" for name in sorted(TABLES["loss"])]
+
+
+def test_every_loss_runs(composed: Composed, tmp_path: Path) -> None:
+    run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), *EVERY_LOSS)
+
+
+LAYERS = ("data=folder", "task=multilabel", "data.layers=true", "data.val_fraction=0.5", *SMALL)
+
+
+@pytest.mark.parametrize("classes", [("object",), ("red", "green", "blue")], ids=["binary", "multilabel"])
+def test_layers_run(composed: Composed, tmp_path: Path, classes: tuple[str, ...]) -> None:
+    root = write_layers(tmp_path / "data", classes)
+    overrides = ("backbone=coat_lite_tiny", f"data.root={root}", *LAYERS, *EVERY_LOSS, "task.threshold=0.4")
+    run_evaluate_resume(composed, tmp_path, *overrides, "inference=flip", means=frozenset({"mIoU", "mDice"}))
+    run = tmp_path / "runs" / "small"
+    assert "| class | IoU | Dice | precision | recall |" in (run / "report.md").read_text()
+    assert {"scores.png", "worst.png"} <= {path.name for path in (run / "pictures").iterdir()}
+    assert list((run / "pictures").glob("step_*.png"))
 
 
 def test_an_auxiliary_head_runs(composed: Composed, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class DatasetContract:
         assert len(info.mean) == len(info.std) == info.channels
         assert min(info.std) > 0
         assert info.annotates
-        assert info.annotates <= {"semantic", "instances", "panoptic"}
+        assert info.annotates <= {"semantic", "multilabel", "instances", "panoptic"}
         assert info.ignore_index not in range(len(info.classes))
         assert set(info.things) <= set(range(len(info.classes)))
         assert DatasetInfo.from_plain(info.to_plain()) == info
@@ -84,11 +84,17 @@ def check_sample(sample: Sample, info: DatasetInfo) -> None:
     assert sample.image.flags.c_contiguous
     assert sample.original_size == size
     assert ("semantic" in info.annotates) == (sample.label_map is not None)
+    assert ("multilabel" in info.annotates) == (sample.layers is not None)
     assert ("instances" in info.annotates) == (sample.instances is not None)
     assert ("panoptic" in info.annotates) == (sample.panoptic is not None)
     if sample.label_map is not None:
         assert sample.label_map.shape == size
         assert set(np.unique(sample.label_map)) <= {*range(len(info.classes)), info.ignore_index}
+    if sample.layers is not None:
+        assert sample.layers.shape == (*size, len(info.classes))
+        assert sample.layers.dtype == np.uint8
+        assert set(np.unique(sample.layers)) <= {0, 1, info.ignore_index}
+        assert 2 <= info.ignore_index <= 255
     if sample.instances is not None:
         check_instances(sample, info)
     if sample.panoptic is not None:
@@ -125,6 +131,7 @@ def assert_same(one: Sample, other: Sample) -> None:
     assert (one.id, one.original_size) == (other.id, other.original_size)
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.label_map, other.label_map)
+    np.testing.assert_array_equal(one.layers, other.layers)
     for part in ("instances", "panoptic"):
         mine, its = getattr(one, part), getattr(other, part)
         assert (mine is None) == (its is None)

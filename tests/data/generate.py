@@ -89,3 +89,28 @@ def write_folder(
     colours = [" {} {} {}".format(*colour) for colour in COLOURS] if coloured else [""] * 4
     (root / "classes.txt").write_text("".join(f"{name}{colour}\n" for name, colour in zip(names, colours, strict=True)))
     return root
+
+
+def write_layers(root: Path, classes: Sequence[str], *, count: int = 6, size: tuple[int, int] = (32, 40)) -> Path:
+    """Write a folder whose masks are layers of 0 and 255: a rectangle of each class an image, which may overlap.
+
+    Of several classes, the last has no file for the first image. A single class has its masks in masks/ itself.
+    """
+    random = np.random.default_rng(0)
+    height, width = size
+    for index in range(count):
+        stem = f"{index:02d}"
+        image = random.integers(0, 60, (*size, 3)).astype(np.uint8)
+        for number, name in enumerate(classes):
+            y, x = random.integers(0, height // 2), random.integers(0, width // 2)
+            mask = np.zeros(size, np.uint8)
+            mask[y : y + height // 2, x : x + width // 2] = 255
+            image[..., number % 3] += mask // 2
+            path = root / "masks" / (name if len(classes) > 1 else "") / f"{stem}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not (index == 0 and number == len(classes) - 1 > 0):
+                Image.fromarray(mask).save(path)
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(root / "images" / f"{stem}.png")
+    (root / "classes.txt").write_text("".join(f"{name}\n" for name in classes))
+    return root

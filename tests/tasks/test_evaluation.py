@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from coatseg.data.module import DataModule
 from coatseg.inference.inference import WHOLE, Inference
-from coatseg.losses.semantic import CrossEntropy, WeightedSum
+from coatseg.losses.cross_entropy import CrossEntropy
+from coatseg.losses.semantic import WeightedSum
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.structures import DatasetInfo, Outputs, Sample
 from coatseg.tasks.evaluation import evaluate

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from coatseg.data.batching import collate, collate_step
-from coatseg.losses.semantic import CrossEntropy, Dice, WeightedSum
+from coatseg.losses.cross_entropy import CrossEntropy
+from coatseg.losses.dice import Dice
+from coatseg.losses.semantic import WeightedSum
 from coatseg.structures import DatasetInfo, Outputs, Sample
-from coatseg.tasks.semantic import SemanticTask, decode
+from coatseg.tasks.dense import at_size
+from coatseg.tasks.semantic import SemanticTask
 from coatseg.training.optimizers import adamw
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic"}))
@@ -112,6 +115,6 @@ def test_repeated_images_are_not_counted() -> None:
 
 def test_logits_are_resized_before_the_class_is_chosen() -> None:
     logits = torch.tensor([[[4.0, 0.0]], [[0.0, 3.0]]])
-    prediction = decode(logits, (1, 4), "x")
+    prediction = task(Convolution(1)).decode(at_size(logits, (1, 4)), "x")
     assert prediction.label_map.tolist() == [[0, 0, 1, 1]]
     assert prediction.scores[0, 0] == pytest.approx(float(torch.tensor([4.0, 0.0]).softmax(0)[0]))

@@ -1,0 +1,112 @@
+"""Counts of layers, one a class, and what is read from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+DEFINITION = (
+    "For each class by itself, integer counts over all pixels of the split at their original size, without ignored "
+    "ones: TP, FP, FN. IoU = TP / (TP + FP + FN); Dice (F1) = 2 TP / (2 TP + FP + FN); precision = TP / (TP + FP); "
+    "recall = TP / (TP + FN). mIoU and mean Dice are over the classes whose union is not empty, mean precision over "
+    "those predicted, mean recall over those in the truth."
+)
+
+
+class LayerCounts:
+    """Counts the pixels of each class in int64: `counts` (K, 3) holds intersection, truth and prediction."""
+
+    def __init__(self, classes: int, ignore_index: int) -> None:
+        self.ignore_index = ignore_index
+        self.counts = torch.zeros(classes, 3, dtype=torch.int64)
+
+    def reset(self) -> None:
+        """Forget all pixels."""
+        self.counts.zero_()
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add one image: prediction (K, H, W) bool and truth (K, H, W) of 0, 1 and ignored, on any device."""
+        if prediction.shape != truth.shape:
+            raise ValueError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in shape")
+        predicted, there = prediction & (truth != self.ignore_index), truth == 1
+        counts = [pixels.sum((1, 2)) for pixels in (predicted & there, there, predicted)]
+        self.counts += torch.stack(counts, dim=1).to(self.counts.device)
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """What the counts say of each class: IoU, Dice, precision and recall, and the means.
+
+    IoU and Dice are NaN for a class that is neither in the truth nor predicted, precision for one that is not
+    predicted, recall for one that is not in the truth.
+    """
+
+    classes: tuple[str, ...]
+    iou: npt.NDArray[np.float64]
+    dice: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+    definition: str = DEFINITION
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean IoU over the classes with a non-empty union; NaN if there is none."""
+        return _mean_of_defined(self.iou)
+
+    @property
+    def mean_dice(self) -> float:
+        """The mean Dice over the same classes."""
+        return _mean_of_defined(self.dice)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes that mIoU and mean Dice leave out."""
+        return tuple(name for name, iou in zip(self.classes, self.iou, strict=True) if np.isnan(iou))
+
+    def summary(self) -> dict[str, float]:
+        """Give the means by name."""
+        return {"mIoU": self.mean_iou, "mDice": self.mean_dice}
+
+    def headline(self) -> str:
+        """Give the means in one line, and the classes that they leave out."""
+        absent = f"; absent and left out: {', '.join(self.absent)}" if self.absent else ""
+        return (
+            f"mIoU {self.mean_iou:.4f}, mean Dice {self.mean_dice:.4f}, "
+            f"mean precision {_mean_of_defined(self.precision):.4f}, "
+            f"mean recall {_mean_of_defined(self.recall):.4f}{absent}"
+        )
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Give (class, IoU, Dice, precision, recall) rows in percent under their names; '-' where undefined."""
+        values = zip(self.classes, self.iou, self.dice, self.precision, self.recall, strict=True)
+        return [
+            ("class", "IoU", "Dice", "precision", "recall"),
+            *((name, *map(_percent, numbers)) for name, *numbers in values),
+        ]
+
+
+def layer_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) -> LayerScores:
+    """Read scores from the (K, 3) counts of intersection, truth and prediction."""
+    intersection, truth, predicted = np.asarray(counts, dtype=np.int64).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return LayerScores(
+            classes,
+            iou=intersection / (truth + predicted - intersection),
+            dice=2 * intersection / (truth + predicted),
+            precision=intersection / predicted,
+            recall=intersection / truth,
+        )
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{100 * value:.2f}"
+
+
+def _mean_of_defined(values: npt.NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

@@ -1,0 +1,87 @@
+"""What tasks share that give each class a logit at every pixel."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from coatseg.data.batching import stack_labels
+from coatseg.inference.inference import WHOLE, Inference
+from coatseg.losses.semantic import WeightedSum
+from coatseg.structures import Batch, DatasetInfo, Outputs, Size, Target
+from coatseg.tasks.base import Task
+
+
+class DenseTask(Task):
+    """Trains logits (B, classes, H, W) against labels of either kind; a subclass says which, and decodes."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        info: DatasetInfo,
+        loss: WeightedSum,
+        *,
+        optimizer: Callable[[nn.Module], Optimizer],
+        schedule: Callable[[int], float],
+        seed: int = 0,
+        auxiliary_weight: float = 0.0,
+        inference: Inference = WHOLE,
+    ) -> None:
+        super().__init__(model, info, optimizer=optimizer, schedule=schedule, seed=seed, inference=inference)
+        self.loss = loss
+        self.auxiliary_weight = auxiliary_weight
+
+    @abstractmethod
+    def labels(self, target: Target) -> Tensor:
+        """Give the truth that this task learns from."""
+
+    @abstractmethod
+    def decode(self, logits: Tensor, image_id: str) -> Any:
+        """Turn one image's logits (K, H, W) at its original size into its prediction."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Give the losses by name, each normalised over the whole optimizer step; the auxiliary head's as one sum."""
+        ignore = self.info.ignore_index
+        height, width = batch.images.shape[-2:]
+        labels = stack_labels([self.labels(target) for target in batch.targets], (height, width), ignore)
+        step_maps = [self.labels(target) for target in batch.step_targets]
+        largest = max(rows.shape[-2] for rows in step_maps), max(rows.shape[-1] for rows in step_maps)
+        step_labels = stack_labels(step_maps, largest, ignore)
+        weights = {
+            name: self.step_total(weight) / self.shares for name, weight in self.loss.weights(step_labels).items()
+        }
+        outputs: Outputs = self.model(batch.images)
+        losses: dict[str, Tensor] = self.loss(outputs.logits, labels, weights)
+        if outputs.auxiliary is not None:
+            auxiliary = self.loss(outputs.auxiliary, labels, weights)
+            losses["auxiliary"] = self.auxiliary_weight * torch.stack(list(auxiliary.values())).sum()
+        return losses
+
+    def predict(self, batch: Batch) -> list[Any]:
+        """Predict every image at its original size.
+
+        Images of one size go through the model together; others go alone, so that padding reaches no prediction.
+        """
+        if len(set(batch.sizes)) == 1:
+            height, width = batch.sizes[0]
+            logits = list(self.infer(batch.images[..., :height, :width]))
+        else:
+            rows = zip(batch.images, batch.sizes, strict=True)
+            logits = [self.infer(image[None, :, :height, :width])[0] for image, (height, width) in rows]
+        return [
+            self.decode(at_size(image_logits, size), image_id)
+            for image_logits, size, image_id in zip(logits, batch.original_sizes, batch.ids, strict=True)
+        ]
+
+
+def at_size(logits: Tensor, size: Size) -> Tensor:
+    """Resize logits (K, h, w), before anything is decided from them."""
+    if tuple(logits.shape[-2:]) == size:
+        return logits
+    return functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]

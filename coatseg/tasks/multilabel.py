@@ -1,0 +1,78 @@
+"""Binary and multilabel segmentation: for each class by itself, whether a pixel has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from coatseg.inference.augment import SIGMOID
+from coatseg.inference.inference import WHOLE, Inference
+from coatseg.losses.semantic import WeightedSum
+from coatseg.metrics.layers import LayerCounts, LayerScores, layer_scores
+from coatseg.schema import Rate
+from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, Target
+from coatseg.tasks.dense import DenseTask
+
+
+class MultilabelTask(DenseTask):
+    """Trains logits (B, classes, H, W), a sigmoid each, against layers; with a single class it is binary.
+
+    A pixel has the classes whose probability is above `threshold`.
+    """
+
+    monitor = "val/mIoU"
+    needs = "multilabel"
+    activation = SIGMOID
+
+    def __init__(
+        self,
+        model: nn.Module,
+        info: DatasetInfo,
+        loss: WeightedSum,
+        *,
+        optimizer: Callable[[nn.Module], Optimizer],
+        schedule: Callable[[int], float],
+        seed: int = 0,
+        auxiliary_weight: float = 0.0,
+        inference: Inference = WHOLE,
+        threshold: Rate = 0.5,
+    ) -> None:
+        super().__init__(
+            model,
+            info,
+            loss,
+            optimizer=optimizer,
+            schedule=schedule,
+            seed=seed,
+            auxiliary_weight=auxiliary_weight,
+            inference=inference,
+        )
+        self.threshold = threshold
+        self.counts = LayerCounts(len(info.classes), info.ignore_index)
+
+    def labels(self, target: Target) -> Tensor:
+        """Give the layers."""
+        if target.layers is None:
+            raise ValueError("the batch has no layers")
+        return target.layers
+
+    def decode(self, logits: Tensor, image_id: str) -> MultilabelPrediction:
+        """Choose the classes of each pixel."""
+        scores = logits.sigmoid()
+        return MultilabelPrediction(image_id, scores > self.threshold, scores)
+
+    def reset_scores(self) -> None:
+        """Empty the counts."""
+        self.counts.reset()
+
+    def score(self, predictions: list[MultilabelPrediction], batch: Batch) -> None:
+        """Count the pixels of the images that are not repeated."""
+        for prediction, target, repeated in zip(predictions, batch.targets, batch.repeated, strict=True):
+            if not repeated and target.layers is not None:
+                self.counts.update(prediction.layers, target.layers)
+
+    def scores(self) -> LayerScores:
+        """Give the scores over all processes."""
+        return layer_scores(self.step_total(self.counts.counts.clone()).cpu(), self.info.classes)
