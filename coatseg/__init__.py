@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coatseg.backbones.coat import create_classifier
+    from coatseg.backbones.smp import register_smp_encoders
     from coatseg.build import create_backbone, list_backbones, register
 
 __version__ = "0.1.0"
 
-__all__ = ["create_backbone", "create_classifier", "list_backbones", "register"]
+__all__ = ["create_backbone", "create_classifier", "list_backbones", "register", "register_smp_encoders"]
 
 _HOMES = {
     "create_backbone": "coatseg.build",
     "create_classifier": "coatseg.backbones.coat",
     "list_backbones": "coatseg.build",
     "register": "coatseg.build",
+    "register_smp_encoders": "coatseg.backbones.smp",
 }
 
 

@@ -30,7 +30,21 @@ from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
 from coatseg.errors import ConfigError, nearest
-from coatseg.heads import semantic as semantic_heads
+from coatseg.heads import (
+    deeplabv3,
+    deeplabv3plus,
+    dpt,
+    fcn,
+    fpn,
+    linknet,
+    manet,
+    pan,
+    pspnet,
+    segformer,
+    unet,
+    unetplusplus,
+    upernet,
+)
 from coatseg.inference.inference import Inference
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
@@ -39,7 +53,7 @@ from coatseg.losses.lovasz import Lovasz
 from coatseg.losses.ohem import OhemCrossEntropy
 from coatseg.losses.semantic import WeightedSum
 from coatseg.losses.tversky import Tversky
-from coatseg.model import Model
+from coatseg.model import Model, freeze_unused
 from coatseg.schema import Constructor, Options, check_options, option_schema
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
@@ -60,7 +74,21 @@ TABLES: dict[str, dict[str, Constructor]] = {
         **{name: partial(coat.create_backbone, name) for name in coat.VARIANTS},
         "timm": timm.create_backbone,
     },
-    "head": {"unet": semantic_heads.unet, "fpn": semantic_heads.fpn, "upernet": semantic_heads.upernet},
+    "head": {
+        "unet": unet.unet,
+        "unetplusplus": unetplusplus.unetplusplus,
+        "manet": manet.manet,
+        "linknet": linknet.linknet,
+        "fpn": fpn.fpn,
+        "pspnet": pspnet.pspnet,
+        "pan": pan.pan,
+        "upernet": upernet.upernet,
+        "segformer": segformer.segformer,
+        "dpt": dpt.dpt,
+        "deeplabv3": deeplabv3.deeplabv3,
+        "deeplabv3plus": deeplabv3plus.deeplabv3plus,
+        "fcn": fcn.fcn,
+    },
     "dataset": {
         "scenes": Scenes,
         "camvid": CamVid,
@@ -252,15 +280,17 @@ def build_inference(section: Options | None) -> Inference:
 
 
 def build_model(config: Options, info: DatasetInfo) -> Model:
-    """Build backbone and head for the channels and classes of a dataset."""
+    """Build backbone and heads for the channels and classes of a dataset; parameters without use are frozen."""
     backbone = make("backbone", *named(config["backbone"], "backbone"), "backbone", in_channels=info.channels)
     context = {"levels": backbone.levels, "classes": len(info.classes)}
     head = make("head", *named(config["head"], "head"), "head", **context)
-    section = auxiliary_section(config)
-    if section is None:
-        return Model(backbone, head)
-    name, options = named(section, "auxiliary")
-    return Model(backbone, head, make("head", name, without(options, "weight"), "auxiliary", **context))
+    auxiliary = None
+    if (section := auxiliary_section(config)) is not None:
+        name, options = named(section, "auxiliary")
+        auxiliary = make("head", name, without(options, "weight"), "auxiliary", **context)
+    model = Model(backbone, head, auxiliary)
+    freeze_unused(model, info.channels)
+    return model
 
 
 def auxiliary_section(config: Options) -> Options | None:

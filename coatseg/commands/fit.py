@@ -86,13 +86,17 @@ def fit(config: Mapping[str, Any]) -> Scores:
 def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> None:
     """Say what will be trained on what, and from which weights."""
     backbone, head = config["backbone"], config["head"]
-    millions = parameter_count(built.task.model) / 1e6
+    model = built.task.model
+    millions = parameter_count(model) / 1e6
+    unused = sum(model.get_parameter(name).numel() for name in getattr(model, "unused", ()))
     data = built.data
     say(
         f"{head['name']} on {backbone['name']}, {millions:.1f} M parameters; {data.info.name}: "
         f"{len(data.info.classes)} classes, {len(data.split('train'))} training and {len(data.split('val'))} "
         f"validation samples; {built.total_steps} steps"
     )
+    if unused:
+        say(f"{unused / 1e6:.2f} M of these parameters are not trained: no output depends on them")
     if resume is not None:
         say(f"going on from {resume}")
     elif not backbone.get("pretrained"):

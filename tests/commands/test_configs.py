@@ -164,6 +164,14 @@ def test_the_file_that_names_every_option_states_the_defaults() -> None:
     assert whole.overlap == pytest.approx(WHOLE.overlap, abs=1e-3)
 
 
+def test_a_head_that_leaves_levels_out_runs_and_says_what_is_not_trained(
+    composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["backbone=coat_lite_tiny", "head=deeplabv3plus", "head.width=32", *DATA["scenes"](tmp_path)]
+    run_evaluate_resume(composed, tmp_path, *overrides)
+    assert "2.81 M of these parameters are not trained" in capsys.readouterr().out
+
+
 def test_the_timm_backbone_runs(composed: Composed, tmp_path: Path) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=timm", "backbone.model=resnet18", *DATA["scenes"](tmp_path))
 

@@ -1,29 +1,14 @@
+import inspect
+
 import pytest
 import torch
+from torch import nn
 
-from coatseg.errors import ConfigError
-from coatseg.heads.semantic import SemanticHead, fpn, group_count, unet, upernet
-from coatseg.structures import Level
-from tests.contracts.head import LEVELS, SemanticHeadContract
+from coatseg.build import TABLES
+from coatseg.heads.semantic import group_count, with_norm
+from tests.contracts.head import LEVELS
 
-
-class TestUnet(SemanticHeadContract):
-    def make(self, levels: tuple[Level, ...], classes: int) -> SemanticHead:
-        return unet(levels, classes, widths=(32, 24, 16, 16, 8))
-
-    def test_the_number_of_widths_is_checked(self) -> None:
-        with pytest.raises(ConfigError, match=r"head\.widths has 2"):
-            unet(LEVELS, 5, widths=(8, 8))
-
-
-class TestFpn(SemanticHeadContract):
-    def make(self, levels: tuple[Level, ...], classes: int) -> SemanticHead:
-        return fpn(levels, classes, pyramid_width=32, width=32, dropout=0.0)
-
-
-class TestUpernet(SemanticHeadContract):
-    def make(self, levels: tuple[Level, ...], classes: int) -> SemanticHead:
-        return upernet(levels, classes, width=32, dropout=0.0)
+WITH_NORM = [name for name, head in TABLES["head"].items() if "norm" in inspect.signature(head).parameters]
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(256, 32), (128, 16), (64, 8), (16, 2), (8, 1), (24, 3), (152, 19)])
@@ -32,7 +17,22 @@ def test_groups_have_eight_channels_or_more_and_share_evenly(channels: int, grou
     assert channels % groups == 0
 
 
-def test_batch_norm_can_be_asked_for() -> None:
-    kinds = {type(module) for module in unet(LEVELS, 5, widths=(8, 8, 8, 8, 8), norm="batch").modules()}
-    assert torch.nn.BatchNorm2d in kinds
-    assert torch.nn.GroupNorm not in kinds
+def norms(head: str, **options: object) -> set[type]:
+    with torch.device("meta"):
+        made = TABLES["head"][head](LEVELS, 5, **options)
+    return {type(module) for module in made.modules()} & {nn.BatchNorm2d, nn.GroupNorm}
+
+
+def test_every_head_but_fpn_has_a_choice_of_norms() -> None:
+    assert set(TABLES["head"]) - set(WITH_NORM) == {"fpn"}
+
+
+@pytest.mark.parametrize("head", WITH_NORM)
+def test_norms_are_group_norms_unless_batch_norms_are_asked_for(head: str) -> None:
+    assert norms(head) == {nn.GroupNorm}
+    assert norms(head, norm="batch") == {nn.BatchNorm2d}
+
+
+def test_a_map_of_one_channel_goes_without_a_group_norm() -> None:
+    kinds = [type(part) for part in with_norm(nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(8)), "group")]
+    assert kinds == [nn.Identity, nn.GroupNorm]

@@ -95,7 +95,9 @@ def test_pictures_are_small_and_padding_is_not_in_them() -> None:
 
 def test_wrong_pixels_are_red_right_ones_grey_ignored_ones_black() -> None:
     image = np.full((1, 3, 3), (0, 200, 0), np.uint8)
-    right, wrong, ignored = mistakes(image, np.array([[False, True, True]]), np.array([[False, False, True]]))[0].astype(int)
+    right, wrong, ignored = mistakes(image, np.array([[False, True, True]]), np.array([[False, False, True]]))[
+        0
+    ].astype(int)
     assert right[0] == right[1] == right[2]
     assert wrong[0] > wrong[1] + 100
     assert wrong[1] == wrong[2]

@@ -1,0 +1,136 @@
+"""Every head on one backbone: size, computation, time of a training step, and mIoU after the same short training.
+
+    python -m benchmarks.heads --output runs/heads
+
+Steps are timed in one process, heads in turn, so that they share what else the machine does; the median over the
+repeats is shown, in milliseconds and relative to fpn. Trainings are runs of `python train.py` with `max_steps`, on the
+generated scenes. One that is finished in the output folder is read and not repeated, one that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from coatseg.atomic import whole_file
+from coatseg.build import build_data, build_model, make, named
+from coatseg.commands.composition import choices, config_folder, open_nested_keys
+from coatseg.commands.console import quiet_libraries
+from coatseg.commands.fit import fit
+from coatseg.model import Model
+from coatseg.structures import DatasetInfo, parameter_count
+
+BACKBONE = "coat_lite_tiny"
+REFERENCE = "fpn"
+COUNTED_SIZE = (512, 512)
+WARM_UP = 2  # steps of each head before the clock runs
+
+Config = dict[str, Any]
+
+
+def configuration(head: str, *overrides: str) -> Config:
+    """Compose what `python train.py data=scenes head=HEAD ...` would."""
+    chosen = [f"backbone={BACKBONE}", f"head={head}", "data=scenes", "logger=none", *overrides]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", open_nested_keys(chosen))
+    return dict(OmegaConf.to_container(config, resolve=True))
+
+
+def giga_multiplications(model: Model) -> float:
+    """Count multiply-accumulates of convolutions and matrix products for one image, in units of 1e9."""
+    with FlopCounterMode(display=False) as counter:  # not under no_grad, which the counter does not bear
+        model.eval()(torch.zeros(1, 3, *COUNTED_SIZE))
+    return counter.get_total_flops() / 2 / 1e9
+
+
+def training_step(model: Model, config: Config, info: DatasetInfo) -> Callable[[], None]:
+    """Give a function that does one step, forward, backward and optimizer, on random images in the scenes' shape."""
+    shape = (config["data"]["batch_size"], *config["data"]["size"])
+    images, labels = torch.randn(shape[0], 3, *shape[1:]), torch.randint(len(info.classes), shape)
+    optimizer = make("optimizer", *named(config["optimizer"], "optimizer"), "optimizer", model=model.train())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(model(images).logits, labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def step_times(steps: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    """Give the median seconds of each step, taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(WARM_UP + repeats):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - began)
+    return {name: statistics.median(seconds[WARM_UP:]) for name, seconds in times.items()}
+
+
+def score(head: str, steps: int, seed: int, output: Path) -> float:
+    """Give the mIoU of a training, read if it is finished."""
+    name = f"{head}-{steps}_steps-seed_{seed}"
+    result = output / name / "result.json"
+    if not result.is_file():
+        overrides = (f"name={name}", f"output={output}", "resume=auto", f"seed={seed}", "trainer.max_epochs=-1")
+        summary = fit(configuration(head, *overrides, f"trainer.max_steps={steps}")).summary()
+        with whole_file(result) as file:
+            file.write(json.dumps(summary).encode())
+    return float(json.loads(result.read_text())["mIoU"])
+
+
+def shown_scores(scores: list[float]) -> str:
+    """Write the mean, and the least and greatest where there are several."""
+    mean = f"{statistics.mean(scores):.3f}"
+    return mean if len(scores) == 1 else f"{mean} ({min(scores):.3f} to {max(scores):.3f})"
+
+
+def main() -> None:
+    """Measure, train, and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=300, help="optimizer steps of each training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one training each")
+    parser.add_argument("--repeats", type=int, default=20, help="timed steps of each head")
+    parser.add_argument("--output", type=Path, default=Path("runs/heads"))
+    parser.add_argument("--only", nargs="+", choices=choices("head"), default=choices("head"), metavar="HEAD")
+    arguments = parser.parse_args()
+    quiet_libraries()
+
+    configs = {head: configuration(head) for head in dict.fromkeys([REFERENCE, *arguments.only])}
+    info = build_data(configs[REFERENCE]).info
+    models = {head: build_model(config, info) for head, config in configs.items()}
+    millions = {head: parameter_count(model) / 1e6 for head, model in models.items()}
+    multiplications = {head: giga_multiplications(model) for head, model in models.items()}
+    steps = {head: training_step(model, configs[head], info) for head, model in models.items()}
+    seconds = step_times(steps, arguments.repeats)
+    del models, steps
+    scores = {
+        head: [score(head, arguments.steps, seed, arguments.output) for seed in arguments.seeds]
+        for head in arguments.only
+    }
+
+    data = configs[REFERENCE]["data"]
+    height, width = data["size"]
+    print(f"\n{BACKBONE}, {data['batch_size']} images of {height}x{width} a step, {torch.get_num_threads()} threads\n")
+    print(f"| head | parameters (M) | GMACs at 512x512 | step (ms) | to {REFERENCE} | mIoU, {arguments.steps} steps |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for head in arguments.only:
+        numbers = f"{millions[head]:.1f} | {multiplications[head]:.1f} | {1000 * seconds[head]:.0f}"
+        ratio = seconds[head] / seconds[REFERENCE]
+        print(f"| {head} | {numbers} | {ratio:.2f} | {shown_scores(scores[head])} |")
+
+
+if __name__ == "__main__":
+    main()

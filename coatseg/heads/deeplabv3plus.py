@@ -1,0 +1,40 @@
+"""DeepLabV3+."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+
+from coatseg.heads.semantic import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.schema import PositiveInt, Rate
+from coatseg.structures import Level
+
+COARSEST = 16
+
+
+def deeplabv3plus(
+    levels: Sequence[Level],
+    classes: int,
+    *,
+    width: PositiveInt = 256,
+    rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (6, 12, 18),
+    norm: Norm = "group",
+    dropout: Rate = 0.1,
+) -> SemanticHead:
+    """DeepLabV3+ (Chen et al., 2018): DeepLabV3 with separable convolutions, refined by the level of stride 4.
+
+    Logits at stride 4. CoaT is not dilated, so the level of stride 32 is left out. `rates` are the dilations of the
+    pooling, the paper's for output stride 16.
+    """
+    channels = smp_channels(levels, "deeplabv3plus", coarsest=COARSEST)
+    decoder = DeepLabV3PlusDecoder(
+        channels,
+        encoder_depth=len(channels) - 1,
+        out_channels=width,
+        atrous_rates=rates,
+        output_stride=COARSEST,
+        aspp_separable=True,
+        aspp_dropout=0.0,
+    )
+    return SemanticHead(with_norm(decoder, norm), width, classes, coarsest=COARSEST, dropout=dropout)
