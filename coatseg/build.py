@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -228,6 +228,7 @@ def build_data(config: Options, split: str = "train") -> DataModule:
     name, options = named(config["data"], "data")
     own, loading = split_data_options(options)
 
+    @cache  # the lists of files are read once
     def dataset(split: str) -> Dataset:
         made: Dataset = make("dataset", name, own, "data", split=split)
         return made
@@ -323,7 +324,7 @@ def check_task_fits(config: Options, info: DatasetInfo) -> None:
     if needs not in info.annotates:
         raise ConfigError(
             f"task={name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.",
-            "Choose a task that these labels serve, or other data.",
+            "Choose a task that these labels serve, or other data; data=folder has multilabel with data.layers=true.",
         )
 
 

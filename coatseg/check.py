@@ -117,7 +117,10 @@ def _check_auxiliary(section: Options | None) -> None:
 def _check_losses(section: Options) -> None:
     losses = dict(present(section))
     if not losses:
-        raise ConfigError("loss names no loss.", "Choose loss=cross_entropy, loss=dice or loss=cross_entropy_dice.")
+        raise ConfigError(
+            "loss names no loss.",
+            "Choose loss=NAME, or add one as loss.NAME={}; python train.py --help lists the files.",
+        )
     for name, options in losses.items():
         fitting(options.get("weight", 1.0), NonNegativeFloat, f"loss.{name}.weight")
 

@@ -90,9 +90,10 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> N
     millions = parameter_count(model) / 1e6
     unused = sum(model.get_parameter(name).numel() for name in getattr(model, "unused", ()))
     data = built.data
+    classes = len(data.info.classes)
     say(
         f"{head['name']} on {backbone['name']}, {millions:.1f} M parameters; {data.info.name}: "
-        f"{len(data.info.classes)} classes, {len(data.split('train'))} training and {len(data.split('val'))} "
+        f"{classes} class{'es' * (classes != 1)}, {len(data.split('train'))} training and {len(data.split('val'))} "
         f"validation samples; {built.total_steps} steps"
     )
     if unused:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from coatseg.states import listed
+
 DEFINITION = (
     "mIoU: one integer confusion matrix over all pixels of the split at their original size, without ignored ones; "
     "IoU of a class = true positives / (true positives + false positives + false negatives); "
@@ -88,7 +90,7 @@ class SemanticScores:
 
     def headline(self) -> str:
         """Give the means in one line, and the classes that they leave out."""
-        absent = f"; absent and left out: {', '.join(self.absent)}" if self.absent else ""
+        absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
         boundaries = "" if self.boundary_iou is None else f", mBIoU {self.mean_boundary_iou:.4f}"
         return (
             f"mIoU {self.mean_iou:.4f}, mean accuracy {self.mean_accuracy:.4f}, "

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from coatseg.states import listed
+
 DEFINITION = (
     "For each class by itself, integer counts over all pixels of the split at their original size, without ignored "
     "ones: TP, FP, FN. IoU = TP / (TP + FP + FN); Dice (F1) = 2 TP / (2 TP + FP + FN); precision = TP / (TP + FP); "
@@ -74,7 +76,7 @@ class LayerScores:
 
     def headline(self) -> str:
         """Give the means in one line, and the classes that they leave out."""
-        absent = f"; absent and left out: {', '.join(self.absent)}" if self.absent else ""
+        absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
         return (
             f"mIoU {self.mean_iou:.4f}, mean Dice {self.mean_dice:.4f}, "
             f"mean precision {_mean_of_defined(self.precision):.4f}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -96,7 +97,7 @@ class Checkpoints(Checkpoint):
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         score = float(trainer.callback_metrics[self.monitor])
-        best = self.best_score is None or score > self.best_score
+        best = not math.isnan(score) and (self.best_score is None or score > self.best_score)
         if best:
             self.best_score = score
         self._saved_step = -1  # what was saved at this step does not know the score yet
