@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import lightning
 from lightning.pytorch.loggers import Logger
@@ -54,7 +54,7 @@ from coatseg.losses.ohem import OhemCrossEntropy
 from coatseg.losses.semantic import WeightedSum
 from coatseg.losses.tversky import Tversky
 from coatseg.model import Model, freeze_unused
-from coatseg.schema import Constructor, Options, check_options, option_schema
+from coatseg.schema import Constructor, Options, check_options, fitting, option_schema
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.tasks.multilabel import MultilabelTask
@@ -226,7 +226,9 @@ def build(config: Options) -> Built:
 def build_data(config: Options, split: str = "train") -> DataModule:
     """Build the data module; the dataset of `split` states the facts."""
     name, options = named(config["data"], "data")
-    own, loading = split_data_options(options)
+    own, typed = split_data_options(options)
+    hints = get_type_hints(DataModule.__init__, include_extras=True)
+    loading = {option: fitting(value, hints[option], f"data.{option}") for option, value in typed.items()}
 
     @cache  # the lists of files are read once
     def dataset(split: str) -> Dataset:

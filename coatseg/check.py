@@ -123,6 +123,8 @@ def _check_losses(section: Options) -> None:
         )
     for name, options in losses.items():
         fitting(options.get("weight", 1.0), NonNegativeFloat, f"loss.{name}.weight")
+    if not any(float(options.get("weight", 1.0)) for options in losses.values()):
+        raise ConfigError("Every loss has the weight 0.", f"Set loss.{next(iter(losses))}.weight=1.")
 
 
 def _check_data(section: Options) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, get_type_hints
@@ -17,10 +18,10 @@ Constructor = Callable[..., Any]
 Options = Mapping[str, Any]
 
 PositiveInt = Annotated[int, Gt(0)]
-PositiveFloat = Annotated[float, Gt(0)]
+PositiveFloat = Annotated[float, Gt(0), Lt(math.inf)]
 NonNegativeInt = Annotated[int, Ge(0)]
-NonNegativeFloat = Annotated[float, Ge(0)]
-Divisor = Annotated[float, Ge(1)]
+NonNegativeFloat = Annotated[float, Ge(0), Lt(math.inf)]
+Divisor = Annotated[float, Ge(1), Lt(math.inf)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 PositiveShare = Annotated[float, Gt(0), Le(1)]

@@ -184,7 +184,12 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class RandomDataset(Dataset, Protocol):
-    """A dataset with randomness of its own, such as windows of large images; others do not have `drawn`."""
+    """A dataset with randomness of its own, such as windows of large images; others do not have `drawn`.
+
+    `draws` says whether it makes use of that.
+    """
+
+    draws: bool
 
     def drawn(self, index: int, seed: int) -> Sample:
         """Give a training example of sample `index`, as a function of index and seed."""

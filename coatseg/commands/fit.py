@@ -104,6 +104,8 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> N
         say(f"{backbone['name']} starts from random weights; backbone.pretrained=true starts from ImageNet's")
     if first_process():
         say(data.verify(("train", "val")))
+    if data.rare_class_temperature is not None:
+        say("rare classes are drawn more often: the labels of all training samples are counted before the first step")
 
 
 def open_run(config: Mapping[str, Any], output: Path, name: str | None) -> tuple[Run, bool]:

@@ -14,8 +14,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.images import Pixels
 from coatseg.errors import DatasetError
-from coatseg.structures import Dataset, DatasetInfo, Sample
+from coatseg.structures import Dataset
 
 Counts = npt.NDArray[np.int64]
 
@@ -44,8 +45,8 @@ class RareClasses:
             raise DatasetError(
                 "No training sample has a labelled pixel.", "Check the masks, or set data.rare_class_temperature=null."
             )
-        exponents = (1 - totals / totals.sum()) / temperature
-        weights = np.exp(exponents - exponents[totals > 0].max()) * (totals > 0)
+        exponents = np.where(totals > 0, (1 - totals / totals.sum()) / temperature, -np.inf)
+        weights = np.exp(exponents - exponents.max())
         return cls(weights / weights.sum(), tuple(np.flatnonzero(column) for column in counts.T))
 
     def draw(self, seed: int, epoch: int, position: int) -> tuple[int, int]:
@@ -62,16 +63,20 @@ def class_counts(dataset: Dataset) -> Counts:
         return np.stack(list(pool.map(partial(_counts_of, dataset), range(len(dataset)))))
 
 
+def labels_of(dataset: Dataset, index: int) -> Pixels | None:
+    """Give the label map (H, W) or layers (H, W, K) of a sample, without its image where the dataset can do that."""
+    if hasattr(dataset, "labels"):
+        alone: Pixels | None = dataset.labels(index)
+        return alone
+    sample = dataset[index]
+    return sample.label_map if sample.layers is None else sample.layers
+
+
 def _counts_of(dataset: Dataset, index: int) -> Counts:
-    return count_labels(dataset[index], dataset.info)
-
-
-def count_labels(sample: Sample, info: DatasetInfo) -> Counts:
-    """Count the pixels of each class in a sample's label map, or in its layers, (K,)."""
-    classes = len(info.classes)
-    if sample.layers is not None:
-        return np.asarray((sample.layers == 1).sum(axis=(0, 1)), dtype=np.int64)
-    if sample.label_map is None:
+    classes, labels = len(dataset.info.classes), labels_of(dataset, index)
+    if labels is None:
         return np.zeros(classes, np.int64)
-    labelled = sample.label_map[sample.label_map != info.ignore_index]
-    return np.bincount(labelled, minlength=classes)[:classes].astype(np.int64)
+    if labels.ndim == 3:
+        return np.asarray((labels == 1).sum(axis=(0, 1)), dtype=np.int64)
+    labelled = labels[labels != dataset.info.ignore_index]
+    return np.bincount(labelled, minlength=classes).astype(np.int64)

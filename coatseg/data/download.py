@@ -16,20 +16,23 @@ from coatseg.transfer import check_room
 class Archive:
     """An archive of a dataset, and where its content belongs; all paths are relative, with `/`.
 
-    `brings` are the paths under the dataset's root that come from it; where all are there, it is not fetched.
+    `brings` are the paths under the dataset's root that come from it; where all are there, it is not fetched, nor where
+    one of `elsewhere` is, a path that readers take instead.
     `into` is the folder under the root that it is unpacked into, `only` the folder inside it that is wanted, and
     `nested` are archives inside it that are unpacked too, as paths under `into`.
     """
 
     file: RemoteFile
     brings: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
     into: str = "."
     only: str = ""
     nested: tuple[str, ...] = ()
 
     def is_there(self, root: Path) -> bool:
         """Tell whether everything it brings is under `root`."""
-        return all((root / path).exists() for path in self.brings)
+        there = all((root / path).exists() for path in self.brings)
+        return there or any((root / path).exists() for path in self.elsewhere)
 
 
 # The commit names the content, but GitHub packs it anew at will, so that the archive has no lasting checksum.
@@ -61,6 +64,7 @@ _COCO_TRAIN = Archive(
         "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
     ),
     brings=("train2017",),
+    elsewhere=("images/train2017",),
 )
 _COCO_VAL = Archive(
     RemoteFile(
@@ -70,6 +74,7 @@ _COCO_VAL = Archive(
         "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
     ),
     brings=("val2017",),
+    elsewhere=("images/val2017",),
 )
 _COCO_PANOPTIC = RemoteFile(
     "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip",
@@ -114,7 +119,12 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "coco_stuff": (
         _COCO_TRAIN,
         _COCO_VAL,
-        Archive(_COCO_STUFF, brings=("stuffthingmaps/train2017", "stuffthingmaps/val2017"), into="stuffthingmaps"),
+        Archive(
+            _COCO_STUFF,
+            brings=("stuffthingmaps/train2017", "stuffthingmaps/val2017"),
+            elsewhere=("annotations/train2017",),
+            into="stuffthingmaps",
+        ),
     ),
     "voc": (
         Archive(

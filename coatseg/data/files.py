@@ -63,6 +63,13 @@ class SemanticFiles:
         """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""
         self[index]
 
+    def labels(self, index: int) -> Pixels:
+        """Read the label map (H, W) or the layers (H, W, K) of a sample alone; raises what reading it all would."""
+        pair = self._pairs[index]
+        check_mask_is_there(pair)
+        mask = self._read_mask(pair.mask)
+        return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))
+
     def _read(self, pair: Pair) -> Sample:
         image = read_image(pair.image, self.info.channels, self._bands)
         height, width = image.shape[:2]

@@ -12,6 +12,8 @@ from coatseg.data.raster import Window
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import IGNORE_INDEX
 
+MOST_LAYERS = 128
+
 
 class LayerMasks:
     """Finds the mask files of every class, and reads those of an image as (H, W, K) uint8.
@@ -23,7 +25,7 @@ class LayerMasks:
     `find` maps the stem of every file below a folder to the file.
 
     Raises:
-        ConfigError: an ignore index that layers cannot hold.
+        ConfigError: an ignore index that layers cannot hold, or too many classes.
     """
 
     def __init__(self, classes: Sequence[str], ignore_index: int, find: Callable[[Path], dict[str, Path]]) -> None:
@@ -31,6 +33,11 @@ class LayerMasks:
             raise ConfigError(
                 f"data.ignore_index={ignore_index} cannot be with data.layers=true, whose layers hold 0 and 1.",
                 "Choose a number from 2 to 255.",
+            )
+        if len(classes) > MOST_LAYERS:
+            raise ConfigError(
+                f"The classes file names {len(classes)} classes, and layers are at most {MOST_LAYERS}.",
+                "OpenCV moves no more of them at once: leave classes out.",
             )
         self._classes = tuple(classes)
         self._ignore_index = ignore_index
@@ -62,6 +69,10 @@ class LayerMasks:
             first[stem] = next(file for file in files if file is not None)
             self._files[first[stem]] = files
         return first
+
+    def files(self, path: Path) -> list[Path]:
+        """Give all mask files of the image whose first one is `path`."""
+        return [file for file in self._files[path] if file is not None]
 
     def __call__(self, path: Path, window: Window | None = None) -> Pixels:
         """Read the layers of the image whose first mask is `path`, or a window of them.

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.data.balance import RareClasses, class_counts
+from coatseg.data.balance import RareClasses, class_counts, labels_of
 from coatseg.data.batching import collate_step
+from coatseg.data.images import Pixels
 from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
 from coatseg.errors import CoatsegError, ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
@@ -91,6 +92,11 @@ class DataModule(lightning.LightningDataModule):
     def _rare_classes(self, dataset: Dataset) -> RareClasses | None:
         if self.rare_class_temperature is None:
             return None
+        if draws(dataset):
+            raise ConfigError(
+                "data.rare_class_temperature counts the classes of whole images, and data.window draws windows.",
+                "Leave one of the two out.",
+            )
         return RareClasses.from_counts(class_counts(dataset), self.rare_class_temperature)
 
     def val_dataloader(self) -> Batches:
@@ -191,6 +197,7 @@ class Limited:
         self.dataset = dataset
         self.limit = limit
         self.info = dataset.info
+        self.draws = draws(dataset)
 
     def __len__(self) -> int:
         return min(self.limit, len(self.dataset))
@@ -202,6 +209,10 @@ class Limited:
         """Give a training example of one sample."""
         return example(self.dataset, index, seed)
 
+    def labels(self, index: int) -> Pixels | None:
+        """Give the truth of one sample alone."""
+        return labels_of(self.dataset, index)
+
     def verify(self, index: int) -> None:
         """Check the files and labels of one sample."""
         self.dataset.verify(index)
@@ -210,6 +221,11 @@ class Limited:
 def example(dataset: Dataset, index: int, seed: int) -> Sample:
     """Give a training example of sample `index`: drawn by the dataset if it draws, else as read."""
     return dataset.drawn(index, seed) if isinstance(dataset, RandomDataset) else dataset[index]
+
+
+def draws(dataset: Dataset) -> bool:
+    """Say whether training examples of a dataset are drawn by itself."""
+    return isinstance(dataset, RandomDataset) and dataset.draws
 
 
 def verify_dataset(dataset: Dataset, seconds: float) -> int:

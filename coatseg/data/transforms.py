@@ -52,8 +52,8 @@ def random_crop(
     """Cut a window of `size` (height, width), smaller images padded at the bottom and right.
 
     Up to `tries` windows are drawn until one has more than one class, the most frequent of which covers at most
-    `most_frequent` of what is labelled; the last one is taken otherwise. 1.0 takes any window. A sample with a focus
-    gets windows that hold a pixel of this class.
+    `most_frequent` of what is labelled; the last one is taken otherwise. 1.0 takes any window, and samples with layers
+    take any, too. A sample with a focus gets windows that hold a pixel of this class.
 
     Raises:
         ConfigError: `size` is not two positive integers, or an option is out of range.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from coatseg.data.files import MaskReader, Pair, SemanticFiles, check_mask_is_there, check_mask_size
 from coatseg.data.images import read_image, read_label_map, read_mask_size, read_size
+from coatseg.data.layers import LayerMasks
 from coatseg.data.raster import Window
 from coatseg.data.tiff import check_length
 from coatseg.structures import DatasetInfo, Sample, Size
@@ -45,6 +47,11 @@ class WindowedFiles(SemanticFiles):
         super().__init__(info, pairs, read_mask, bands=bands)
         self._windows = windows
 
+    @property
+    def draws(self) -> bool:
+        """Whether samples are random windows."""
+        return self._windows is not None
+
     def __len__(self) -> int:
         return len(self._pairs) * (self._windows.per_image if self._windows else 1)
 
@@ -77,15 +84,19 @@ class WindowedFiles(SemanticFiles):
         if self._windows is not None:
             pair = self._pairs[index % len(self._pairs)]
             self._checked_size(pair)
-            check_length(pair.image)
-            check_length(pair.mask)
+            for file in (pair.image, *self._mask_files(pair)):
+                check_length(file)
         self[index]
 
     def _checked_size(self, pair: Pair) -> Size:
         size = read_size(pair.image, self.info.channels, self._bands)
         check_mask_is_there(pair)
-        check_mask_size(pair, read_mask_size(pair.mask), size)
+        for file in self._mask_files(pair):
+            check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
         return size
+
+    def _mask_files(self, pair: Pair) -> list[Path]:
+        return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]
 
     def _read_window(self, pair: Pair, window: Window) -> Sample:
         image = read_image(pair.image, self.info.channels, self._bands, window)

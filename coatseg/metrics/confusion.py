@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from coatseg.metrics.means import mean_of_defined, sorted_rows
 from coatseg.states import listed
 
 DEFINITION = (
@@ -60,12 +61,12 @@ class SemanticScores:
     @property
     def mean_iou(self) -> float:
         """The mean IoU over the classes with a non-empty union; NaN if there is none."""
-        return _mean_of_present(self.iou)
+        return mean_of_defined(self.iou)
 
     @property
     def mean_accuracy(self) -> float:
         """The mean recall over the classes in the truth."""
-        return _mean_of_present(self.accuracy)
+        return mean_of_defined(self.accuracy)
 
     @property
     def pixel_accuracy(self) -> float:
@@ -76,7 +77,7 @@ class SemanticScores:
     @property
     def mean_boundary_iou(self) -> float:
         """The mean boundary IoU over the classes that have one; NaN if there is none."""
-        return float("nan") if self.boundary_iou is None else _mean_of_present(self.boundary_iou)
+        return float("nan") if self.boundary_iou is None else mean_of_defined(self.boundary_iou)
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -102,9 +103,7 @@ class SemanticScores:
         columns = {"IoU": self.iou, "accuracy": self.accuracy, "share of pixels": self.share}
         if self.boundary_iou is not None:
             columns = {"IoU": self.iou, "boundary IoU": self.boundary_iou, **columns}
-        order = np.argsort(-self.iou, kind="stable")  # NaN comes last
-        rows = [(self.classes[row], *(_percent(values[row]) for values in columns.values())) for row in order]
-        return [("class", *columns), *rows]
+        return [("class", *columns), *sorted_rows(self.classes, *columns.values())]
 
 
 def semantic_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) -> SemanticScores:
@@ -129,12 +128,3 @@ def image_mean_iou(prediction: Tensor, truth: Tensor, classes: int, ignore_index
     confusion = ConfusionMatrix(classes, ignore_index)
     confusion.update(prediction, truth)
     return semantic_scores(confusion.counts, ("",) * classes).mean_iou
-
-
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.2f}"
-
-
-def _mean_of_present(values: npt.NDArray[np.float64]) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")

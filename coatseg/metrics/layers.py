@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from coatseg.metrics.means import mean_of_defined, sorted_rows
 from coatseg.states import listed
 
 DEFINITION = (
@@ -58,12 +59,12 @@ class LayerScores:
     @property
     def mean_iou(self) -> float:
         """The mean IoU over the classes with a non-empty union; NaN if there is none."""
-        return _mean_of_defined(self.iou)
+        return mean_of_defined(self.iou)
 
     @property
     def mean_dice(self) -> float:
         """The mean Dice over the same classes."""
-        return _mean_of_defined(self.dice)
+        return mean_of_defined(self.dice)
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -79,17 +80,14 @@ class LayerScores:
         absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
         return (
             f"mIoU {self.mean_iou:.4f}, mean Dice {self.mean_dice:.4f}, "
-            f"mean precision {_mean_of_defined(self.precision):.4f}, "
-            f"mean recall {_mean_of_defined(self.recall):.4f}{absent}"
+            f"mean precision {mean_of_defined(self.precision):.4f}, "
+            f"mean recall {mean_of_defined(self.recall):.4f}{absent}"
         )
 
     def table(self) -> list[tuple[str, ...]]:
-        """Give (class, IoU, Dice, precision, recall) rows in percent under their names; '-' where undefined."""
-        values = zip(self.classes, self.iou, self.dice, self.precision, self.recall, strict=True)
-        return [
-            ("class", "IoU", "Dice", "precision", "recall"),
-            *((name, *map(_percent, numbers)) for name, *numbers in values),
-        ]
+        """Give a row of percents for each class under a row of names, best IoU first, '-' and last where undefined."""
+        columns = {"IoU": self.iou, "Dice": self.dice, "precision": self.precision, "recall": self.recall}
+        return [("class", *columns), *sorted_rows(self.classes, *columns.values())]
 
 
 def layer_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) -> LayerScores:
@@ -103,12 +101,3 @@ def layer_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) ->
             precision=intersection / predicted,
             recall=intersection / truth,
         )
-
-
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.2f}"
-
-
-def _mean_of_defined(values: npt.NDArray[np.float64]) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")

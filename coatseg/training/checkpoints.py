@@ -126,10 +126,11 @@ class Checkpoints(Checkpoint):
 
 def _validates_next(trainer: lightning.Trainer, batch_idx: int) -> bool:
     """Say whether a validation may follow this batch: it saves by itself, and must not be left out by a resume."""
-    every = trainer.check_val_every_n_epoch
-    if every is not None and (trainer.current_epoch + 1) % every:
+    every, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if every is None:  # Lightning then counts batches over the epochs, whose ends mean nothing
+        return interval is not None and (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % interval == 0
+    if (trainer.current_epoch + 1) % every:
         return False
-    interval = trainer.val_check_batch
     ends_epoch = batch_idx + 1 == trainer.num_training_batches
     return ends_epoch or (interval is not None and (batch_idx + 1) % interval == 0)
 

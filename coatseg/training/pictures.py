@@ -31,7 +31,7 @@ class ValidationPictures(lightning.Callback):
         """Start a new sheet."""
         self._rows = []
         batches = trainer.num_val_batches[0] if isinstance(trainer.num_val_batches, list) else trainer.num_val_batches
-        self._every = max(1, int(batches) // max(1, self.count))
+        self._every = max(1, int(batches) // self.count)
 
     def on_validation_batch_end(
         self,

@@ -46,7 +46,8 @@ def write_report(
     `worst`, which has watched the evaluation, also FOLDER/pictures/worst.png.
     """
     plot, sheet = folder / "pictures" / "scores.png", folder / "pictures" / "worst.png"
-    PLOTS[type(scores)](scores, plot)
+    if type(scores) in PLOTS:  # a task of the user's own may have scores that nothing draws
+        PLOTS[type(scores)](scores, plot)
     found = worst.found if worst is not None else []
     if worst is not None and found:
         save_worst(found, worst.info, sheet)

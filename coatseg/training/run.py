@@ -144,7 +144,9 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
         )
 
 
-WHERE_NOT_WHAT = ("root", "workers", "evaluation_batch_size", "pretrained", "boundary_iou")
+WHERE_NOT_WHAT = (
+    "root", "download", "workers", "evaluation_batch_size", "pretrained", "boundary_iou", "threshold"
+)  # fmt: skip
 """Options of a section that do not change what is learnt, or are used up at the start."""
 
 

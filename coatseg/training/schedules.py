@@ -112,8 +112,17 @@ class Timeline:
 
 
 def _warmed_up(decay: Schedule, timeline: Timeline, warmup: float) -> Schedule:
-    """Rise linearly over the warm-up; step 0 trains at 1 / warmup of the rate, not at zero."""
+    """Rise linearly over the warm-up; step 0 trains at 1 / warmup of the rate, not at zero.
+
+    Raises:
+        ConfigError: the warm-up, stated as a length of time, does not end before the run.
+    """
     steps = timeline.steps(warmup)
+    if warmup >= 1 and steps >= timeline.total:
+        raise ConfigError(
+            f"schedule.warmup={warmup:g} {timeline.by}s do not end before the run of {timeline.total} steps.",
+            "Give a share of the run, such as schedule.warmup=0.05, or lengthen the run.",
+        )
 
     def factor(step: int) -> float:
         risen = (step + 1) / steps if step < steps else 1.0

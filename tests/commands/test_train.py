@@ -104,6 +104,16 @@ def test_a_stopped_run_goes_on_to_the_same_weights(composed: Composed, tmp_path:
     assert_same_weights(tmp_path / "runs/whole", tmp_path / "runs/broken")
 
 
+def test_where_validations_count_steps_alone_epoch_ends_are_steps_like_others(
+    composed: Composed, tmp_path: Path
+) -> None:
+    counted = ("trainer.check_val_every_n_epoch=null", "trainer.val_check_interval=3", "trainer.max_epochs=-1")
+    fit(composed(*TINY, *counted, "trainer.max_steps=5", "callbacks.checkpoints.every_steps=4", "name=counted"))
+    run = tmp_path / "runs" / "counted" / "checkpoints"
+    steps = {path.stem: torch.load(path, weights_only=True)["global_step"] for path in run.iterdir()}
+    assert steps == {"best": 3, "previous": 4, "last": 5}
+
+
 def test_checkpoints_come_at_epoch_ends_that_no_validation_follows(composed: Composed, tmp_path: Path) -> None:
     sparse = ("trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "callbacks.checkpoints.every_steps=4")
     fit(composed(*TINY, *sparse, "name=whole"))

@@ -10,6 +10,7 @@ import pytest
 
 from coatseg.data.batching import target_of
 from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
+from coatseg.metrics.layers import LayerCounts, layer_scores
 from coatseg.structures import Dataset, DatasetInfo, Sample
 
 
@@ -51,9 +52,14 @@ class DatasetContract:
             dataset.verify(index)
 
     def test_the_truth_as_prediction_scores_one(self, dataset):
-        if "semantic" not in dataset.info.annotates:
-            return
         info = dataset.info
+        if "multilabel" in info.annotates:
+            counts = LayerCounts(len(info.classes), info.ignore_index)
+            for index in range(len(dataset)):
+                truth = target_of(dataset[index]).layers
+                counts.update(truth == 1, truth)
+            assert layer_scores(counts.counts, info.classes).mean_iou == 1.0
+            return
         confusion, present = ConfusionMatrix(len(info.classes), info.ignore_index), set()
         for index in range(len(dataset)):
             truth = target_of(dataset[index]).label_map

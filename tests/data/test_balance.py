@@ -1,15 +1,20 @@
 import math
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from coatseg.data.balance import RareClasses, class_counts
+from coatseg.data.camvid import CamVid
+from coatseg.data.folder import Folder
+from coatseg.data.module import DataModule, Limited
 from coatseg.data.sampling import TrainingStream
 from coatseg.data.transforms import AUGMENTATIONS, Transform
-from coatseg.errors import DatasetError
+from coatseg.errors import ConfigError, DatasetError
 from coatseg.structures import DatasetInfo, Sample
-from tests.data.generate import COLOURS, painted
+from tests.data.generate import COLOURS, painted, write_camvid, write_folder
 
 INFO = DatasetInfo("blocks", ("a", "b", "c", "d"), COLOURS, frozenset({"semantic"}))
 COUNTS = np.array([[90, 10, 0, 0], [100, 0, 0, 0], [60, 30, 10, 0]])
@@ -44,6 +49,27 @@ def test_probabilities_follow_the_formula() -> None:
 
 def test_tiny_temperatures_take_the_rarest_class_that_there_is() -> None:
     assert RareClasses.from_counts(COUNTS, 1e-4).probabilities == pytest.approx([0, 0, 1, 0])
+    assert RareClasses.from_counts(np.array([[100, 0]]), 1e-3).probabilities.tolist() == [1, 0]
+
+
+def test_labels_are_counted_without_the_images(tmp_path: Path) -> None:
+    dataset = CamVid(write_camvid(tmp_path), "train")
+    for image in (tmp_path / "train").iterdir():
+        image.write_bytes(b"")
+    counts = class_counts(dataset)
+    assert counts.shape == (3, 11)
+    assert counts.sum() > 0
+    np.testing.assert_array_equal(class_counts(Limited(dataset, 2)), counts[:2])
+
+
+def test_windows_and_rare_classes_exclude_each_other(tmp_path: Path) -> None:
+    windowed = Folder(write_folder(tmp_path), "train", window=[16, 16], windows_per_image=2)
+    data = DataModule(
+        lambda split: windowed, lambda sample, seed: sample, windowed.info, limit=2, rare_class_temperature=0.1
+    )
+    data.trainer = SimpleNamespace(accumulate_grad_batches=1, global_step=0, global_rank=0, world_size=1)  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"rare_class_temperature counts .* whole images"):
+        data.train_dataloader()
 
 
 def test_draws_hold_their_class_and_come_as_often_as_it_says() -> None:

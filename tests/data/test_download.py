@@ -273,3 +273,11 @@ def test_a_wrong_list_is_still_an_error_after_a_download(camvid: Archive, tmp_pa
     (root / "val.txt").write_text("\n")
     with pytest.raises(DatasetError, match=r"val.txt is empty"):
         CamVid(root, "val", download=True)
+
+
+@pytest.mark.parametrize("dataset", ["coco_panoptic", "coco_stuff"])
+def test_images_where_the_readers_look_too_are_not_fetched_again(dataset: str, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "images" / f"{split}2017").mkdir(parents=True)
+    missing = [archive.file.name for archive in ARCHIVES[dataset] if not archive.is_there(tmp_path)]
+    assert len(missing) == 1

@@ -160,3 +160,21 @@ def test_label_maps_stay_what_they_were(tmp_path: Path) -> None:
     dataset = Folder(write_folder(tmp_path), "train")
     check_sample(dataset[0], dataset.info)
     assert dataset[0].layers is None
+
+
+def test_windows_of_layers_check_the_files_of_every_class(tmp_path: Path) -> None:
+    write_layers(tmp_path, SEVERAL, count=2)
+    options = {"layers": True, "window": [16, 16], "split_by": "fraction", "val_fraction": 1e-9}
+    dataset = Folder(tmp_path, "train", **options)
+    assert dataset.drawn(0, seed=3).layers.shape == (16, 16, len(SEVERAL))
+    path = tmp_path / "masks" / SEVERAL[1] / "00.png"
+    Image.open(path).resize((80, 64)).save(path)
+    with pytest.raises(DatasetError, match=f"{SEVERAL[1]}.*is 64x80"):
+        dataset.drawn(0, seed=3)
+    with pytest.raises(DatasetError, match=f"{SEVERAL[1]}.*is 64x80"):
+        dataset.verify(0)
+
+
+def test_more_layers_than_can_be_moved_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="129 classes, and layers are at most 128"):
+        everything(write_layers(tmp_path, [f"class {number}" for number in range(129)], count=1))

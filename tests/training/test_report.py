@@ -37,3 +37,21 @@ def test_a_report_shows_the_pictures_that_are_there(tmp_path: Path, there: bool)
     text = report.read_text()
     assert ("![curves](pictures/curves.png)" in text) == there
     assert "![scores](pictures/scores.png)" in text
+
+
+def test_scores_that_nothing_draws_are_reported_all_the_same(tmp_path: Path) -> None:
+    class Own:
+        definition = "half of everything"
+
+        def summary(self) -> dict[str, float]:
+            return {"half": 0.5}
+
+        def headline(self) -> str:
+            return "half 0.5"
+
+        def table(self) -> list[tuple[str, ...]]:
+            return [("class", "half"), ("a", "50.00")]
+
+    text = write_report(tmp_path, Own(), "title", {}).read_text()
+    assert "**half 0.5**" in text
+    assert "![" not in text

@@ -129,8 +129,12 @@ def test_a_warm_up_that_ends_within_an_epoch_is_followed_by_the_full_rate() -> N
     assert factor(10) == factor(19) == pytest.approx(90 / 95)
 
 
-def test_a_run_shorter_than_its_warm_up_stays_finite() -> None:
-    assert [poly(5, warmup=10)(step) for step in range(6)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+@pytest.mark.parametrize("name", ["constant", "poly", "cosine"])
+def test_a_warm_up_that_is_the_whole_run_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)schedule.warmup=10 steps.*run of 10 steps.*schedule.warmup=0.05"):
+        make("schedule", name, {"warmup": 10}, "schedule", total=10, epoch=5)
+    with pytest.raises(ConfigError, match=r"schedule\.warmup=2 epochs"):
+        make("schedule", name, {"warmup": 2, "by": "epoch"}, "schedule", total=10, epoch=5)
 
 
 @pytest.mark.parametrize("name", TABLES["schedule"])
