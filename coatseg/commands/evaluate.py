@@ -79,9 +79,9 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint holds, score it on a split, print, and write if asked to."""
     from coatseg.build import build_data
     from coatseg.check import check
+    from coatseg.commands.result import result_of
     from coatseg.restore import restore_task
     from coatseg.schema import NonNegativeInt, fitting
-    from coatseg.structures import parameter_count
     from coatseg.tasks.evaluation import evaluate
     from coatseg.training.checkpoints import RECORD, read_checkpoint
     from coatseg.training.report import terminal_table, write_report, write_scores
@@ -118,17 +118,8 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     say(scores.headline())
     if "output" in options and trainer.is_global_zero:
         folder = Path(options["output"])
-        result = {
-            "checkpoint": str(path),
-            "step": int(checkpoint["global_step"]),
-            "split": split,
-            "monitor": task.monitor,
-            "inference": task.inference.words,
-            "parameters": parameter_count(task.model),
-            "precision": str(trainer.precision),
-            "seconds": round(time.monotonic() - began, 3),
-        }
-        write_scores(folder, scores, result)
+        step = int(checkpoint["global_step"])
+        write_scores(folder, scores, result_of(task, trainer, checkpoint=path, step=step, split=split, began=began))
         facts = {"checkpoint": str(path), "inference": task.inference.words}
         say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
 

@@ -19,6 +19,7 @@ import coatseg
 from coatseg.build import Built, build, build_callbacks, build_loggers, without_pretrained
 from coatseg.check import check
 from coatseg.commands.console import first_process, say
+from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate
@@ -65,17 +66,11 @@ def fit(config: Mapping[str, Any]) -> Scores:
         raise
     scores, which, step = evaluate_best(trainer, built, run)
     if trainer.is_global_zero:
+        checkpoint = f"checkpoints/{which}.ckpt"
         result = {
-            "checkpoint": f"checkpoints/{which}.ckpt",
-            "step": step,
-            "split": "val",
-            "monitor": built.task.monitor,
-            "inference": built.task.inference.words,
+            **result_of(built.task, trainer, checkpoint=checkpoint, step=step, split="val", began=began),
             "steps": built.task.steps_taken,
             "batch_size": built.data.batch_size,
-            "parameters": parameter_count(built.task.model),
-            "precision": str(trainer.precision),
-            "seconds": round(time.monotonic() - began, 3),
         }
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # which Lightning sets from elsewhere
         worst = next((callback for callback in callbacks if isinstance(callback, WorstImages)), None)
