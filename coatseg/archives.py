@@ -227,8 +227,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def _damaged(place: str, reason: str) -> DownloadError:
+    first = reason.splitlines()[0]  # libraries list whatever they have tried
     return DownloadError(
-        f"The archive {place} is damaged, or another one than expected: {reason}; nothing was unpacked.",
+        f"The archive {place} is damaged, or another one than expected: {first}; nothing was unpacked.",
         "Remove it and fetch it again.",
     )
 

@@ -372,14 +372,19 @@ def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
     return section["name"], without(section, "name")
 
 
-def present(section: Options) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults."""
+def present(section: Options, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults.
+
+    `key` is how the configuration calls the section.
+    """
+    prefix = f"{key}." if key else ""
     if not isinstance(section, Mapping):
         raise ConfigError(f"{section} is no section of names and options.", "Write NAME: {OPTION: VALUE} there.")
     for name, options in section.items():
         if not isinstance(options, Mapping | bool | None):
             raise ConfigError(
-                f"{name}={options} does not fit.", f"Set an option of it as {name}.OPTION=VALUE, or null."
+                f"{prefix}{name}={options} does not fit.",
+                f"Set an option of it as {prefix}{name}.OPTION=VALUE, or null.",
             )
         if options is not None and options is not False:
             yield name, {} if options is True else dict(options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 import lightning
@@ -93,7 +93,7 @@ def check(config: Options) -> None:
     _check_auxiliary(auxiliary_section(config))
     build_inference(config.get("inference"))
     for section, kind in KEYED.items():
-        for name, options in present(config[section]):
+        for name, options in present(config[section], section):
             check_named(kind, name, without(options, "weight") if kind == "loss" else options, f"{section}.{name}")
     if "checkpoints" not in dict(present(config["callbacks"])):
         raise ConfigError("callbacks.checkpoints is off.", "A run needs them; set callbacks.checkpoints.every_steps.")
@@ -110,6 +110,11 @@ def check_named(kind: str, name: str, options: Options, key: str) -> None:
 def _check_auxiliary(section: Options | None) -> None:
     if section is not None:
         name, options = named(section, "auxiliary")
+        constructor = constructor_of("head", name, "auxiliary")
+        known = [*option_schema(constructor, CONTEXT["head"]), "weight"]
+        for option in options:
+            if option not in known:
+                raise ConfigError(f"auxiliary.{option} is no option of {name}.", nearest(option, known))
         check_named("head", name, without(options, "weight"), "auxiliary")
         fitting(options.get("weight", AUXILIARY_WEIGHT), PositiveFloat, "auxiliary.weight")
 
@@ -139,9 +144,20 @@ def _check_data(section: Options) -> None:
     check_named("dataset", name, own, "data")
     for step, step_options in present(options.get("augmentations") or {}):
         check_named("augmentation", step, step_options, f"data.augmentations.{step}")
+    _check_window(own.get("window"), dict(present(options.get("augmentations") or {})).get("crop", {}).get("size"))
     hints = get_type_hints(DataModule.__init__, include_extras=True)
     for option, value in loading.items():
         fitting(value, hints[option], f"data.{option}")
+
+
+def _check_window(window: Any, crop: Any) -> None:
+    """Refuse windows that cannot fill the crop that is cut of them."""
+    sizes = isinstance(window, Sequence) and isinstance(crop, Sequence)
+    if sizes and any(have < want for have, want in zip(window, crop, strict=False)):
+        raise ConfigError(
+            f"data.window={list(window)} is smaller than data.augmentations.crop.size={list(crop)}.",
+            "A crop is cut of a window: make the window at least as large, twice that where scale shrinks to 0.5.",
+        )
 
 
 TRAINER_TYPES: dict[str, Any] = {

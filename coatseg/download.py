@@ -18,11 +18,11 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from coatseg.errors import DownloadError, UnreachableError
+from coatseg.errors import BrokenOffError, DownloadError, UnreachableError
 from coatseg.transfer import CHUNK, check_room, disk_error, in_words, shown
 
 TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
-PAUSES = (1.0, 2.0, 4.0, 8.0)
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each new try of a broken connection; a try that brings more than any before it starts the row anew."""
 LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)  # and every 5xx: worth another try
 LOCK = ".download.lock"
@@ -65,8 +65,8 @@ def download(file: RemoteFile, folder: Path) -> Path:
 
     Raises:
         UnreachableError: the address does not answer, or has no such file.
-        DownloadError: the file is not what is known of it, it came incomplete, or the disk has no room for it. Of what
-            came, nothing is kept.
+        BrokenOffError: the connection broke for good. What came is kept if the whole can be verified by a checksum.
+        DownloadError: the file is not what is known of it, or the disk has no room for it. Nothing is kept.
     """
     target, part = folder / file.name, folder / f".{file.name}.part"
     if target.exists():
@@ -83,7 +83,8 @@ def download(file: RemoteFile, folder: Path) -> Path:
         _verify(part, file, file.url, again, "; nothing was kept")
         part.replace(target)
     except BaseException as error:
-        if isinstance(error, DownloadError | OSError) or not file.checksum:
+        wrong = isinstance(error, DownloadError | OSError) and not isinstance(error, BrokenOffError)
+        if wrong or not file.checksum:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -146,9 +147,8 @@ def _receive_all(file: RemoteFile, sink: IO[bytes], folder: Path, again: str) ->
             if not received:
                 raise _unreachable(file, broken.reason, again) from broken
             of = f" of {broken.total}" if broken.total else ""
-            raise DownloadError(
-                f"{file.url} broke off after {received}{of} bytes; nothing was kept.", again
-            ) from broken
+            kept = "what came is kept, and the next try goes on from it" if file.checksum else "nothing was kept"
+            raise BrokenOffError(f"{file.url} broke off after {received}{of} bytes; {kept}.", again) from broken
 
 
 def _receive(file: RemoteFile, sink: IO[bytes], folder: Path, again: str) -> None:

@@ -45,6 +45,10 @@ class DownloadError(CoatsegError):
     """A file that could not be fetched or unpacked; nothing of it was left behind."""
 
 
+class BrokenOffError(DownloadError):
+    """A connection that broke for good before all had come."""
+
+
 class UnreachableError(DownloadError):
     """An address that does not answer, or has no such file. `reason` says in a few words how that showed."""
 

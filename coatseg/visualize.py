@@ -89,14 +89,16 @@ def scaled(picture: Picture, width: int) -> Picture:
 
 def legend(info: DatasetInfo, width: int) -> Picture:
     """Name the classes beside their colours, in as many lines as the width asks for."""
-    cell = 120
+    widest = max(cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0] for name in info.classes)
+    cell = max(120, widest + 32)
     columns = max(1, width // cell)
     lines = -(-len(info.classes) // columns)
     picture = np.full((lines * CAPTION_HEIGHT + GAP, width, 3), WHITE, np.uint8)
     for number, (name, paint) in enumerate(zip(info.classes, info.palette, strict=True)):
         x, y = number % columns * cell + GAP, number // columns * CAPTION_HEIGHT + GAP
         cv2.rectangle(picture, (x, y), (x + 14, y + 14), paint, cv2.FILLED)
-        cv2.putText(picture, name[:13], (x + 20, y + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, BLACK, 1, cv2.LINE_AA)
+        cv2.rectangle(picture, (x, y), (x + 14, y + 14), BLACK, 1)
+        cv2.putText(picture, name, (x + 20, y + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, BLACK, 1, cv2.LINE_AA)
     return picture
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from coatseg import download as module
 from coatseg.download import RemoteFile, download, exclusive
-from coatseg.errors import DownloadError, UnreachableError
+from coatseg.errors import BrokenOffError, DownloadError, UnreachableError
 from tests.server import Server, running
 
 CONTENT = bytes(range(256)) * 20
@@ -254,3 +254,13 @@ def test_a_terminal_shows_a_bar_with_size_and_speed(
     assert "512.0/512.0 kB" in shown
     assert "B/s" in shown
     assert "sha256 of mine" in shown
+
+
+def test_what_came_before_a_lasting_break_is_kept_where_a_checksum_can_tell(server: Server, tmp_path: Path) -> None:
+    url = server.serve("file", CONTENT, stated=9000, ranges=False)
+    file = RemoteFile(url, "file", checksum=f"sha256:{SHA256}")
+    with pytest.raises(BrokenOffError, match="broke off after 5120 of 9000 bytes; what came is kept"):
+        download(file, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".file.part"]
+    url = server.serve("file", CONTENT)
+    assert download(file, tmp_path).read_bytes() == CONTENT

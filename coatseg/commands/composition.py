@@ -70,7 +70,8 @@ def typed_hydra_errors() -> Iterator[None]:
     except ValueError as error:
         if "No trials are completed" in str(error):
             raise TrainingError("No job of the sweep has a score.", "What was wrong with each stands above.") from error
-        if "override" not in str(error):  # Hydra's parser of the defaults list raises a plain one
+        # Hydra's parser of the defaults list raises a plain one, and Optuna for an interval turned round.
+        if not any(word in str(error) for word in ("override", "`low`")):
             raise
         raise ConfigError(str(error).splitlines()[0], "python train.py --help lists groups and keys.") from error
     except (HydraException, OmegaConfBaseException) as error:

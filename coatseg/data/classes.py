@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coatseg.data.images import ColourMasks
+from coatseg.data.lists import read_lines
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour
 
@@ -41,10 +42,7 @@ def read_classes(path: Path) -> ClassList:
     """
     if not path.is_file():
         raise DatasetError(f"There is no classes file {path}.", CLASSES_FORMAT)
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"The classes file {path} is not in UTF-8.", "Save it as UTF-8 text.") from error
+    lines = read_lines(path)
     entries = [_class_line(line) for line in lines if line and not line.startswith("#")]
     ignored = tuple(colour for name, colour in entries if name == "ignore" and colour)
     classes = [(name, colour) for name, colour in entries if not (name == "ignore" and colour)]

@@ -10,19 +10,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from coatseg.data.classes import first_repeated, generated_palette, read_classes
 from coatseg.data.files import Pair
 from coatseg.data.images import IMAGE_SUFFIXES, read_label_map
 from coatseg.data.layers import LayerMasks
+from coatseg.data.lists import read_lines
 from coatseg.data.windows import WindowedFiles, Windows
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.schema import PositiveInt, legal
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
 LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
+SPLIT_NAMES = ("train", "val", "test", "training", "valid", "validation", "testing")
 LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
 
 MOST_CHANNELS = 16
+
+
+WindowSize = Annotated[tuple[PositiveInt, PositiveInt] | None, legal("Write two integers: [height,width]")]
 
 
 class Folder(WindowedFiles):
@@ -71,7 +78,7 @@ class Folder(WindowedFiles):
         bands: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        window: Sequence[int] | None = None,
+        window: WindowSize = None,
         windows_per_image: int = 1,
     ) -> None:
         root = Path(root)
@@ -155,7 +162,7 @@ def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:
     return count
 
 
-def _windows(window: Sequence[int] | None, per_image: int) -> Windows | None:
+def _windows(window: tuple[int, int] | None, per_image: int) -> Windows | None:
     if per_image < 1:
         raise ConfigError(f"data.windows_per_image={per_image} draws none.", "Choose 1 or more.")
     if window is None:
@@ -183,9 +190,10 @@ def _per_channel(
 
 
 def _automatic(tree: _Tree) -> str:
-    if (tree.root / "train").is_dir() or (tree.root / tree.images / "train").is_dir():
+    """Choose by what looks like a split, so that a missing or misnamed one is an error and not a split by hash."""
+    if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in SPLIT_NAMES):
         return "folders"
-    return "lists" if (tree.root / "train.txt").is_file() else "fraction"
+    return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
 
 
 def _by_folders(tree: _Tree, split: str) -> list[Pair]:
@@ -212,7 +220,7 @@ def _by_lists(tree: _Tree, split: str) -> list[Pair]:
         there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
         raise DatasetError(f"{tree.root} has no list {path.name}.", nearest(split, there) if there else LISTS_FORMAT)
     images, masks = _by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
-    stems = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    stems = [line for line in read_lines(path) if line]
     for number, stem in enumerate(stems, 1):
         if stem not in images:
             raise DatasetError(

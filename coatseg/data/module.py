@@ -30,9 +30,10 @@ class DataModule(lightning.LightningDataModule):
 
     `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
     facts. `batch_size` is what one optimizer step sees, over all processes and accumulated batches. `workers` are
-    processes that read, None for a number that suits the machine. `limit` keeps the first samples of
-    every split. `rare_class_temperature` draws training samples for their classes, the rarer the more often (0.01 for
-    much more, 1 for hardly; None: every sample once an epoch), and has crops show them; see balance.py.
+    processes that read, None for a number that suits the machine. `limit` keeps the first samples of every split.
+    `train_split` is the split of the dataset that trains, such as trainval. `rare_class_temperature` draws training
+    samples for their classes, the rarer the more often (0.01 for much more, 1 for hardly; None: every sample once an
+    epoch), and has crops show them; see balance.py.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class DataModule(lightning.LightningDataModule):
         evaluation_batch_size: PositiveInt = 1,
         workers: NonNegativeInt | None = None,
         limit: PositiveInt | None = None,
+        train_split: str = "train",
         rare_class_temperature: PositiveFloat | None = None,
         seed: int = 0,
     ) -> None:
@@ -56,14 +58,15 @@ class DataModule(lightning.LightningDataModule):
         self.evaluation_batch_size = evaluation_batch_size
         self.workers = default_workers() if workers is None else workers
         self.limit = limit
+        self.train_split = train_split
         self.rare_class_temperature = rare_class_temperature
         self.seed = seed
         self._splits: dict[str, Dataset] = {}
 
     def split(self, name: str) -> Dataset:
-        """Give the dataset of a split, read once."""
+        """Give the dataset of a split, read once; "train" is the one that trains."""
         if name not in self._splits:
-            dataset = self.dataset(name)
+            dataset = self.dataset(self.train_split if name == "train" else name)
             self._splits[name] = dataset if self.limit is None else Limited(dataset, self.limit)
         return self._splits[name]
 

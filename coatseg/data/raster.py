@@ -6,6 +6,7 @@ comes with `pip install "coatseg[geo]"`, and is imported only where it is needed
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ def opened_raster(path: Path) -> Iterator[Any]:
     rasterio = import_rasterio(
         f"{path} is a TIFF that only rasterio reads: for its bands, compression or size, or by windows."
     )
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its errors are raised as well
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

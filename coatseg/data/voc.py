@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coatseg.data.classes import first_repeated, generated_palette
 from coatseg.data.files import Pair, SemanticFiles
+from coatseg.data.lists import read_lines
 from coatseg.data.official import NumberedMasks, Tree, check_split
 from coatseg.errors import DatasetError
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
@@ -100,9 +101,14 @@ def _augmented_list(top: Path) -> Path:
 def _listed(top: Path, path: Path, masks: str) -> list[Pair]:
     """Pair what a list names; a mask that VOC itself does not have is in the folder `masks`."""
     official = {mask.stem for mask in (top / "SegmentationClass").glob("*.png")}
-    lines = [(number, line.split()) for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)]
+    images = {image.stem for image in (top / "JPEGImages").glob("*.jpg")}
     pairs = []
-    for number, words in lines:
+    for number, words in enumerate(map(str.split, read_lines(path)), 1):
+        if len(words) == 1 and words[0] not in images:
+            raise DatasetError(
+                f"{path}, line {number}: there is no image {words[0]}.jpg in {top / 'JPEGImages'}.",
+                "Unpack the archive of the images again, whole, or take the line out.",
+            )
         if len(words) == 1:
             folder = "SegmentationClass" if words[0] in official else masks
             pairs.append(Pair(words[0], top / "JPEGImages" / f"{words[0]}.jpg", top / folder / f"{words[0]}.png"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3Decoder
 
-from coatseg.heads.semantic import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.heads.semantic import Norm, Rates, SemanticHead, smp_channels, with_norm
 from coatseg.schema import PositiveInt, Rate
 from coatseg.structures import Level
 
@@ -18,7 +18,7 @@ def deeplabv3(
     classes: int,
     *,
     width: PositiveInt = 256,
-    rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (6, 12, 18),
+    rates: Rates = (6, 12, 18),
     norm: Norm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:

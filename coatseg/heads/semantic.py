@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
 from coatseg.errors import ConfigError
+from coatseg.schema import PositiveInt, legal
 from coatseg.structures import Level
 
 STRIDES = (4, 8, 16, 32)
 Norm = Literal["group", "batch"]
+Rates = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], legal("Give three dilations, such as [6,12,18]")]
 
 
 class SemanticHead(nn.Module):

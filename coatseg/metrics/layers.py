@@ -78,11 +78,7 @@ class LayerScores:
     def headline(self) -> str:
         """Give the means in one line, and the classes that they leave out."""
         absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
-        return (
-            f"mIoU {self.mean_iou:.4f}, mean Dice {self.mean_dice:.4f}, "
-            f"mean precision {mean_of_defined(self.precision):.4f}, "
-            f"mean recall {mean_of_defined(self.recall):.4f}{absent}"
-        )
+        return f"mIoU {self.mean_iou:.4f}, mean Dice {self.mean_dice:.4f}{absent}"
 
     def table(self) -> list[tuple[str, ...]]:
         """Give a row of percents for each class under a row of names, best IoU first, '-' and last where undefined."""

@@ -109,7 +109,15 @@ class Task(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum the losses and log them."""
-        losses = self.losses(batch)
+        try:
+            losses = self.losses(batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "A batch norm cannot train on one image that is pooled to one pixel.",
+                "Set head.norm=group, or give every process and accumulated part two images of data.batch_size.",
+            ) from error
         total = torch.stack(list(losses.values())).sum()
         looked_at = total.device.type == "cpu" or self.global_step % CHECK_EVERY == 0
         if looked_at and not torch.isfinite(total):

@@ -147,12 +147,16 @@ def newest(folder: Path) -> Path | None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint onto the CPU; nothing in it can run code."""
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint at {path}.", _others(path))
+        within = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+        raise CheckpointError(
+            f"{path} is a folder." if path.is_dir() else f"There is no checkpoint at {path}.",
+            _others(within / "any" if path.is_dir() else path),
+        )
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}",
+            f"{path} cannot be read as a checkpoint.",
             "It may be cut off or of another kind; previous.ckpt beside it may be whole.",
         ) from error
     if not isinstance(checkpoint, dict) or RECORD not in checkpoint:

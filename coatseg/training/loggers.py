@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -99,6 +100,8 @@ def mlflow(
 
     def open_run(known: str | None) -> Logger:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent anywhere unasked
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seven, its default, take minutes to give up
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
         logger = MLflowRun(
             experiment_name=experiment,

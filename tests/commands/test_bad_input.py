@@ -63,7 +63,13 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["data.batch_sise=3"], "Did you mean batch_size?"),
         (["data.batch_size=0"], "greater than 0"),
         (["data.rare_class_temperature=0"], "greater than 0"),
-        (["data.rare_class_temperature=.inf"], "less than"),
+        (["callbacks.early_stopping=5"], "callbacks.early_stopping.OPTION=VALUE"),
+        (["auxiliary=fcn", "auxiliary.wieght=1"], "Did you mean weight?"),
+        (["head=deeplabv3", "head.rates=[1,2]"], "three dilations, such as [6,12,18]"),
+        (["data=folder", "data.window=96"], "two integers: [height,width]"),
+        (["data=folder", "data.window=[64,64]"], "is smaller than data.augmentations.crop.size=[512, 512]"),
+        (["data.train_split=trainval"], "trainval"),
+        (["data.rare_class_temperature=inf"], "less than"),
         (["loss.dice.weight=0", "loss.cross_entropy.weight=0"], "Every loss has the weight 0"),
         (["schedule.warmup=5000"], "schedule.warmup=5000 steps do not end before the run of 900 steps"),
         (["data.batch_size=3000"], "is more than the 1200 training samples"),
@@ -274,6 +280,26 @@ def test_weights_of_another_architecture(answer: Answer, tmp_path: Path) -> None
     error = answer("backbone=coat_lite_tiny", f"backbone.pretrained={tmp_path}/mini.pth", *TINY_SCENES)
     assert "mini.pth" in error
     assert "patch_embed3" in error
+
+
+def test_evaluate_never_overwrites_and_reads_its_arguments(
+    answer: Answer, tmp_path: Path, composed: Callable[..., dict[str, Any]]
+) -> None:
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=1"))
+    run = tmp_path / "runs" / "mine"
+    checkpoint = f"checkpoint={run}/checkpoints/last.ckpt"
+    report = (run / "report.md").read_text()
+    assert "has report.md and scores.json already" in answer(checkpoint, f"output={run}", main=evaluate.main)
+    assert (run / "report.md").read_text() == report
+    assert "is a file" in answer(checkpoint, f"output={run}/report.md", main=evaluate.main)
+    assert "Close every bracket" in answer(checkpoint, "inference.window=[32,32", main=evaluate.main)
+    assert "last.ckpt" in answer(f"checkpoint={run}", main=evaluate.main)
+    assert "Which checkpoint?" in answer("checkpoint=", main=evaluate.main)
+
+
+def test_a_batch_norm_over_a_single_pixel(answer: Answer) -> None:
+    norm = ("head=upernet", "head.norm=batch", "data.batch_size=1")
+    assert "Set head.norm=group" in answer("backbone=coat_lite_tiny", *TINY_SCENES, *norm)
 
 
 def test_an_unknown_verb(answer: Answer) -> None:

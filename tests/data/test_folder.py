@@ -188,6 +188,24 @@ def test_a_split_that_is_not_there_is_told_the_nearest(tmp_path, layout, split):
         Folder(write_folder(tmp_path, layout=layout, count=1), split)
 
 
+@pytest.mark.parametrize("named", ["val.txt", "training.txt", "training/images", "images/validation"])
+def test_what_looks_like_splits_is_not_passed_over(tmp_path, named):
+    write_folder(tmp_path, count=2)
+    if named.endswith(".txt"):
+        (tmp_path / named).write_text("val_00\n")
+    else:
+        (tmp_path / named).mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"no list train.txt|no split 'train'"):
+        Folder(tmp_path, "train")
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    write_folder(tmp_path, layout="lists", count=1)
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(DatasetError, match=r"train.txt is not in UTF-8"):
+        Folder(tmp_path, "train")
+
+
 @pytest.mark.parametrize("split_by", ["fraction", "fold"])
 def test_a_hash_gives_train_and_val_only(tmp_path, split_by):
     with pytest.raises(ConfigError, match=r"train and val, not 'test'"):
