@@ -216,9 +216,9 @@ def test_a_run_that_gets_no_better_stops_early_and_can_be_given_more_patience(
 
 def test_the_logged_rate_is_the_base_rate(composed: Composed, tmp_path: Path) -> None:
     rates = ("optimizer.lr=0.001", "optimizer.layer_decay=0.5", "optimizer.backbone_rate=0.1", "schedule=constant")
-    fit(composed(*TINY, "name=mine", "trainer.max_steps=2", "trainer.log_every_n_steps=1", "schedule.warmup=2", *rates))
+    fit(composed(*TINY, "name=mine", "trainer.max_steps=3", "trainer.log_every_n_steps=1", "schedule.warmup=2", *rates))
     with (tmp_path / "runs/mine/metrics.csv").open(newline="") as file:
-        assert [float(row["lr"]) for row in csv.DictReader(file) if row["lr"]] == pytest.approx([0.0005, 0.001])
+        assert [float(row["lr"]) for row in csv.DictReader(file) if row["lr"]] == pytest.approx([0.0005, 0.001, 0.001])
 
 
 def test_a_run_that_is_resumed_for_longer_goes_by_its_new_schedule_at_once(composed: Composed, tmp_path: Path) -> None:
