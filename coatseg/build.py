@@ -224,7 +224,7 @@ def build(config: Options) -> Built:
 
 
 def build_data(config: Options, split: str = "train") -> DataModule:
-    """Build the data module; the dataset of `split` states the facts."""
+    """Build the data module; the dataset of `split`, where "train" is the one that trains, states the facts."""
     name, options = named(config["data"], "data")
     own, typed = split_data_options(options)
     hints = get_type_hints(DataModule.__init__, include_extras=True)
@@ -235,7 +235,7 @@ def build_data(config: Options, split: str = "train") -> DataModule:
         made: Dataset = make("dataset", name, own, "data", split=split)
         return made
 
-    info = dataset(split).info
+    info = dataset(loading.get("train_split", split) if split == "train" else split).info
     steps = [
         make("augmentation", step, step_options, f"data.augmentations.{step}", info=info)
         for step, step_options in present(options.get("augmentations") or {})

@@ -145,6 +145,11 @@ def _check_data(section: Options) -> None:
     for step, step_options in present(options.get("augmentations") or {}):
         check_named("augmentation", step, step_options, f"data.augmentations.{step}")
     _check_window(own.get("window"), dict(present(options.get("augmentations") or {})).get("crop", {}).get("size"))
+    if own.get("window") is not None and loading.get("train_split", "train") != "train":
+        raise ConfigError(
+            f"data.window draws windows of the split train, and data.train_split={loading['train_split']}.",
+            "Leave one of the two out.",
+        )
     hints = get_type_hints(DataModule.__init__, include_extras=True)
     for option, value in loading.items():
         fitting(value, hints[option], f"data.{option}")

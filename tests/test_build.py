@@ -1,9 +1,15 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 import coatseg
 from coatseg.backbones.coat import VARIANTS
-from coatseg.build import TABLES, total_steps
+from coatseg.build import TABLES, build_data, total_steps
+from coatseg.data.camvid import CamVid
 from coatseg.errors import ConfigError
+from tests.data.generate import write_camvid
 
 
 def test_every_variant_has_a_name() -> None:
@@ -61,3 +67,11 @@ def test_the_shorter_of_epochs_and_steps_ends_a_run(trainer: dict[str, int], ste
 def test_a_run_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="no end"):
         total_steps({"max_epochs": -1, "max_steps": -1}, 10)
+
+
+def test_another_split_may_train(composed: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    root = write_camvid(tmp_path)
+    (root / "train.txt").unlink()
+    data = build_data(composed("data=camvid", f"data.root={root}", "data.train_split=test"))
+    assert [sample.id for sample in data.split("train")] == [sample.id for sample in CamVid(root, "test")]
+    assert [sample.id for sample in data.split("val")] == [sample.id for sample in CamVid(root, "val")]

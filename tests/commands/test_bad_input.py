@@ -69,6 +69,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["data=folder", "data.window=96"], "two integers: [height,width]"),
         (["data=folder", "data.window=[64,64]"], "is smaller than data.augmentations.crop.size=[512, 512]"),
         (["data.train_split=trainval"], "trainval"),
+        (["data=folder", "data.window=[512,512]", "data.train_split=all"], "windows of the split train"),
         (["data.rare_class_temperature=inf"], "less than"),
         (["loss.dice.weight=0", "loss.cross_entropy.weight=0"], "Every loss has the weight 0"),
         (["schedule.warmup=5000"], "schedule.warmup=5000 steps do not end before the run of 900 steps"),
