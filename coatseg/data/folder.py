@@ -5,30 +5,20 @@ The layouts are drawn in data/README.md.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from coatseg.data.classes import first_repeated, generated_palette, read_classes
-from coatseg.data.files import Pair
-from coatseg.data.images import IMAGE_SUFFIXES, read_label_map
+from coatseg.data.classes import generated_palette, read_classes
+from coatseg.data.images import read_label_map
 from coatseg.data.layers import LayerMasks
-from coatseg.data.lists import read_lines
+from coatseg.data.splits import LAYOUT, Hashing, Tree, files_by_stem, find_pairs
 from coatseg.data.windows import WindowedFiles, Windows
-from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.schema import PositiveInt, legal
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
-LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
-SPLIT_NAMES = ("train", "val", "test", "training", "valid", "validation", "testing")
-LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
-
 MOST_CHANNELS = 16
-
-
 WindowSize = Annotated[tuple[PositiveInt, PositiveInt] | None, legal("Write two integers: [height,width]")]
 
 
@@ -96,7 +86,7 @@ class Folder(WindowedFiles):
             raise ConfigError(
                 "data.layers=true and data.colour_masks=true exclude each other.", "Leave one of them out."
             )
-        layer_masks = LayerMasks(listed.names, ignore_index, _by_stem) if layers else None
+        layer_masks = LayerMasks(listed.names, ignore_index, files_by_stem) if layers else None
         info = DatasetInfo(
             name=root.resolve().name,
             classes=listed.names,
@@ -107,40 +97,11 @@ class Folder(WindowedFiles):
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        tree = _Tree(root, images, masks, classes, layer_masks)
-        splitters = {
-            "folders": partial(_by_folders, tree, split),
-            "lists": partial(_by_lists, tree, split),
-            "fraction": partial(_by_fraction, tree, split, val_fraction, seed),
-            "fold": partial(_by_fold, tree, split, fold, folds, seed),
-        }
-        chosen = _automatic(tree) if split_by == "auto" else split_by
-        if chosen not in splitters:
-            raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, [*splitters, "auto"]))
-        pairs = splitters[chosen]()
-        if not pairs:
-            raise DatasetError(
-                f"The split {split!r} of {root} (split_by={chosen}) is empty.",
-                "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
-            )
+        tree = Tree(root, images, masks, classes, layer_masks)
+        pairs = find_pairs(tree, split, split_by, Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed))
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
         drawn = windows if split == "train" else None
         super().__init__(info, pairs, layer_masks or numbers, bands=bands, windows=drawn)
-
-
-@dataclass(frozen=True)
-class _Tree:
-    root: Path
-    images: str
-    masks: str
-    classes: str
-    layers: LayerMasks | None
-
-    def find_masks(self, folder: Path) -> dict[str, Path]:
-        return self.layers.find(folder) if self.layers else _by_stem(folder)
-
-    def mask_of(self, stem: str, folder: Path) -> Path:
-        return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}.png"
 
 
 def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:
@@ -187,106 +148,3 @@ def _per_channel(
             f"Write {channels} numbers, one a channel{', above zero' if key == 'std' else ''}.",
         )
     return tuple(float(value) for value in stated)
-
-
-def _automatic(tree: _Tree) -> str:
-    """Choose by what looks like a split, so that a missing or misnamed one is an error and not a split by hash."""
-    if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in SPLIT_NAMES):
-        return "folders"
-    return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
-
-
-def _by_folders(tree: _Tree, split: str) -> list[Pair]:
-    root = tree.root
-    outer = {
-        path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
-    }
-    inner = {
-        path.name: (path, root / tree.masks / path.name) for path in root.glob(f"{tree.images}/*") if path.is_dir()
-    }
-    there: Mapping[str, tuple[Path, Path]] = {**inner, **outer}
-    if split not in there:
-        raise DatasetError(
-            f"{root} has no split {split!r}: neither {split}/{tree.images} nor {tree.images}/{split} is a folder.",
-            nearest(split, there) if there else LAYOUT,
-        )
-    images, masks = _by_stem(there[split][0]), tree.find_masks(there[split][1])
-    return _paired(tree, images, masks, images, there[split][1])
-
-
-def _by_lists(tree: _Tree, split: str) -> list[Pair]:
-    path = tree.root / f"{split}.txt"
-    if not path.is_file():
-        there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
-        raise DatasetError(f"{tree.root} has no list {path.name}.", nearest(split, there) if there else LISTS_FORMAT)
-    images, masks = _by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
-    stems = [line for line in read_lines(path) if line]
-    for number, stem in enumerate(stems, 1):
-        if stem not in images:
-            raise DatasetError(
-                f"{path}, entry {number}: there is no image {stem!r} in {tree.root / tree.images}.",
-                LISTS_FORMAT,
-            )
-    twice = first_repeated(stems)
-    if twice is not None:
-        raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
-    return _paired(tree, images, masks, stems, tree.root / tree.masks)
-
-
-def _by_fraction(tree: _Tree, split: str, val_fraction: float, seed: int) -> list[Pair]:
-    if not 0 < val_fraction < 1:
-        raise ConfigError(f"data.val_fraction={val_fraction} is no share.", "Choose a number between 0 and 1.")
-    return _hashed(tree, split, lambda stem: _draw(stem, seed) < val_fraction)
-
-
-def _by_fold(tree: _Tree, split: str, fold: int, folds: int, seed: int) -> list[Pair]:
-    if not (folds >= 2 and 0 <= fold < folds):
-        raise ConfigError(
-            f"data.fold={fold} of data.folds={folds} cannot be.", "Choose 2 folds or more, counted from 0."
-        )
-    return _hashed(tree, split, lambda stem: int(_draw(stem, seed) * folds) == fold)
-
-
-def _hashed(tree: _Tree, split: str, is_val: Callable[[str], bool]) -> list[Pair]:
-    if split not in ("train", "val"):
-        raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
-    images, masks = _by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
-    stems = [stem for stem in images if is_val(stem) == (split == "val")]
-    return _paired(tree, images, masks, stems, tree.root / tree.masks)
-
-
-def _draw(stem: str, seed: int) -> float:
-    """Give a number in [0, 1) that belongs to the stem alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:6], "big") / 2**48
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Map the path of every image file under the folder, without suffix, to the file, in order."""
-    if not folder.is_dir():
-        raise DatasetNotFoundError(f"There is no folder {folder}.", LAYOUT)
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
-            continue
-        stem = inside.with_suffix("").as_posix()
-        if stem in found:
-            raise DatasetError(
-                f"{found[stem]} and {path} have one stem, {stem!r}.", "Rename one of them, and its mask or image."
-            )
-        found[stem] = path
-    return found
-
-
-def _paired(
-    tree: _Tree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
-) -> list[Pair]:
-    stems = list(stems)
-    bare = [stem for stem in stems if stem not in masks]
-    if bare:
-        others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
-        raise DatasetError(
-            f"The image {images[bare[0]]} has no mask in {folder}{others}.",
-            f"Add {tree.mask_of(bare[0], folder)}, or take the image out.",
-        )
-    return [Pair(stem, images[stem], masks[stem]) for stem in stems]
