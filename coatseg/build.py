@@ -209,7 +209,8 @@ def make(kind: str, name: str, options: Options, key: str, **context: Any) -> An
     constructor = constructor_of(kind, name, key)
     checked = check_options(constructor, options, given=CONTEXT[kind], name=name, key=key)
     known = inspect.signature(constructor).parameters
-    return constructor(**{part: value for part, value in context.items() if part in known}, **checked)
+    hands_on = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    return constructor(**{part: value for part, value in context.items() if hands_on or part in known}, **checked)
 
 
 def build(config: Options) -> Built:

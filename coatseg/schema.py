@@ -43,11 +43,15 @@ def legal(words: str) -> WrapValidator:
     return WrapValidator(validate)
 
 
+_COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""What a constructor hands on; no option by itself."""
+
+
 def option_schema(constructor: Constructor, given: frozenset[str]) -> dict[str, inspect.Parameter]:
     """Give the parameters that a configuration may set: all but those that the program gives."""
     bound = len(constructor.args) if isinstance(constructor, partial) else 0
     signature = inspect.signature(function_of(constructor)).parameters
-    names = [name for name in signature if name != "self"][bound:]
+    names = [name for name in signature if name != "self" and signature[name].kind not in _COLLECTED][bound:]
     return {name: signature[name] for name in names if name not in given}
 
 

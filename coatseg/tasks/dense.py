@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,16 @@ from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.semantic import WeightedSum
 from coatseg.structures import Batch, DatasetInfo, Outputs, Size, Target
 from coatseg.tasks.base import Task
+
+
+class Given(TypedDict, total=False):
+    """What every dense task is given beside its own options; see Task and DenseTask."""
+
+    optimizer: Required[Callable[[nn.Module], Optimizer]]
+    schedule: Required[Callable[[int], float]]
+    seed: int
+    auxiliary_weight: float
+    inference: Inference
 
 
 class DenseTask(Task):

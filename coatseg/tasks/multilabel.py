@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Unpack
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from coatseg.inference.augment import SIGMOID
-from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.semantic import WeightedSum
 from coatseg.metrics.layers import LayerCounts, LayerScores, layer_scores
 from coatseg.schema import Rate
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, Target
-from coatseg.tasks.dense import DenseTask
+from coatseg.tasks.dense import DenseTask, Given
 
 
 class MultilabelTask(DenseTask):
@@ -32,23 +30,10 @@ class MultilabelTask(DenseTask):
         info: DatasetInfo,
         loss: WeightedSum,
         *,
-        optimizer: Callable[[nn.Module], Optimizer],
-        schedule: Callable[[int], float],
-        seed: int = 0,
-        auxiliary_weight: float = 0.0,
-        inference: Inference = WHOLE,
         threshold: Rate = 0.5,
+        **given: Unpack[Given],
     ) -> None:
-        super().__init__(
-            model,
-            info,
-            loss,
-            optimizer=optimizer,
-            schedule=schedule,
-            seed=seed,
-            auxiliary_weight=auxiliary_weight,
-            inference=inference,
-        )
+        super().__init__(model, info, loss, **given)
         self.threshold = threshold
         self.counts = LayerCounts(len(info.classes), info.ignore_index)
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Unpack
 
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from coatseg.inference.augment import SOFTMAX
-from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.semantic import WeightedSum
 from coatseg.metrics.boundary import DISTANCE, BoundaryCounts
 from coatseg.metrics.confusion import ConfusionMatrix, SemanticScores, semantic_scores, with_boundaries
 from coatseg.schema import legal
 from coatseg.structures import Batch, DatasetInfo, SemanticPrediction, Target
-from coatseg.tasks.dense import DenseTask
+from coatseg.tasks.dense import DenseTask, Given
 
 BoundaryOption = Annotated[
     bool | Annotated[float, Gt(0), Lt(1)],
@@ -40,23 +37,10 @@ class SemanticTask(DenseTask):
         info: DatasetInfo,
         loss: WeightedSum,
         *,
-        optimizer: Callable[[nn.Module], Optimizer],
-        schedule: Callable[[int], float],
-        seed: int = 0,
-        auxiliary_weight: float = 0.0,
-        inference: Inference = WHOLE,
         boundary_iou: BoundaryOption = False,
+        **given: Unpack[Given],
     ) -> None:
-        super().__init__(
-            model,
-            info,
-            loss,
-            optimizer=optimizer,
-            schedule=schedule,
-            seed=seed,
-            auxiliary_weight=auxiliary_weight,
-            inference=inference,
-        )
+        super().__init__(model, info, loss, **given)
         self.confusion = ConfusionMatrix(len(info.classes), info.ignore_index)
         distance = DISTANCE if boundary_iou is True else boundary_iou
         self.boundaries = BoundaryCounts(len(info.classes), info.ignore_index, distance) if distance else None
