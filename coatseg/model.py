@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import lcm
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coatseg.backbones.padding import find_valid
 from coatseg.errors import ConfigError
-from coatseg.structures import Backbone, Head, Outputs
+from coatseg.structures import Backbone, Head, Outputs, Size
 
 
 class Model(nn.Module):
@@ -28,15 +30,54 @@ class Model(nn.Module):
         self.head = head
         self.auxiliary = auxiliary
 
-    def forward(self, images: Tensor) -> Outputs:
-        """Pad with zeros (the mean colour) at the bottom and right, predict, resize the logits, crop."""
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
+        """Pad with zeros (the mean colour) at the bottom and right, predict, resize the logits, crop.
+
+        `sizes` are the (height, width) of the images where they are padded already, with anything. Each is then padded
+        with zeros up to its own multiple of the divisor, as it would be alone: that is the size its features are of.
+        Decoders know nothing of padding, so in evaluation the head runs on each image's own part of the pyramid, and
+        the logits are those of the image alone; in training it runs once, on the padded pyramid, for the sake of norms
+        over the batch. Logits beyond an image's size are zero. torch.compile leaves calls with sizes as they are.
+
+        Raises:
+            ConfigError: there are not as many sizes as images, or one is larger than the images.
+        """
+        return self._predict(images) if sizes is None else self._predict_eagerly(images, sizes)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _predict_eagerly(self, images: Tensor, sizes: Sequence[Size]) -> Outputs:
+        # A compiled graph would be for these sizes only: every batch would be compiled anew, until torch gave up.
+        return self._predict(images, sizes)
+
+    def _predict(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
         height, width = images.shape[-2:]
         auxiliary = self.auxiliary if self.training else None
         divisor = lcm(self.head.divisor, 1 if auxiliary is None else auxiliary.divisor)
+        valid = find_valid(images, sizes)
+        if valid is not None:
+            images = valid.keep(images)
         padded = functional.pad(images, (0, -width % divisor, 0, -height % divisor))
-        pyramid = self.backbone(padded)
-        maps = [head(padded, pyramid).float() for head in (self.head, auxiliary) if head is not None]
-        return Outputs(*(_resized(logits, padded)[..., :height, :width] for logits in maps))
+        own = [] if valid is None else [(h + -h % divisor, w + -w % divisor) for h, w in valid.sizes]
+        differ = any(size != padded.shape[-2:] for size in own)
+        pyramid = self.backbone(padded, own if differ else None)
+        if differ and not self.training:
+            maps = [torch.cat([self._alone(padded, pyramid, index, size) for index, size in enumerate(own)])]
+        else:
+            heads = (self.head, auxiliary)
+            maps = [_resized(head(padded, pyramid).float(), padded) for head in heads if head is not None]
+        maps = [logits[..., :height, :width] for logits in maps]
+        return Outputs(*(maps if valid is None else map(valid.keep, maps)))
+
+    def _alone(self, images: Tensor, pyramid: Sequence[Tensor], index: int, size: Size) -> Tensor:
+        """Give the logits of one image of a batch by its own part of the pyramid, padded to the size of the others."""
+        height, width = size
+        image = images[index : index + 1, :, :height, :width]
+        own = [
+            features[index : index + 1, :, : height // level.stride, : width // level.stride]
+            for features, level in zip(pyramid, self.backbone.levels, strict=True)
+        ]
+        logits = _resized(self.head(image, own).float(), image)
+        return functional.pad(logits, (0, images.shape[-1] - width, 0, images.shape[-2] - height))
 
 
 PROBES = (64, 224, 256, 384)

@@ -37,8 +37,12 @@ class Backbone(Protocol):
 
     levels: tuple[Level, ...]
 
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Map (B, C, H, W) images to one (B, level.channels, h, w) map per level, fine to coarse."""
+    def __call__(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
+        """Map (B, C, H, W) images to one (B, level.channels, h, w) map per level, fine to coarse.
+
+        `sizes` are the valid (height, width) of images that are padded at the bottom and right: an image's features are
+        then those that it has alone, and zero beyond (height // stride, width // stride).
+        """
         ...
 
     def depths(self) -> dict[str, int]:
@@ -232,6 +236,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def padded_sizes(self) -> tuple[Size, ...] | None:
+        """What a model is told of padding: the sizes, or None where no image has any."""
+        full = (self.images.shape[-2], self.images.shape[-1])
+        return None if all(size == full for size in self.sizes) else self.sizes
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Apply `function` to every tensor; `step_targets` stay where they are."""

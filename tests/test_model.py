@@ -1,9 +1,10 @@
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from coatseg.backbones.coat import VARIANTS
+from coatseg.backbones.coat import VARIANTS, CoaT, Variant
 from coatseg.build import TABLES, create_backbone
 from coatseg.errors import ConfigError
 from coatseg.heads.deeplabv3plus import deeplabv3plus
@@ -45,6 +46,101 @@ def test_an_auxiliary_head_is_for_training_only() -> None:
     assert outputs.auxiliary is not None
     assert outputs.auxiliary.shape == outputs.logits.shape == (2, 4, 40, 70)
     assert network.eval()(torch.randn(1, 3, 64, 64)).auxiliary is None
+
+
+# Images of several sizes
+
+
+HEADS: dict[str, dict[str, object]] = {
+    **{name: {"width": 16} for name in TABLES["head"]},
+    **{name: {"widths": (16, 16, 16, 8, 8)} for name in ("unet", "unetplusplus", "manet")},
+    "fpn": {"pyramid_width": 16, "width": 32},
+    "dpt": {"widths": (16, 16, 16, 16), "width": 16},
+}
+SEVERAL = ((64, 96), (50, 33), (31, 70), (5, 7))
+
+
+def together_and_alone(network: Model, sizes: tuple[tuple[int, int], ...]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    images = [torch.randn(1, 3, *size) for size in sizes]
+    batch = torch.full((len(sizes), 3, 70, 96), torch.nan)
+    for row, image in zip(batch, images, strict=True):
+        row[:, : image.shape[2], : image.shape[3]] = image[0]
+    with torch.no_grad():
+        return network(batch, sizes).logits, [network(image).logits[0] for image in images]
+
+
+@pytest.mark.parametrize("head", ["fpn", "upernet", "unet", "pspnet", "segformer", "deeplabv3plus"])
+@pytest.mark.parametrize("backbone_name", ["coat_lite_tiny", "coat_tiny"])
+def test_logits_are_those_of_each_image_alone_and_zero_beyond(backbone_name: str, head: str) -> None:
+    backbone = create_backbone(backbone_name)
+    network = Model(backbone, TABLES["head"][head](backbone.levels, 4, **HEADS[head])).eval()
+    logits, alone = together_and_alone(network, SEVERAL)
+    assert logits.shape == (len(SEVERAL), 4, 70, 96)
+    for found, expected, (height, width) in zip(logits, alone, SEVERAL, strict=True):
+        own = found[:, :height, :width]
+        assert (own - expected).abs().max() < 1e-4 * expected.abs().max()
+        assert found.count_nonzero() == own.count_nonzero()
+
+
+def test_sizes_that_pad_to_the_same_multiple_go_through_the_head_at_once() -> None:
+    network, batches = model(), []
+    network.head.register_forward_pre_hook(lambda head, given: batches.append(len(given[0])))
+    sizes = ((70, 96), (65, 90), (66, 70))
+    logits, alone = together_and_alone(network, sizes)
+    assert batches == [3, 1, 1, 1]
+    for found, expected, (height, width) in zip(logits, alone, sizes, strict=True):
+        torch.testing.assert_close(found[:, :height, :width], expected, rtol=1e-4, atol=1e-5)
+        assert found.count_nonzero() == found[:, :height, :width].count_nonzero()
+
+
+def test_sizes_without_padding_change_no_logits() -> None:
+    network, images = model(), torch.randn(2, 3, 50, 33)
+    with torch.no_grad():
+        assert torch.equal(network(images, [(50, 33)] * 2).logits, network(images).logits)
+
+
+def test_in_training_heads_run_once_and_no_gradient_reaches_the_padding() -> None:
+    backbone = create_backbone("coat_lite_tiny")
+    network = Model(backbone, fpn(backbone.levels, 4, width=32), upernet(backbone.levels, 4, width=16)).train()
+    batches: list[int] = []
+    network.head.register_forward_pre_hook(lambda head, given: batches.append(len(given[0])))
+    images = torch.randn(2, 3, 70, 96, requires_grad=True)
+    logits, auxiliary = network(images, ((64, 96), (50, 33)))
+    assert batches == [2]
+    for maps in (logits, auxiliary):
+        assert not maps[0, :, 64:].any()
+        assert not maps[1, :, 50:].any()
+        assert not maps[1, :, :, 33:].any()
+        assert maps[1, :, 49, 32].all()
+    (logits.square().sum() + auxiliary.square().sum()).backward()
+    assert images.grad is not None
+    assert images.grad[1, :, :50, :33].any()
+    assert images.grad[1].count_nonzero() == images.grad[1, :, :50, :33].count_nonzero()
+
+
+def test_other_sizes_compile_nothing_anew() -> None:
+    backbone = CoaT(Variant((16, 24, 32, 40), (2, 2, 2, 2), (1, 1, 1, 1)))
+    network, graphs = Model(backbone, fpn(backbone.levels, 4, pyramid_width=16, width=32)).eval(), []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled, images = torch.compile(network, backend=count), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images).logits, network(images).logits)
+        for sizes in (((64, 64), (50, 33)), ((40, 64), (64, 64)), ((20, 30), (10, 9))):
+            torch.testing.assert_close(compiled(images, sizes).logits, network(images, sizes).logits)
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [([(50, 33)], "1 sizes were given for a batch of 2 images"), ([(50, 33), (51, 33)], "51x33 pixels does not fit")],
+)
+def test_sizes_that_are_not_those_of_the_images_are_refused(sizes: list[tuple[int, int]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        model()(torch.randn(2, 3, 50, 33), sizes)
 
 
 # Parameters without use
@@ -102,7 +198,7 @@ def test_a_backbone_of_one_size_is_tried_with_the_usual_ones(
     network = without_the_coarsest_level()
     forward = network.backbone.forward
 
-    def fixed_size(images: torch.Tensor) -> list[torch.Tensor]:
+    def fixed_size(images: torch.Tensor, sizes: None) -> list[torch.Tensor]:
         if images.shape[-1] != side:
             raise ConfigError(f"It takes images of {side} pixels.")
         return forward(images)
@@ -112,12 +208,6 @@ def test_a_backbone_of_one_size_is_tried_with_the_usual_ones(
 
 
 SIZES = ((64, 64), (100, 70), (96, 160))
-HEADS: dict[str, dict[str, object]] = {
-    **{name: {"width": 16} for name in TABLES["head"]},
-    **{name: {"widths": (16, 16, 16, 8, 8)} for name in ("unet", "unetplusplus", "manet")},
-    "fpn": {"pyramid_width": 16, "width": 32},
-    "dpt": {"widths": (16, 16, 16, 16), "width": 16},
-}
 
 
 def train_at_every_size(backbone_name: str, head: str, **options: object) -> None:

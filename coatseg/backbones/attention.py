@@ -8,6 +8,7 @@ sequence of image tokens without a copy, and seen as (B, C, H, W) it is what con
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -15,18 +16,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from coatseg.backbones.padding import Valid
+from coatseg.structures import Size
+
 HEADS = 8
 CRPE_WINDOWS = {3: 2, 5: 3, 7: 3}  # window size: how many of the heads look through it
 
 
 class Tokens(NamedTuple):
-    """The tokens of one scale: `image` (B, C, H, W) in channels-last memory, `cls` (B, 1, C)."""
+    """The tokens of one scale: `image` (B, C, H, W) in channels-last memory, `cls` (B, 1, C).
+
+    `valid` is the part of the image tokens that is no padding; None if all are. What the others hold means nothing:
+    whatever looks beyond one token takes them from `within`.
+    """
 
     image: Tensor
     cls: Tensor
+    valid: Valid | None = None
 
     def __add__(self, other: Tokens) -> Tokens:  # type: ignore[override]  # a tuple's + would append
-        return Tokens(self.image + other.image, self.cls + other.cls)
+        return Tokens(self.image + other.image, self.cls + other.cls, self.valid)
+
+    def within(self, beyond: float = 0.0) -> Tensor:
+        """Give the image tokens, with a constant in place of the padding."""
+        return self.image if self.valid is None else self.valid.keep(self.image, beyond)
 
 
 class QueriesKeysValues(NamedTuple):
@@ -51,8 +64,9 @@ class Attention(nn.Module):
 
     def project(self, tokens: Tokens) -> QueriesKeysValues:
         """Give the queries, keys and values of tokens."""
-        image, cls = linear(self.qkv, tokens)
-        return QueriesKeysValues(*map(Tokens, image.chunk(3, dim=1), cls.chunk(3, dim=2)))
+        image, cls, _ = linear(self.qkv, tokens)
+        parts = zip(image.chunk(3, dim=1), cls.chunk(3, dim=2), strict=True)
+        return QueriesKeysValues(*(Tokens(*part, tokens.valid) for part in parts))
 
     def mix(self, tokens: Tokens) -> Tokens:
         """Mix the heads' outputs."""
@@ -68,7 +82,7 @@ class PositionEncoding(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode tokens of one scale."""
-        return tokens._replace(image=tokens.image + self.proj(tokens.image))
+        return tokens._replace(image=tokens.image + self.proj(tokens.within()))
 
 
 class RelativePositionEncoding(nn.Module):
@@ -100,8 +114,8 @@ class MLP(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Transform tokens, C channels in and out."""
-        image, cls = linear(self.fc1, tokens)
-        return linear(self.fc2, Tokens(F.gelu(image), F.gelu(cls)))
+        image, cls, _ = linear(self.fc1, tokens)
+        return linear(self.fc2, tokens._replace(image=F.gelu(image), cls=F.gelu(cls)))
 
 
 def attend(queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
@@ -109,7 +123,7 @@ def attend(queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePosition
     attended = factorized_attention(queries, keys, values)
     if crpe is None:
         return attended
-    return attended._replace(image=attended.image + crpe(queries.image, values.image))
+    return attended._replace(image=attended.image + crpe(queries.image, values.within()))
 
 
 def factorized_attention(queries: Tokens, keys: Tokens, values: Tokens) -> Tokens:
@@ -120,7 +134,7 @@ def factorized_attention(queries: Tokens, keys: Tokens, values: Tokens) -> Token
     context = summarize(keys, values)
     context = (context * context.shape[-1] ** -0.5).to(queries.image.dtype)
     image = join_heads(split_heads(pixels(queries.image)) @ context)
-    return Tokens(as_map(image, queries.image), join_heads(split_heads(queries.cls) @ context))
+    return queries._replace(image=as_map(image, queries.image), cls=join_heads(split_heads(queries.cls) @ context))
 
 
 def summarize(keys: Tokens, values: Tokens) -> Tensor:
@@ -131,7 +145,7 @@ def summarize(keys: Tokens, values: Tokens) -> Tensor:
     unnormalised float16 values overflow.
     """
     with full_precision(keys.image.device):
-        image_keys, cls_keys = pixels(keys.image).float(), keys.cls.float()
+        image_keys, cls_keys = pixels(keys.within(-math.inf)).float(), keys.cls.float()
         # Softmax does not change when all keys move by as much, so no gradient flows through the largest one.
         largest = torch.maximum(image_keys.detach().amax(1, keepdim=True), cls_keys.detach())
         image_weights, cls_weights = (image_keys - largest).exp(), (cls_keys - largest).exp()
@@ -175,7 +189,7 @@ def linear(layer: nn.Linear, tokens: Tokens) -> Tokens:
         mapped = F.conv2d(image, layer.weight[:, :, None, None], layer.bias, dilation=dilation)
     else:
         mapped = layer(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    return Tokens(mapped, layer(tokens.cls))
+    return tokens._replace(image=mapped, cls=layer(tokens.cls))
 
 
 def convolves_faster(image: Tensor) -> bool:
@@ -190,13 +204,28 @@ def convolves_faster(image: Tensor) -> bool:
 
 def normalize(norm: nn.LayerNorm, tokens: Tokens) -> Tokens:
     """Apply a layer norm over the channels of every token."""
-    return Tokens(norm(tokens.image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), norm(tokens.cls))
+    image = norm(tokens.image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    return tokens._replace(image=image, cls=norm(tokens.cls))
 
 
 def resize(tokens: Tokens, like: Tokens) -> Tokens:
-    """Resize image tokens bilinearly to the size of another scale's; the class token stays as it is."""
-    size = like.image.shape[-2:]
-    return tokens._replace(image=F.interpolate(tokens.image, size=size, mode="bilinear", align_corners=False))
+    """Resize image tokens bilinearly to the size of another scale's; the class token stays as it is.
+
+    In a padded batch each image's valid part becomes its valid part at the other scale.
+    """
+    height, width = like.image.shape[-2:]
+    if tokens.valid is None or like.valid is None:
+        return tokens._replace(image=bilinear(tokens.image, (height, width)))
+    parts = []
+    for image, (rows, columns), size in zip(tokens.image, tokens.valid.sizes, like.valid.sizes, strict=True):
+        part = bilinear(image[None, :, :rows, :columns], size)
+        parts.append(F.pad(part, (0, width - size[1], 0, height - size[0])))
+    return Tokens(torch.cat(parts).contiguous(memory_format=torch.channels_last), tokens.cls, like.valid)
+
+
+def bilinear(image: Tensor, size: Size) -> Tensor:
+    """Resize a map (B, C, h, w) to (height, width)."""
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False)
 
 
 def drop_path(branch: Tokens, rate: float) -> Tokens:
@@ -204,7 +233,7 @@ def drop_path(branch: Tokens, rate: float) -> Tokens:
     if rate == 0:
         return branch
     kept = torch.empty_like(branch.cls[:, :, :1]).bernoulli_(1 - rate) / (1 - rate)
-    return Tokens(branch.image * kept[..., None], branch.cls * kept)
+    return branch._replace(image=branch.image * kept[..., None], cls=branch.cls * kept)
 
 
 def depthwise(channels: int, window: int) -> nn.Conv2d:

@@ -8,6 +8,7 @@ and blocks are handed them. Names of parameters are those of the authors' files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -19,9 +20,10 @@ from coatseg.backbones import weights
 from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding, Tokens
 from coatseg.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
 from coatseg.backbones.freezing import Freezable, Stages
+from coatseg.backbones.padding import Valid, find_valid
 from coatseg.errors import ConfigError, nearest
 from coatseg.schema import PositiveInt, Rate
-from coatseg.structures import Level
+from coatseg.structures import Level, Size
 
 STRIDES = (4, 8, 16, 32)
 STAGES = (1, 2, 3, 4)
@@ -105,24 +107,28 @@ class Encoder(nn.Module):
             )
         initialize(self)
 
-    def encode(self, images: Tensor) -> list[Tokens]:
-        """Map (B, in_channels, H, W) images to the tokens of scales 1 to 4.
+    def encode(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tokens]:
+        """Map (B, in_channels, H, W) images to the tokens of scales 1 to 4; `sizes` as in CoaT.forward.
 
         Raises:
-            ConfigError: the images have other channels than the network, or a side shorter than 32 pixels.
+            ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
+                are not theirs.
         """
-        check_images(images, self.in_channels)
+        check_images(images, self.in_channels, sizes)
+        valid = find_valid(images, sizes)
+        image = images if valid is None else valid.keep(images)
+        image = image.contiguous(memory_format=torch.channels_last)
         scales: list[Tokens] = []
-        image = images.contiguous(memory_format=torch.channels_last)
-        for stage in STAGES:
-            tokens = self._serial(stage, image)
+        for stage, stride, before in zip(STAGES, STRIDES, (1, *STRIDES), strict=False):
+            valid = None if valid is None else valid.coarser(stride // before)
+            tokens = self._serial(stage, image, valid)
             image = tokens.image
             scales.append(tokens)
         return scales if self.variant.lite else [scales[0], *self._parallel(scales[1:])]
 
-    def _serial(self, stage: int, image: Tensor) -> Tokens:
+    def _serial(self, stage: int, image: Tensor, valid: Valid | None) -> Tokens:
         cls: Tensor = getattr(self, f"cls_token{stage}")
-        tokens = Tokens(getattr(self, f"patch_embed{stage}")(image), cls.expand(len(image), -1, -1))
+        tokens = Tokens(getattr(self, f"patch_embed{stage}")(image), cls.expand(len(image), -1, -1), valid)
         for block in getattr(self, f"serial_blocks{stage}"):
             tokens = block(tokens, getattr(self, f"cpe{stage}"), getattr(self, f"crpe{stage}"))
         return tokens
@@ -165,16 +171,20 @@ class CoaT(Encoder, Freezable):
     ablation does; `co_scale` is the exchange between scales (see ParallelBlock), which CoaT-Lite does not have.
     """
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one map per level, neither normalised nor with a class token.
 
         H and W are 32 pixels or more; each patch embedding floors, so 250x333 gives 62x83, 31x41, 15x20 and 7x10.
         For CoaT-Lite these are the outputs of the four stages, for CoaT that of stage 1 and of the parallel blocks.
 
+        `sizes` are the (height, width) of the images where they are padded at the bottom and right, with anything. An
+        image's features are then those that it has alone, in the part of its size floored, and zero beyond.
+
         Raises:
-            ConfigError: the images have other channels than the network, or a side shorter than 32 pixels.
+            ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
+                are not theirs.
         """
-        return [with_channels_last_gradient(tokens.image) for tokens in self.encode(images)]
+        return [with_channels_last_gradient(tokens.within()) for tokens in self.encode(images, sizes)]
 
     def freeze_stages(self, count: int) -> None:
         """Freeze the first `count` stages: patch embedding, class token, CPE, CRPE and serial blocks.
@@ -201,9 +211,9 @@ class CoaTClassifier(Encoder):
         self.head = nn.Linear(variant.channels[-1], num_classes)
         initialize(self.head)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) images to (B, num_classes) logits."""
-        scales = self.encode(images)
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Tensor:
+        """Map (B, 3, H, W) images to (B, num_classes) logits; `sizes` as in CoaT.forward."""
+        scales = self.encode(images, sizes)
         used = STAGES[3:] if self.variant.lite else CO_SCALES
         cls = torch.cat([getattr(self, f"norm{scale}")(scales[scale - 1].cls) for scale in used], dim=1)
         logits: Tensor = self.head(cls[:, 0] if self.variant.lite else self.aggregate(cls)[:, 0])
@@ -274,19 +284,19 @@ def check_co_scale(variant: Variant, co_scale: str) -> None:
         )
 
 
-def check_images(images: Tensor, in_channels: int) -> None:
-    """Raise ConfigError for images that the network cannot take."""
+def check_images(images: Tensor, in_channels: int, sizes: Sequence[Size] | None = None) -> None:
+    """Raise ConfigError for images that the network cannot take, or such sizes of padded ones."""
     if images.ndim != 4 or images.shape[1] != in_channels:
         raise ConfigError(
             f"The backbone takes images of shape (B, {in_channels}, H, W) and was given {tuple(images.shape)}.",
             "Set the backbone's in_channels to the number of channels of the images.",
         )
-    height, width = images.shape[-2:]
-    if height < LEAST_SIZE or width < LEAST_SIZE:
-        raise ConfigError(
-            f"An image of {height}x{width} pixels is too small for the backbone, whose coarsest stride is 32.",
-            f"The least legal size is {LEAST_SIZE}x{LEAST_SIZE}: enlarge or pad the image.",
-        )
+    for height, width in (images.shape[-2:], *(sizes or ())):
+        if height < LEAST_SIZE or width < LEAST_SIZE:
+            raise ConfigError(
+                f"An image of {height}x{width} pixels is too small for the backbone, whose coarsest stride is 32.",
+                f"The least legal size is {LEAST_SIZE}x{LEAST_SIZE}: enlarge or pad the image.",
+            )
 
 
 def with_channels_last_gradient(image: Tensor) -> Tensor:

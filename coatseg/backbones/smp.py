@@ -75,7 +75,7 @@ class CoaTEncoder(CoaT):
         """The stride of the coarsest map, which the sides of images must be multiples of in most models of smp."""
         return int(2**self.depth)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]  # smp knows no sizes
         """Give (B, in_channels, H, W) images, an empty map at stride 2, then the maps of CoaT from stride 4 on."""
         batch, _, height, width = images.shape
         empty = images.new_zeros(batch, 0, height // 2, width // 2)

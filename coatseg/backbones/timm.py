@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch.nn import functional as F  # noqa: N812
 from coatseg.backbones import weights
 from coatseg.backbones.coat import STRIDES, check_images
 from coatseg.backbones.freezing import Freezable, Stages
+from coatseg.backbones.padding import find_valid
 from coatseg.errors import ConfigError, WeightsError
-from coatseg.structures import Level
+from coatseg.structures import Level, Size
 
 COARSEST = STRIDES[-1]
 
@@ -46,16 +48,32 @@ class TimmBackbone(Freezable):
         self.channels_last = getattr(model, "output_fmt", None) == "NHWC"
         self.levels = tuple(Level(strides[index], info.channels()[index]) for index in self.used)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one (B, level.channels, H // stride, W // stride) map per level.
 
         Many models need sides that are multiples of 32: others are padded with zeros, and what maps gain is cut off.
 
+        `sizes` are the (height, width) of the images where they are padded at the bottom and right. timm's models would
+        take the padding for image, so each image then goes through alone (batch norms in training see it alone too),
+        and the maps are zero beyond its part.
+
         Raises:
             ConfigError: the images have other channels than the model, a side shorter than 32 pixels, or a size that
-                the model was not built for.
+                the model was not built for, or the sizes are not theirs.
         """
-        check_images(images, self.in_channels)
+        check_images(images, self.in_channels, sizes)
+        valid = find_valid(images, sizes)
+        if valid is None:
+            return self._maps(images)
+        rows = zip(images, valid.sizes, strict=True)
+        alone = [self._maps(image[None, :, :height, :width]) for image, (height, width) in rows]
+        largest = [(images.shape[-2] // level.stride, images.shape[-1] // level.stride) for level in self.levels]
+        return [
+            torch.cat([F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2])) for image in level])
+            for level, (height, width) in zip(zip(*alone, strict=True), largest, strict=True)
+        ]
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
         try:
             maps = self.model(F.pad(images, (0, -width % COARSEST, 0, -height % COARSEST)))

@@ -52,6 +52,11 @@ class Inference:
         return mean_of_views(predict, images, activation, self.scales, self.flip)
 
     @property
+    def plain(self) -> bool:
+        """Whether every image goes through the model whole and once."""
+        return self.window is None and self.scales == (1.0,) and not self.flip
+
+    @property
     def words(self) -> str:
         """Say it in words, for a report."""
         seen = "whole images"

@@ -66,7 +66,7 @@ class DenseTask(Task):
         weights = {
             name: self.step_total(weight) / self.shares for name, weight in self.loss.weights(step_labels).items()
         }
-        outputs: Outputs = self.model(batch.images)
+        outputs: Outputs = self.model(batch.images, batch.padded_sizes)
         losses: dict[str, Tensor] = self.loss(outputs.logits, labels, weights)
         if outputs.auxiliary is not None:
             auxiliary = self.loss(outputs.auxiliary, labels, weights)
@@ -74,20 +74,26 @@ class DenseTask(Task):
         return losses
 
     def predict(self, batch: Batch) -> list[Any]:
-        """Predict every image at its original size.
+        """Predict every image at its original size; padding reaches no prediction."""
+        return [
+            self.decode(at_size(image_logits, size), image_id)
+            for image_logits, size, image_id in zip(self._logits(batch), batch.original_sizes, batch.ids, strict=True)
+        ]
 
-        Images of one size go through the model together; others go alone, so that padding reaches no prediction.
+    def _logits(self, batch: Batch) -> list[Tensor]:
+        """Give the logits (K, h, w) of every image at its size in the batch.
+
+        Images of several sizes go through the model together, which is told their sizes. Windows and views know of no
+        padding: for them they go alone.
         """
         if len(set(batch.sizes)) == 1:
             height, width = batch.sizes[0]
-            logits = list(self.infer(batch.images[..., :height, :width]))
-        else:
-            rows = zip(batch.images, batch.sizes, strict=True)
-            logits = [self.infer(image[None, :, :height, :width])[0] for image, (height, width) in rows]
-        return [
-            self.decode(at_size(image_logits, size), image_id)
-            for image_logits, size, image_id in zip(logits, batch.original_sizes, batch.ids, strict=True)
-        ]
+            return list(self.infer(batch.images[..., :height, :width]))
+        if self.inference.plain:
+            rows = zip(self.model(batch.images, batch.sizes).logits, batch.sizes, strict=True)
+            return [logits[:, :height, :width] for logits, (height, width) in rows]
+        rows = zip(batch.images, batch.sizes, strict=True)
+        return [self.infer(image[None, :, :height, :width])[0] for image, (height, width) in rows]
 
 
 def at_size(logits: Tensor, size: Size) -> Tensor:

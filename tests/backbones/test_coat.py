@@ -22,9 +22,10 @@ from coatseg.backbones.attention import (
 )
 from coatseg.backbones.blocks import ParallelBlock
 from coatseg.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone, create_classifier
+from coatseg.backbones.padding import find_valid
 from coatseg.errors import ConfigError
 from coatseg.structures import parameter_count
-from tests.contracts.backbone import BackboneContract, images
+from tests.contracts.backbone import BackboneContract, images, padded
 
 COUNTS = {  # with head, backbone only
     "coat_tiny": (5_498_844, 5_344_624),
@@ -114,7 +115,7 @@ def test_factorized_attention_is_the_textbook_formula():
 
 def test_factorized_attention_has_the_gradients_of_the_textbook_formula():
     parts = [tokens(16, 3, 4, seed) for seed in range(3)]
-    leaves = [tensor.requires_grad_() for part in parts for tensor in part]
+    leaves = [tensor.requires_grad_() for part in parts for tensor in part[:2]]
     weights = torch.randn(2, 13, 16, generator=torch.Generator().manual_seed(9))
     ours = torch.autograd.grad((sequence(factorized_attention(*parts)) * weights).sum(), leaves)
     theirs = torch.autograd.grad((textbook(*parts) * weights).sum(), leaves)
@@ -208,6 +209,75 @@ def test_heads_split_and_join():
     sequence = torch.arange(2 * 3 * 16.0).view(2, 3, 16)
     assert torch.equal(join_heads(split_heads(sequence)), sequence)
     assert split_heads(sequence)[0, 1, 0].tolist() == [2, 3]
+
+
+# Padding
+
+
+def test_what_the_padding_holds_stays_out_of_attention():
+    alone = [tokens(64, 3, 5, seed) for seed in range(3)]
+    garbage = [tokens(64, 4, 9, seed, scale=1e4) for seed in range(3, 6)]  # in the softmax it would leave nothing else
+    valid = find_valid(garbage[0].image, [(3, 5), (3, 5)])
+    for part, own in zip(garbage, alone, strict=True):
+        part.image[:, :, :3, :5] = own.image
+    queries, keys, values = (Tokens(part.image, own.cls, valid) for part, own in zip(garbage, alone, strict=True))
+    crpe = RelativePositionEncoding(64)
+    found, expected = attend(queries, keys, values, crpe), attend(*alone, crpe)
+    torch.testing.assert_close(found.image[:, :, :3, :5], expected.image)
+    torch.testing.assert_close(found.cls, expected.cls)
+
+
+def test_the_valid_part_is_floored_at_every_scale():
+    valid = find_valid(torch.zeros(2, 3, 64, 96), [(50, 33), (64, 95)])
+    for factor, sizes in (
+        (4, ((12, 8), (16, 23))),
+        (2, ((6, 4), (8, 11))),
+        (2, ((3, 2), (4, 5))),
+        (2, ((1, 1), (2, 2))),
+    ):
+        valid = valid.coarser(factor)
+        assert valid.sizes == sizes
+        assert [tuple(mask[0].nonzero().amax(0) + 1) for mask in valid.mask] == list(sizes)
+        assert [int(mask.sum()) for mask in valid.mask] == [height * width for height, width in sizes]
+
+
+@pytest.mark.parametrize("co_scale", ["interpolation", "cross_attention", "none"])
+def test_the_gradient_of_a_padded_batch_is_the_sum_of_those_of_its_images(co_scale):
+    model = create_backbone("coat_tiny", co_scale=co_scale).train()
+    alone, sizes = [images(1, 64, 96), images(1, 50, 33)], ((64, 96), (50, 33))
+    weights = [torch.randn(152, 64 // stride, 96 // stride) for stride in STRIDES]
+
+    def loss(maps: list[torch.Tensor]) -> torch.Tensor:
+        # Of a padded map the part beyond the image is weighted too, and must not count.
+        pairs = zip(maps, weights, strict=True)
+        return sum((image * one[:, : image.shape[2], : image.shape[3]]).sum() for image, one in pairs)
+
+    parameters = list(model.parameters())
+    together = torch.autograd.grad(loss(model(padded(alone, 64, 96, 1.0), sizes)), parameters)
+    apart = torch.autograd.grad(sum(loss(model(image)) for image in alone), parameters)
+    for one, other in zip(together, apart, strict=True):
+        assert (one - other).abs().max() < 1e-4 * other.abs().max()
+
+
+def test_maps_of_a_padded_batch_stay_channels_last_and_back():
+    model = create_backbone("coat_tiny")
+    layouts = []
+    maps = model(images(2, 64, 96), [(64, 96), (50, 33)])
+    for image in maps:
+        assert image.is_contiguous(memory_format=torch.channels_last)
+        image.register_hook(lambda gradient: layouts.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+    torch.autograd.backward(maps, [torch.randn(image.shape) for image in maps])
+    assert layouts == [True] * 4
+
+
+@pytest.mark.parametrize("name", ["coat_lite_tiny", "coat_tiny"])
+def test_a_classifier_does_not_see_the_padding(name):
+    model = create_classifier(name, num_classes=7).eval()
+    alone, sizes = [images(1, 64, 96), images(1, 50, 33)], ((64, 96), (50, 33))
+    with torch.no_grad():
+        found = model(padded(alone, 70, 96, 1.0), sizes)
+        expected = torch.cat([model(image) for image in alone])
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 # Co-scale

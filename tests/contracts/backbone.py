@@ -18,6 +18,14 @@ def images(batch: int, height: int, width: int, channels: int = 3) -> Tensor:
     return torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(batch + height + width))
 
 
+def padded(alone: list[Tensor], height: int, width: int, scale: float) -> Tensor:
+    """One batch of single images, with noise of that scale at the bottom and right, which may be inf or nan."""
+    batch = scale * images(len(alone), height, width, alone[0].shape[1])
+    for row, image in zip(batch, alone, strict=True):
+        row[:, : image.shape[2], : image.shape[3]] = image[0]
+    return batch
+
+
 class BackboneContract(ABC):
     """Inherited by the tests of every backbone; `make` builds a small one, with any number of image channels."""
 
@@ -90,6 +98,58 @@ class BackboneContract(ABC):
         with torch.no_grad():
             maps = backbone(images(1, 64, 64, channels))
         assert [image.shape[1] for image in maps] == [level.channels for level in backbone.levels]
+
+    @pytest.mark.parametrize("sizes", [((64, 96), (50, 33), (32, 95)), ((47, 64), (64, 47), (63, 63))])
+    @pytest.mark.parametrize("padding", [1.0, torch.inf, torch.nan])
+    def test_features_do_not_depend_on_the_padding(self, backbone, sizes, padding):
+        alone = [images(1, height, width) for height, width in sizes]
+        with torch.no_grad():
+            together = backbone(padded(alone, 100, 130, padding), sizes)
+            apart = [backbone(image) for image in alone]
+        for stride, level, expected in zip(STRIDES, together, zip(*apart, strict=True), strict=True):
+            assert level.shape[2:] == (100 // stride, 130 // stride)
+            for ours, theirs, (height, width) in zip(level, expected, sizes, strict=True):
+                found = ours[:, : height // stride, : width // stride]
+                assert (found - theirs[0]).abs().max() < 1e-5 * theirs.abs().max()
+                assert ours.count_nonzero() == found.count_nonzero()
+
+    def test_no_gradient_reaches_the_padding(self, backbone):
+        sizes = ((64, 96), (50, 33))
+        given = padded([images(1, *size) for size in sizes], 70, 96, 1.0).requires_grad_()
+        maps = backbone(given, sizes)
+        sum((image * torch.randn_like(image)).sum() for image in maps).backward()
+        for gradient, (height, width) in zip(given.grad, sizes, strict=True):
+            assert gradient[:, :height, :width].any()
+            assert gradient.count_nonzero() == gradient[:, :height, :width].count_nonzero()
+
+    def test_sizes_without_padding_change_nothing(self, backbone):
+        given = images(2, 64, 96)
+        with torch.no_grad():
+            with_sizes, without = backbone(given, [(64, 96), (64, 96)]), backbone(given)
+        assert all(torch.equal(one, other) for one, other in zip(with_sizes, without, strict=True))
+
+    def test_features_do_not_depend_on_the_padding_in_mixed_precision(self, backbone):
+        alone, sizes = [images(1, 64, 96), images(1, 50, 33)], ((64, 96), (50, 33))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            together = backbone(padded(alone, 64, 96, torch.nan), sizes)
+            apart = [backbone(image) for image in alone]
+        for level, expected in zip(together, zip(*apart, strict=True), strict=True):
+            for ours, theirs in zip(level, expected, strict=True):
+                found = ours[:, : theirs.shape[2], : theirs.shape[3]]
+                assert (found - theirs[0]).abs().max() < 0.03 * theirs.abs().max()
+                assert ours.count_nonzero() == found.count_nonzero()
+
+    @pytest.mark.parametrize(
+        ("sizes", "message"),
+        [
+            ([(64, 64)], r"1 sizes were given for a batch of 2 images"),
+            ([(64, 64), (64, 97)], r"64x97 pixels does not fit into a batch of 64x96 pixels(.|\n)*pad all"),
+            ([(64, 64), (31, 96)], r"31x96 pixels is too small(.|\n)*32x32"),
+        ],
+    )
+    def test_sizes_that_are_not_those_of_the_images_are_refused(self, backbone, sizes, message):
+        with pytest.raises(ConfigError, match=message):
+            backbone(images(2, 64, 96), sizes)
 
     @pytest.mark.parametrize(("height", "width"), [(31, 64), (64, 31)])
     def test_an_image_too_small_is_refused_with_the_least_size(self, backbone, height, width):

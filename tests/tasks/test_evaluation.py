@@ -10,7 +10,7 @@ from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.semantic import WeightedSum
 from coatseg.metrics.confusion import SemanticScores
-from coatseg.structures import DatasetInfo, Outputs, Sample
+from coatseg.structures import DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.evaluation import evaluate
 from coatseg.tasks.semantic import BoundaryOption, SemanticTask
 from coatseg.training.optimizers import adamw
@@ -49,7 +49,7 @@ class Reader(nn.Module):
         super().__init__()
         self.wrong = wrong
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor, sizes: tuple[Size, ...] | None = None) -> Outputs:
         shown = ((images[:, :1] / 2 + 0.5) * 255 / STEP).round()
         if self.wrong:
             shown = shown.clamp_max(1)

@@ -9,7 +9,7 @@ from coatseg.build import TABLES
 from coatseg.data.batching import collate, collate_step
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.semantic import WeightedSum
-from coatseg.structures import DatasetInfo, Outputs, Sample
+from coatseg.structures import DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.dense import at_size
 from coatseg.tasks.multilabel import MultilabelTask
 from coatseg.training.optimizers import adamw
@@ -26,7 +26,7 @@ class Convolution(nn.Module):
         super().__init__()
         self.layer = nn.Conv2d(3, classes, 3, padding=1)
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor, sizes: tuple[Size, ...] | None = None) -> Outputs:
         return Outputs(self.layer(images))
 
 

@@ -5,11 +5,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from coatseg.backbones.coat import CoaT, Variant
+from coatseg.build import TABLES
 from coatseg.data.batching import collate, collate_step
+from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
 from coatseg.losses.semantic import WeightedSum
-from coatseg.structures import DatasetInfo, Outputs, Sample
+from coatseg.model import Model
+from coatseg.structures import DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.dense import at_size
 from coatseg.tasks.semantic import SemanticTask
 from coatseg.training.optimizers import adamw
@@ -25,7 +29,7 @@ class Convolution(nn.Module):
         self.layer = nn.Conv2d(3, 3, kernel, padding=kernel // 2)
         self.auxiliary = auxiliary
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor, sizes: tuple[Size, ...] | None = None) -> Outputs:
         logits = self.layer(images)
         return Outputs(logits, 2 * logits if self.auxiliary else None)
 
@@ -92,16 +96,51 @@ def test_auxiliary_logits_add_their_losses_with_a_factor() -> None:
     assert float(losses["auxiliary"]) == pytest.approx(0.25 * float(sum(of_auxiliary.values())), rel=1e-5)
 
 
-def test_an_image_is_predicted_the_same_alone_and_among_others() -> None:
-    # A kernel of 9 pixels would see the padding of a common batch.
-    trained = task(Convolution(9)).eval()
-    several = samples([(12, 9), (7, 16), (12, 9)])
-    together = trained.predict(collate(several, INFO, [False] * 3))
-    for sample, prediction in zip(several, together, strict=True):
-        alone = trained.predict(collate([sample], INFO, [False]))[0]
-        assert prediction.id == sample.id
-        assert prediction.label_map.shape == sample.original_size
-        assert torch.equal(prediction.label_map, alone.label_map)
+def coat(head: str) -> Model:
+    torch.manual_seed(0)
+    backbone = CoaT(Variant((16, 24, 32, 40), (2, 2, 2, 2), (1, 1, 1, 1)))
+    return Model(backbone, TABLES["head"][head](backbone.levels, 3, width=32))
+
+
+INFERENCES = [WHOLE, Inference(window=(8, 8)), Inference(flip=True), Inference(scales=(1.0, 1.5))]
+
+
+@pytest.mark.parametrize("inference", INFERENCES, ids=lambda inference: inference.words)
+@pytest.mark.parametrize("head", ["fpn", "segformer", "upernet"])
+def test_an_image_is_predicted_the_same_alone_and_among_others(head: str, inference: Inference) -> None:
+    trained = task(coat(head)).eval()
+    trained.inference = inference
+    several = samples([(40, 33), (12, 70), (40, 33), (64, 64)])
+    with torch.no_grad():
+        together = trained.predict(collate(several, INFO, [False] * 4))
+        for sample, prediction in zip(several, together, strict=True):
+            alone = trained.predict(collate([sample], INFO, [False]))[0]
+            assert prediction.id == sample.id
+            assert prediction.label_map.shape == sample.original_size
+            assert (prediction.label_map == alone.label_map).float().mean() > 0.999  # ties may fall either way
+            torch.testing.assert_close(prediction.scores, alone.scores, rtol=1e-4, atol=1e-5)
+
+
+def seen(model: Convolution, sizes: list[tuple[int, int]], inference: Inference = WHOLE) -> list[tuple[object, ...]]:
+    """What the model is given in a prediction and in a training step: how many images, and their sizes."""
+    calls: list[tuple[object, ...]] = []
+    model.register_forward_pre_hook(lambda model, given: calls.append((len(given[0]), *given[1:])))
+    trained = task(model)
+    trained.inference = inference
+    batch = collate(samples(sizes), INFO, [False] * len(sizes))
+    trained.predict(batch)
+    trained.losses(batch)
+    return calls
+
+
+def test_the_model_is_told_the_sizes_where_they_differ() -> None:
+    sizes = [(12, 9), (7, 16)]
+    assert seen(Convolution(3), sizes) == [(2, tuple(sizes)), (2, tuple(sizes))]
+    assert seen(Convolution(3), sizes, Inference(flip=True)) == [(1,)] * 4 + [(2, tuple(sizes))]
+
+
+def test_the_model_is_told_no_sizes_where_they_are_alike() -> None:
+    assert seen(Convolution(3), [(12, 9), (12, 9)]) == [(2,), (2, None)]
 
 
 def test_repeated_images_are_not_counted() -> None:

@@ -1,0 +1,55 @@
+"""Which part of a padded batch is image: images of several sizes, each padded at the bottom and right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from coatseg.errors import ConfigError
+from coatseg.structures import Size
+
+
+class Valid(NamedTuple):
+    """The part of maps (B, C, H, W) that is no padding: `mask` (B, 1, H, W), true there, and its `sizes` by image."""
+
+    mask: Tensor
+    sizes: tuple[Size, ...]
+
+    def keep(self, image: Tensor, beyond: float = 0.0) -> Tensor:
+        """Replace what lies beyond the valid part, inf and nan included; maps keep their memory layout."""
+        return torch.where(self.mask, image, beyond)
+
+    def coarser(self, factor: int) -> Valid:
+        """Give the valid part of maps `factor` times coarser: the steps that lie in it whole, so sizes are floored."""
+        mask = self.mask[..., factor - 1 :: factor, factor - 1 :: factor]
+        return Valid(mask, tuple((height // factor, width // factor) for height, width in self.sizes))
+
+
+def find_valid(images: Tensor, sizes: Sequence[Size] | None) -> Valid | None:
+    """Give the valid part of images (B, C, H, W), or None if no image has padding.
+
+    Raises:
+        ConfigError: there are not as many sizes as images, or one is larger than the images.
+    """
+    if sizes is None:
+        return None
+    height, width = images.shape[-2:]
+    if len(sizes) != len(images):
+        raise ConfigError(
+            f"{len(sizes)} sizes were given for a batch of {len(images)} images.",
+            "Give the (height, width) of every image, or leave sizes out if there is no padding.",
+        )
+    for rows, columns in sizes:
+        if rows > height or columns > width:
+            raise ConfigError(
+                f"An image of {rows}x{columns} pixels does not fit into a batch of {height}x{width} pixels.",
+                "Give each image's (height, width) before padding, and pad all to the largest height and width.",
+            )
+    if all((rows, columns) == (height, width) for rows, columns in sizes):
+        return None
+    row, column = torch.arange(height, device=images.device)[:, None], torch.arange(width, device=images.device)
+    mask = torch.stack([(row < rows) & (column < columns) for rows, columns in sizes])
+    return Valid(mask[:, None], tuple((rows, columns) for rows, columns in sizes))
