@@ -12,20 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.composed import Config, composed
+from benchmarks.computation import giga_multiplications
+from benchmarks.sides import PEER, SIDES
+from benchmarks.timing import in_turn
 from coatseg.atomic import whole_file
+from coatseg.backbones.timm import TimmBackbone
 from coatseg.build import build_data, build_model, make, named
-from coatseg.commands.composition import choices, config_folder, open_nested_keys
+from coatseg.commands.composition import choices
 from coatseg.commands.console import quiet_libraries
 from coatseg.commands.fit import fit
 from coatseg.model import Model
@@ -34,24 +34,17 @@ from coatseg.structures import DatasetInfo, parameter_count
 BACKBONE = "coat_lite_tiny"
 REFERENCE = "fpn"
 COUNTED_SIZE = (512, 512)
-WARM_UP = 2  # steps of each head before the clock runs
-
-Config = dict[str, Any]
 
 
 def configuration(head: str, *overrides: str) -> Config:
     """Compose what `python train.py data=scenes head=HEAD ...` would."""
-    chosen = [f"backbone={BACKBONE}", f"head={head}", "data=scenes", "logger=none", *overrides]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", open_nested_keys(chosen))
-    return dict(OmegaConf.to_container(config, resolve=True))
+    return composed(f"backbone={BACKBONE}", f"head={head}", "data=scenes", "logger=none", *overrides)
 
 
-def giga_multiplications(model: Model) -> float:
-    """Count multiply-accumulates of convolutions and matrix products for one image, in units of 1e9."""
-    with FlopCounterMode(display=False) as counter:  # not under no_grad, which the counter does not bear
-        model.eval()(torch.zeros(1, 3, *COUNTED_SIZE))
-    return counter.get_total_flops() / 2 / 1e9
+def computation(model: Model) -> float:
+    """Count the multiply-accumulates (1e9) for one image, on timm's backbone, whose operations are the plain ones."""
+    backbone = TimmBackbone(SIDES[PEER](BACKBONE, COUNTED_SIZE), BACKBONE, in_channels=3)
+    return giga_multiplications(Model(backbone, model.head), 1, COUNTED_SIZE)["forward"]
 
 
 def training_step(model: Model, config: Config, info: DatasetInfo) -> Callable[[], None]:
@@ -66,17 +59,6 @@ def training_step(model: Model, config: Config, info: DatasetInfo) -> Callable[[
         optimizer.step()
 
     return step
-
-
-def step_times(steps: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Give the median seconds of each step, taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(WARM_UP + repeats):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(seconds[WARM_UP:]) for name, seconds in times.items()}
 
 
 def score(head: str, steps: int, seed: int, output: Path) -> float:
@@ -112,9 +94,9 @@ def main() -> None:
     info = build_data(configs[REFERENCE]).info
     models = {head: build_model(config, info) for head, config in configs.items()}
     millions = {head: parameter_count(model) / 1e6 for head, model in models.items()}
-    multiplications = {head: giga_multiplications(model) for head, model in models.items()}
+    multiplications = {head: computation(model) for head, model in models.items()}
     steps = {head: training_step(model, configs[head], info) for head, model in models.items()}
-    seconds = step_times(steps, arguments.repeats)
+    seconds = {head: statistics.median(times) for head, times in in_turn(steps, arguments.repeats).items()}
     del models, steps
     scores = {
         head: [score(head, arguments.steps, seed, arguments.output) for seed in arguments.seeds]

@@ -41,10 +41,12 @@ SETTINGS: dict[str, Any] = {
     "compile": bool,
     "plugins": list[str],
 }
+NEWER_SETTINGS: dict[str, Any] = {"keep_memory": bool}
+"""Those that the configuration of an older checkpoint does not have."""
 NAMED = ("backbone", "head", "task", "optimizer", "schedule")
 KEYED = {"callbacks": "callback", "logger": "logger", "loss": "loss"}
 REQUIRED = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
-SECTIONS = (*REQUIRED, "auxiliary", "inference")
+SECTIONS = (*REQUIRED, *NEWER_SETTINGS, "auxiliary", "inference")
 
 RESERVED_TRAINER = {
     "limit_train_batches": "Use data.limit for fewer samples.",
@@ -86,6 +88,9 @@ def check(config: Options) -> None:
             raise ConfigError(f"{key} is missing from the configuration.", f"Leave ~{key} out.")
     for key, hint in SETTINGS.items():
         fitting(config.get(key), hint, key)
+    for key, hint in NEWER_SETTINGS.items():
+        if key in config:
+            fitting(config[key], hint, key)
     load_plugins(config["plugins"])
     for key in NAMED:
         name, options = named(config[key], key)

@@ -19,6 +19,7 @@ import coatseg
 from coatseg.build import Built, build, build_callbacks, build_loggers, without_pretrained
 from coatseg.check import check
 from coatseg.commands.console import first_process, say
+from coatseg.commands.machine import settle
 from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
 from coatseg.structures import Scores, parameter_count
@@ -48,6 +49,7 @@ def fit(config: Mapping[str, Any]) -> Scores:
     if first_process():
         check_name(output, name, config["resume"])
     resume = checkpoint_to_resume(config["resume"], output, name)
+    settle(config["trainer"], config.get("keep_memory", True))
     lightning.seed_everything(config["seed"], verbose=False)
     built = build(config if resume is None else without_pretrained(config))
     if resume is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.loggers import Logger
 
 from coatseg.errors import ConfigError
@@ -16,14 +18,58 @@ from coatseg.training.checkpoints import WholeCheckpointIO
 AUTO = "auto"
 
 
-def automatic_precision(accelerator: Any) -> str:
-    """Choose bf16-mixed where the processor that will train computes in bfloat16, else 32-true."""
-    if torch.cuda.is_available() and accelerator in (AUTO, "gpu", "cuda"):
-        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""Names of the instructions that compute in bfloat16, of x86 and of ARM, as torch and Linux call them."""
+
+
+class Precision(NamedTuple):
+    """A precision by Lightning's name, and why it was chosen."""
+
+    name: str
+    reason: str
+
+
+def processor(accelerator: Any) -> str:
+    """Name what will train, as Lightning decides it: cuda, mps, cpu, or what else `accelerator` names."""
+    if accelerator not in (AUTO, "gpu"):
+        return str(accelerator)
+    accelerators = {"mps": MPSAccelerator, "cuda": CUDAAccelerator}
+    return next((name for name, kind in accelerators.items() if kind.is_available()), "cpu")
+
+
+def automatic_precision(accelerator: Any) -> Precision:
+    """Choose bf16-mixed where the processor that will train computes natively in bfloat16, else 32-true."""
+    trains = processor(accelerator)
+    if trains == "cuda" and torch.cuda.is_available():
+        device, native = torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False)
+    elif trains == "cpu":
+        found = native_bf16(cpu_capabilities())
+        device, native = f"this CPU ({found})" if found else "this CPU", found is not None
     else:
-        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        computes = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
-    return "bf16-mixed" if computes else "32-true"
+        device, native = trains, False
+    if native:
+        return Precision("bf16-mixed", f"{device} computes natively in bfloat16")
+    return Precision("32-true", f"{device} is not known to compute natively in bfloat16")
+
+
+def native_bf16(capabilities: Collection[str]) -> str | None:
+    """Name the instructions by which a CPU of these capabilities computes in bfloat16, None if torch uses none.
+
+    It is oneDNN that uses them: torch without it, as on a Mac, converts to float32 and back.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    return next((name for name in NATIVE_BF16 if name in capabilities), None)
+
+
+def cpu_capabilities(listing: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Name the CPU's instruction sets, by torch or, where it is older than that, by the system's `listing`."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return {name for name, has in torch.cpu.get_capabilities().items() if has}
+    if not listing.is_file():
+        return set()
+    lines = (line.partition(":") for line in listing.read_text().splitlines())
+    return {word for key, _, words in lines if key.strip() in ("flags", "Features") for word in words.split()}
 
 
 def make_trainer(
@@ -35,7 +81,7 @@ def make_trainer(
         ConfigError: Lightning refuses an option.
     """
     if options.get("precision") == AUTO:
-        options = {**options, "precision": automatic_precision(options.get("accelerator", AUTO))}
+        options = {**options, "precision": automatic_precision(options.get("accelerator", AUTO)).name}
     try:
         return lightning.Trainer(
             **options,

@@ -1,0 +1,85 @@
+"""One side of a comparison in a process of its own, where no other side has warmed or filled anything."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.sides import SIDES, WORKS
+from benchmarks.timing import in_turn
+from coatseg.allocator import keep_memory
+from coatseg.structures import Size
+
+WARMING = ("coat_lite_tiny", (64, 64))
+"""What the side computes before the memory is read, so that the code of its libraries is loaded."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process measures; see benchmarks.sides for the names."""
+
+    side: str
+    variant: str
+    size: Size
+    batch: int
+    work: str
+    precision: str
+    allocator: str
+    repeats: int
+    warm_up: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of the calls after the warm-up; bytes that all calls, the first included, took above the loaded model."""
+
+    seconds: list[float]
+    peak: int
+
+
+def alone(task: Task) -> Measured:
+    """Measure in a fresh process."""
+    return in_process(measure, task)
+
+
+def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of a module in a fresh process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+        return processes.submit(function, *arguments).result()
+
+
+def measure(task: Task) -> Measured:
+    """Load the model and the images, then work."""
+    torch.set_num_threads(task.threads)
+    if task.allocator == "kept" and not keep_memory():
+        raise RuntimeError("this process cannot have its allocator keep memory")
+    make, work = SIDES[task.side], WORKS[task.work]
+    variant, size = WARMING
+    work(make(variant, size), torch.zeros(1, 3, *size), task.precision)()
+    model, images = make(task.variant, task.size), torch.randn(task.batch, 3, *task.size)
+    loaded = reset_peak()
+    calls = {"work": work(model, images, task.precision)}
+    seconds = in_turn(calls, task.repeats, task.warm_up)["work"]
+    return Measured(seconds, memory("VmHWM") - loaded)
+
+
+def reset_peak() -> int:
+    """Start the peak of the resident memory anew, and give what is resident.
+
+    A process takes its parent's peak over with getrusage; Linux's own count begins with the program, and can be reset.
+    """
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
+
+
+def memory(field: str) -> int:
+    """Read a number of bytes from Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -1,0 +1,61 @@
+"""How much a network computes, and how fast the machine computes at best.
+
+Multiply-accumulates (MACs) are counted on torch's meta device, and of plain networks, such as timm's: what a kernel
+that fuses operations does, or computes again to save memory, would be counted wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.timing import in_turn
+from coatseg.backbones.coat import STRIDES, Variant
+from coatseg.structures import Size
+
+TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+def giga_multiplications(model: nn.Module, batch: int, size: Size) -> dict[str, float]:
+    """Count the MACs of convolutions and matrix products in units of 1e9: of a forward, and of a training step.
+
+    A step has three times a forward's: its own, and as many for the gradients of what a layer is given and of its
+    weights. (FlopCounterMode counts a depthwise convolution's gradient as if all channels met.)
+    """
+    on_meta = copy.deepcopy(model).to("meta").eval()
+    images = torch.zeros(batch, 3, *size, device="meta")
+    with FlopCounterMode(display=False) as counter:  # not under no_grad, which the counter does not bear
+        on_meta(images)
+    forward = counter.get_total_flops() / 2e9
+    return {"forward": forward, "training step": 3 * forward}
+
+
+def best_rates(variant: Variant, batch: int, size: Size, precision: str, repeats: int) -> dict[str, float]:
+    """Measure 1x1 convolutions on channels-last maps, in 1e9 MACs a second, by their shape.
+
+    They are the widening convolutions of the variant's MLPs at every scale, and with them the largest matrix products.
+    """
+    rates = {}
+    for stride, channels, ratio in zip(STRIDES, variant.channels, variant.mlp_ratios, strict=True):
+        height, width = (side // stride for side in size)
+        work = widening(batch, channels, ratio * channels, (height, width), TYPES[precision])
+        seconds = min(in_turn({"convolution": work}, repeats)["convolution"])
+        multiplications = batch * height * width * channels * ratio * channels / 1e9
+        rates[f"{channels} to {ratio * channels} at {height}x{width}"] = multiplications / seconds
+    return rates
+
+
+def widening(batch: int, channels: int, wide: int, size: Size, dtype: torch.dtype) -> Callable[[], object]:
+    """Give a 1x1 convolution on a channels-last map as work."""
+    convolution = nn.Conv2d(channels, wide, 1).to(dtype=dtype, memory_format=torch.channels_last)
+    image = torch.randn(batch, channels, *size).to(dtype=dtype, memory_format=torch.channels_last)
+
+    def work() -> object:
+        with torch.inference_mode():
+            return convolution(image)
+
+    return work

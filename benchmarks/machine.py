@@ -1,0 +1,54 @@
+"""What a measurement ran on: the processor, the threads, the versions, and what of the environment sets them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import coatseg
+
+LIBRARIES = {
+    "torch": "torch",
+    "timm": "timm",
+    "smp": "segmentation-models-pytorch",
+    "albumentations": "albumentations",
+}
+MATTERS = ("OMP_", "MKL_", "KMP_", "MALLOC_", "LD_PRELOAD", "DNNL_", "ONEDNN_", "GLIBC_TUNABLES")
+"""Beginnings of the environment variables that change threads, allocator or kernels."""
+
+
+def machine_facts() -> dict[str, Any]:
+    """Give the facts, as JSON can hold them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "cpu": cpu_model(),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {
+            **{name: version(package) for name, package in LIBRARIES.items()},
+            "coatseg": coatseg.__version__,
+        },
+        "environment": {key: value for key, value in sorted(os.environ.items()) if key.startswith(MATTERS)},
+    }
+
+
+def cpu_model(listing: Path = Path("/proc/cpuinfo")) -> str:
+    """Name the processor, as Linux lists it or as Python knows it."""
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def told(facts: Mapping[str, Any]) -> str:
+    """Write the facts in a line."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    environment = "".join(f", {key}={value}" for key, value in facts["environment"].items())
+    return f"{facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads; {versions}{environment}"

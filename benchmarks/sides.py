@@ -1,0 +1,81 @@
+"""The sides of a comparison of backbones, and the work that both are given.
+
+Images are contiguous (B, 3, H, W) float32, as loaders give them, and each side lays them out as it likes. Gradients
+come in the layout of the maps that they are gradients of. Timm's model is the one for this size of image alone:
+`timm.create_model(name, img_size=SIZE, features_only=True)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import coatseg
+from coatseg.backbones.weights import to_ours
+from coatseg.structures import Size
+
+OURS, CHECKPOINTING, PEER = "coatseg", "coatseg, checkpointing", "timm"
+
+SIDES: dict[str, Callable[[str, Size], nn.Module]] = {
+    OURS: lambda name, size: coatseg.create_backbone(name),
+    CHECKPOINTING: lambda name, size: coatseg.create_backbone(name, checkpointing=True),
+    PEER: lambda name, size: timm.create_model(name, img_size=size, features_only=True),
+}
+PRECISIONS = ("float32", "bf16")
+"""Of the parameters both are float32; bf16 is torch.autocast to bfloat16."""
+
+
+def precision(name: str) -> torch.autocast:
+    """Give the context in which a model is called."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16")
+
+
+def pair(name: str, size: Size) -> dict[str, nn.Module]:
+    """Make our backbone and timm's of one variant with the same random weights."""
+    ours, theirs = SIDES[OURS](name, size), SIDES[PEER](name, size)
+    state = to_ours({key.removeprefix("model."): value for key, value in theirs.state_dict().items()})
+    missing = ours.load_state_dict(state, strict=False).missing_keys
+    if missing:
+        raise RuntimeError(f"timm's {name} lacks {', '.join(missing)}")
+    return {OURS: ours, PEER: theirs}
+
+
+def largest_difference(ours: nn.Module, theirs: nn.Module, images: Tensor) -> float:
+    """Give the largest difference of their features, as a share of the largest magnitude in the map."""
+    with torch.inference_mode():
+        maps = zip(ours.eval()(images), theirs.eval()(images), strict=True)
+        return max(float((mine - other).abs().max() / other.abs().max()) for mine, other in maps)
+
+
+def forward(model: nn.Module, images: Tensor, at: str) -> Callable[[], object]:
+    """Give the work of an inference: images to four maps."""
+
+    def work() -> object:
+        with torch.inference_mode(), precision(at):
+            return model.eval()(images)
+
+    return work
+
+
+def training_step(model: nn.Module, images: Tensor, at: str) -> Callable[[], object]:
+    """Give the work of a training step: forward, and backward of fixed random gradients of the four maps."""
+    gradients: list[Tensor] = []
+
+    def work() -> None:
+        model.train().zero_grad()
+        with precision(at):
+            maps: Sequence[Tensor] = model(images)
+        if not gradients:
+            gradients.extend(torch.randn_like(image) for image in maps)
+        torch.autograd.backward(maps, gradients)
+
+    return work
+
+
+WORKS: dict[str, Callable[[nn.Module, Tensor, str], Callable[[], object]]] = {
+    "forward": forward,
+    "training step": training_step,
+}
