@@ -11,7 +11,7 @@ M_TOP_PAD = -2
 M_MMAP_MAX = -4
 
 SETTINGS = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 256 * 2**20}
-"""No buffer is mapped by itself, nothing at the top of the heap is ever returned, and the heap grows by 256 MiB at a time."""
+"""No buffer is mapped by itself, the top of the heap is never returned, and the heap grows by 256 MiB at a time."""
 
 
 def keep_memory() -> bool:
