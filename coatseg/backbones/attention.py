@@ -2,44 +2,27 @@
 
 Xu et al., "Co-Scale Conv-Attentional Image Transformers", ICCV 2021, section 3.
 
-Tokens are kept as a channels-last map and a separate class token. Seen as (B, H * W, C) such a map is the paper's
-sequence of image tokens without a copy, and seen as (B, C, H, W) it is what convolutions want.
+The functions here are the definitions, and what compiled and exported graphs are made of. Otherwise the modules compute
+the same by the functions of lean.py, which keep less and copy less.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from coatseg.backbones.padding import Valid
+from coatseg.backbones import lean
+from coatseg.backbones.depthwise import depthwise
+from coatseg.backbones.matmul import at_least_float
+from coatseg.backbones.tokens import Tokens, as_map, pixels
 from coatseg.structures import Size
 
 HEADS = 8
 CRPE_WINDOWS = {3: 2, 5: 3, 7: 3}  # window size: how many of the heads look through it
-
-
-class Tokens(NamedTuple):
-    """The tokens of one scale: `image` (B, C, H, W) in channels-last memory, `cls` (B, 1, C).
-
-    `valid` is the part of the image tokens that is no padding; None if all are. What the others hold means nothing:
-    whatever looks beyond one token takes them from `within`.
-    """
-
-    image: Tensor
-    cls: Tensor
-    valid: Valid | None = None
-
-    def __add__(self, other: Tokens) -> Tokens:  # type: ignore[override]  # a tuple's + would append
-        return Tokens(self.image + other.image, self.cls + other.cls, self.valid)
-
-    def within(self, beyond: float = 0.0) -> Tensor:
-        """Give the image tokens, with a constant in place of the padding."""
-        return self.image if self.valid is None else self.valid.keep(self.image, beyond)
 
 
 class QueriesKeysValues(NamedTuple):
@@ -58,19 +41,28 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
 
-    def forward(self, tokens: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
-        """Attend within one scale: tokens of C channels in and out."""
-        return self.mix(attend(*self.project(tokens), crpe))
+    def forward(self, norm: nn.LayerNorm, tokens: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
+        """Attend within one scale over normalised tokens, up to where `mix` follows: C channels in and out."""
+        if lean.applies(tokens.rows):
+            return lean.conv_attention(lean.normed_linear(norm, self.qkv, tokens), HEADS, crpe)
+        return attend(*self.project(norm, tokens), crpe)
 
-    def project(self, tokens: Tokens) -> QueriesKeysValues:
-        """Give the queries, keys and values of tokens."""
-        image, cls, _ = linear(self.qkv, tokens)
-        parts = zip(image.chunk(3, dim=1), cls.chunk(3, dim=2), strict=True)
-        return QueriesKeysValues(*(Tokens(*part, tokens.valid) for part in parts))
+    def project(self, norm: nn.LayerNorm, tokens: Tokens) -> QueriesKeysValues:
+        """Give the queries, keys and values of normalised tokens."""
+        parts = self.qkv(norm(tokens.rows)).chunk(3, dim=1)
+        return QueriesKeysValues(*(tokens._replace(rows=part) for part in parts))
 
     def mix(self, tokens: Tokens) -> Tokens:
         """Mix the heads' outputs."""
-        return linear(self.proj, tokens)
+        if lean.applies(tokens.rows):
+            return lean.linear(self.proj, tokens)
+        return tokens._replace(rows=self.proj(tokens.rows))
+
+    def add_mixed(self, tokens: Tokens, attended: Tokens, kept: Tensor | None) -> Tokens:
+        """Add to tokens the heads' outputs mixed, scaled by `kept` (see `drop_path`)."""
+        if lean.applies(tokens.rows):
+            return lean.add_linear(self.proj, tokens, attended, kept)
+        return add(tokens, self.proj(attended.rows), kept)
 
 
 class PositionEncoding(nn.Module):
@@ -82,7 +74,9 @@ class PositionEncoding(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode tokens of one scale."""
-        return tokens._replace(image=tokens.image + self.proj(tokens.within()))
+        if lean.applies(tokens.rows):
+            return lean.add_convolution(tokens, self.proj)
+        return Tokens.join(tokens.image + self.proj(tokens.within()), tokens.cls, tokens.valid)
 
 
 class RelativePositionEncoding(nn.Module):
@@ -112,18 +106,19 @@ class MLP(nn.Module):
         self.fc1 = nn.Linear(channels, hidden)
         self.fc2 = nn.Linear(hidden, channels)
 
-    def forward(self, tokens: Tokens) -> Tokens:
-        """Transform tokens, C channels in and out."""
-        image, cls, _ = linear(self.fc1, tokens)
-        return linear(self.fc2, tokens._replace(image=F.gelu(image), cls=F.gelu(cls)))
+    def forward(self, norm: nn.LayerNorm, tokens: Tokens, kept: Tensor | None = None) -> Tokens:
+        """Add to tokens what comes of them normalised, scaled by `kept` (see `drop_path`)."""
+        if lean.applies(tokens.rows):
+            return lean.add_mlp(norm, self.fc1, self.fc2, tokens, kept)
+        return add(tokens, self.fc2(F.gelu(self.fc1(norm(tokens.rows)))), kept)
 
 
 def attend(queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
     """Conv-attention: factorized attention plus the relative position encoding of the image tokens."""
-    attended = factorized_attention(queries, keys, values)
-    if crpe is None:
-        return attended
-    return attended._replace(image=attended.image + crpe(queries.image, values.within()))
+    image, cls = factorized_attention(queries, keys, values).split()
+    if crpe is not None:
+        image = image + crpe(queries.image, values.within())
+    return Tokens.join(image, cls, queries.valid)
 
 
 def factorized_attention(queries: Tokens, keys: Tokens, values: Tokens) -> Tokens:
@@ -132,9 +127,10 @@ def factorized_attention(queries: Tokens, keys: Tokens, values: Tokens) -> Token
     The product in brackets is a d x d matrix, so the cost is linear in the number of tokens.
     """
     context = summarize(keys, values)
-    context = (context * context.shape[-1] ** -0.5).to(queries.image.dtype)
-    image = join_heads(split_heads(pixels(queries.image)) @ context)
-    return queries._replace(image=as_map(image, queries.image), cls=join_heads(split_heads(queries.cls) @ context))
+    context = (context * context.shape[-1] ** -0.5).to(queries.rows.dtype)
+    image, cls = queries.split()
+    attended = join_heads(split_heads(pixels(image)) @ context)
+    return Tokens.join(as_map(attended, image), join_heads(split_heads(cls) @ context), queries.valid)
 
 
 def summarize(keys: Tokens, values: Tokens) -> Tensor:
@@ -144,26 +140,15 @@ def summarize(keys: Tokens, values: Tokens) -> Tensor:
     67,201 tokens of an 800x1344 image a weight is 1.5e-5 on average, below the smallest normal float16, and sums of
     unnormalised float16 values overflow.
     """
-    with full_precision(keys.image.device):
-        image_keys, cls_keys = pixels(keys.within(-math.inf)).float(), keys.cls.float()
+    with lean.full_precision(keys.rows.device):
+        image_keys, cls_keys = at_least_float(pixels(keys.within(-math.inf))), at_least_float(keys.cls)
         # Softmax does not change when all keys move by as much, so no gradient flows through the largest one.
         largest = torch.maximum(image_keys.detach().amax(1, keepdim=True), cls_keys.detach())
         image_weights, cls_weights = (image_keys - largest).exp(), (cls_keys - largest).exp()
         total = image_weights.sum(1, keepdim=True) + cls_weights
-        summed = split_heads(image_weights).mT @ split_heads(pixels(values.image).float())
-        summed = summed + split_heads(cls_weights).mT @ split_heads(values.cls.float())
+        summed = split_heads(image_weights).mT @ split_heads(at_least_float(pixels(values.image)))
+        summed = summed + split_heads(cls_weights).mT @ split_heads(at_least_float(values.cls))
         return summed / split_heads(total).mT
-
-
-def pixels(image: Tensor) -> Tensor:
-    """View a channels-last (B, C, H, W) map as (B, H * W, C) tokens."""
-    return image.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def as_map(tokens: Tensor, like: Tensor) -> Tensor:
-    """View (B, H * W, C) tokens as a channels-last (B, C, H, W) map of the size of another."""
-    batch, channels, height, width = like.shape
-    return tokens.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def split_heads(tokens: Tensor) -> Tensor:
@@ -177,50 +162,19 @@ def join_heads(tokens: Tensor) -> Tensor:
     return tokens.transpose(1, 2).flatten(2)
 
 
-def linear(layer: nn.Linear, tokens: Tokens) -> Tokens:
-    """Apply a linear layer to every token: as a 1x1 convolution of the channels-last map where that is faster.
-
-    On CPUs it takes half the time in float32: oneDNN's kernels against the BLAS that matrix products go to. With a
-    single thread PyTorch passes 1x1 windows to oneDNN only if they are dilated, which changes nothing about one pixel.
-    """
-    image = tokens.image
-    if convolves_faster(image):
-        dilation = 2 if torch.get_num_threads() == 1 else 1
-        mapped = F.conv2d(image, layer.weight[:, :, None, None], layer.bias, dilation=dilation)
-    else:
-        mapped = layer(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    return tokens._replace(image=mapped, cls=layer(tokens.cls))
-
-
-def convolves_faster(image: Tensor) -> bool:
-    """Say whether PyTorch would take oneDNN for a convolution: it does from 20,480 numbers up.
-
-    A compiled or exported graph chooses its own kernels, and must not depend on the size.
-    """
-    if torch.compiler.is_compiling() or image.device.type != "cpu" or image.dtype != torch.float32:
-        return False
-    return image.numel() > 20_480
-
-
-def normalize(norm: nn.LayerNorm, tokens: Tokens) -> Tokens:
-    """Apply a layer norm over the channels of every token."""
-    image = norm(tokens.image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    return tokens._replace(image=image, cls=norm(tokens.cls))
-
-
-def resize(tokens: Tokens, like: Tokens) -> Tokens:
-    """Resize image tokens bilinearly to the size of another scale's; the class token stays as it is.
+def resize(tokens: Tokens, like: Tokens) -> Tensor:
+    """Resize image tokens bilinearly to a map of the size of another scale's.
 
     In a padded batch each image's valid part becomes its valid part at the other scale.
     """
-    height, width = like.image.shape[-2:]
+    _, height, width = like.shape
     if tokens.valid is None or like.valid is None:
-        return tokens._replace(image=bilinear(tokens.image, (height, width)))
+        return bilinear(tokens.image, (height, width))
     parts = []
     for image, (rows, columns), size in zip(tokens.image, tokens.valid.sizes, like.valid.sizes, strict=True):
         part = bilinear(image[None, :, :rows, :columns], size)
         parts.append(F.pad(part, (0, width - size[1], 0, height - size[0])))
-    return Tokens(torch.cat(parts).contiguous(memory_format=torch.channels_last), tokens.cls, like.valid)
+    return torch.cat(parts).contiguous(memory_format=torch.channels_last)
 
 
 def bilinear(image: Tensor, size: Size) -> Tensor:
@@ -228,21 +182,18 @@ def bilinear(image: Tensor, size: Size) -> Tensor:
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False)
 
 
-def drop_path(branch: Tokens, rate: float) -> Tokens:
-    """Drop the whole residual branch of some examples, and scale that of the others to the same mean."""
+def drop_path(tokens: Tokens, rate: float) -> Tensor | None:
+    """Draw what the residual branch of each example is scaled by: 0, or what keeps the mean; None if nothing drops.
+
+    One number (B * H * W + B, 1) for every row of the tokens.
+    """
     if rate == 0:
-        return branch
-    kept = torch.empty_like(branch.cls[:, :, :1]).bernoulli_(1 - rate) / (1 - rate)
-    return branch._replace(image=branch.image * kept[..., None], cls=branch.cls * kept)
+        return None
+    batch, height, width = tokens.shape
+    kept = tokens.rows.new_empty(batch, 1).bernoulli_(1 - rate) / (1 - rate)
+    return torch.cat([kept.repeat_interleave(height * width, 0), kept])
 
 
-def depthwise(channels: int, window: int) -> nn.Conv2d:
-    """Make a depthwise convolution that keeps the size."""
-    return nn.Conv2d(channels, channels, window, padding=window // 2, groups=channels)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Give a context without autocast; outside of autocast it is empty, which keeps exported graphs plain."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
+def add(tokens: Tokens, branch: Tensor, kept: Tensor | None) -> Tokens:
+    """Add a residual branch to the rows of tokens, each row scaled by its `kept`."""
+    return tokens._replace(rows=tokens.rows + (branch if kept is None else branch * kept))

@@ -12,12 +12,12 @@ from coatseg.backbones.attention import (
     Attention,
     PositionEncoding,
     RelativePositionEncoding,
-    Tokens,
+    add,
     attend,
     drop_path,
-    normalize,
     resize,
 )
+from coatseg.backbones.tokens import Tokens
 
 CoScale = Literal["interpolation", "cross_attention", "none"]
 CO_SCALES = (2, 3, 4)  # the scales that parallel blocks work on
@@ -39,8 +39,10 @@ class SerialBlock(nn.Module):
         rate = self.drop_path if self.training else 0.0
         if cpe is not None:
             tokens = cpe(tokens)
-        tokens = tokens + drop_path(self.factoratt_crpe(normalize(self.norm1, tokens), crpe), rate)
-        return tokens + drop_path(self.mlp(normalize(self.norm2, tokens)), rate)
+        attended = self.factoratt_crpe(self.norm1, tokens, crpe)
+        tokens = self.factoratt_crpe.add_mixed(tokens, attended, drop_path(tokens, rate))
+        added: Tokens = self.mlp(self.norm2, tokens, drop_path(tokens, rate))
+        return added
 
 
 class ParallelBlock(nn.Module):
@@ -77,45 +79,62 @@ class ParallelBlock(nn.Module):
         """Transform the tokens of scales 2 to 4, with the encodings of each scale."""
         rate = self.drop_path if self.training else 0.0
         scales = [tokens if cpe is None else cpe(tokens) for tokens, cpe in zip(scales, cpes, strict=True)]
-        attended = self._attention(self._normalized(1, scales), crpes)
-        scales = [tokens + drop_path(branch, rate) for tokens, branch in zip(scales, attended, strict=True)]
-        widened = map(self.mlp2, self._normalized(2, scales))
-        return [tokens + drop_path(branch, rate) for tokens, branch in zip(scales, widened, strict=True)]
+        attended = self._attention(scales, crpes)
+        scales = [
+            add(tokens, branch.rows, drop_path(tokens, rate)) for tokens, branch in zip(scales, attended, strict=True)
+        ]
+        return [
+            self.mlp2(norm, tokens, drop_path(tokens, rate))
+            for norm, tokens in zip(self._norms(2), scales, strict=True)
+        ]
 
-    def _normalized(self, place: int, scales: Sequence[Tokens]) -> list[Tokens]:
-        norms = [getattr(self, f"norm{place}{scale}") for scale in CO_SCALES]
-        return [normalize(norm, tokens) for norm, tokens in zip(norms, scales, strict=True)]
+    def _norms(self, place: int) -> list[nn.LayerNorm]:
+        return [getattr(self, f"norm{place}{scale}") for scale in CO_SCALES]
 
-    def _attention(self, scales: list[Tokens], crpes: Sequence[RelativePositionEncoding | None]) -> list[Tokens]:
+    def _attention(self, scales: Sequence[Tokens], crpes: Sequence[RelativePositionEncoding | None]) -> list[Tokens]:
         attentions: list[Attention] = [getattr(self, f"factoratt_crpe{scale}") for scale in CO_SCALES]
         if self.co_scale == "cross_attention":
-            return cross_attention(attentions, scales, crpes)
-        attended = [attention(tokens, crpe) for attention, tokens, crpe in zip(attentions, scales, crpes, strict=True)]
-        return interpolation(attended) if self.co_scale == "interpolation" else attended
+            return cross_attention(attentions, self._norms(1), scales, crpes)
+        mixed = [
+            attention.mix(attention(norm, tokens, crpe))
+            for attention, norm, tokens, crpe in zip(attentions, self._norms(1), scales, crpes, strict=True)
+        ]
+        return interpolation(mixed) if self.co_scale == "interpolation" else mixed
 
 
 def interpolation(scales: list[Tokens]) -> list[Tokens]:
     """Add to each scale all others, resized to it ("attention with feature interpolation", section 4)."""
+    parts = [tokens.split() for tokens in scales]
     blended = []
-    for own, tokens in enumerate(scales):
-        for other, others in enumerate(scales):
+    for own, (tokens, (image, cls)) in enumerate(zip(scales, parts, strict=True)):
+        for other, (_, others_cls) in enumerate(parts):
             if other != own:
-                tokens = tokens + resize(others, tokens)  # noqa: PLW2901
-        blended.append(tokens)
+                image, cls = image + resize(scales[other], tokens), cls + others_cls  # noqa: PLW2901
+        blended.append(Tokens.join(image, cls, tokens.valid))
     return blended
 
 
 def cross_attention(
-    attentions: list[Attention], scales: list[Tokens], crpes: Sequence[RelativePositionEncoding | None]
+    attentions: list[Attention],
+    norms: list[nn.LayerNorm],
+    scales: Sequence[Tokens],
+    crpes: Sequence[RelativePositionEncoding | None],
 ) -> list[Tokens]:
     """Let each scale's queries attend to all scales' keys and values ("direct cross-layer attention", section 4)."""
-    projected = [attention.project(tokens) for attention, tokens in zip(attentions, scales, strict=True)]
+    projected = [
+        attention.project(norm, tokens) for attention, norm, tokens in zip(attentions, norms, scales, strict=True)
+    ]
     mixed = []
     for own, (attention, crpe) in enumerate(zip(attentions, crpes, strict=True)):
         queries, keys, values = projected[own]
-        tokens = attend(queries, keys, values, crpe)
+        rows = attend(queries, keys, values, crpe).rows
         for other, (_, keys, values) in enumerate(projected):
             if other != own:
-                tokens = tokens + attend(queries, resize(keys, queries), resize(values, queries), crpe)
-        mixed.append(attention.mix(tokens))
+                rows = rows + attend(queries, resized(keys, queries), resized(values, queries), crpe).rows
+        mixed.append(attention.mix(queries._replace(rows=rows)))
     return mixed
+
+
+def resized(tokens: Tokens, like: Tokens) -> Tokens:
+    """Resize image tokens to the size of another scale's; class tokens stay as they are."""
+    return Tokens.join(resize(tokens, like), tokens.cls, like.valid)

@@ -11,24 +11,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Any, get_args
 
 import torch
+from annotated_types import Ge, Le, MinLen
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from coatseg.backbones import weights
-from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding, Tokens
+from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding
 from coatseg.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
 from coatseg.backbones.freezing import Freezable, Stages
 from coatseg.backbones.padding import Valid, find_valid
+from coatseg.backbones.tokens import Tokens
 from coatseg.errors import ConfigError, nearest
-from coatseg.schema import PositiveInt, Rate
+from coatseg.schema import PositiveInt, Rate, legal
 from coatseg.structures import Level, Size
 
 STRIDES = (4, 8, 16, 32)
 STAGES = (1, 2, 3, 4)
+LEVELS = (0, 1, 2, 3)
 STAGE_PARTS = ("patch_embed", "cls_token", "cpe", "crpe", "serial_blocks")
 LEAST_SIZE = 32
+OutIndices = Annotated[
+    tuple[Annotated[int, Ge(0), Le(3)], ...], MinLen(1), legal("Give levels from 0 to 3 in order, such as [0,1,2]")
+]
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,15 @@ class Encoder(nn.Module):
         conv_position_encoding: bool = True,
         conv_relative_position: bool = True,
         co_scale: CoScale = "interpolation",
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_co_scale(variant, co_scale)
         channels = variant.channels
         self.variant = variant
         self.in_channels = in_channels
-        self.levels = tuple(map(Level, STRIDES, channels))
+        self.checkpointing = checkpointing
+        self.stages: tuple[int, ...] = STAGES
         for stage, width, before in zip(STAGES, channels, (in_channels, *channels), strict=False):
             self.add_module(f"patch_embed{stage}", PatchEmbed(before, width, patch=4 if stage == 1 else 2))
             self.register_parameter(f"cls_token{stage}", nn.Parameter(torch.zeros(1, 1, width)))
@@ -119,26 +128,32 @@ class Encoder(nn.Module):
         image = images if valid is None else valid.keep(images)
         image = image.contiguous(memory_format=torch.channels_last)
         scales: list[Tokens] = []
-        for stage, stride, before in zip(STAGES, STRIDES, (1, *STRIDES), strict=False):
+        for stage, stride, before in zip(self.stages, STRIDES, (1, *STRIDES), strict=False):
             valid = None if valid is None else valid.coarser(stride // before)
             tokens = self._serial(stage, image, valid)
             image = tokens.image
             scales.append(tokens)
-        return scales if self.variant.lite else [scales[0], *self._parallel(scales[1:])]
+        return [scales[0], *self._parallel(scales[1:])] if scales[1:] and not self.variant.lite else scales
 
     def _serial(self, stage: int, image: Tensor, valid: Valid | None) -> Tokens:
         cls: Tensor = getattr(self, f"cls_token{stage}")
-        tokens = Tokens(getattr(self, f"patch_embed{stage}")(image), cls.expand(len(image), -1, -1), valid)
+        tokens = Tokens.join(getattr(self, f"patch_embed{stage}")(image), cls.expand(len(image), -1, -1), valid)
         for block in getattr(self, f"serial_blocks{stage}"):
-            tokens = block(tokens, getattr(self, f"cpe{stage}"), getattr(self, f"crpe{stage}"))
+            tokens = self._run(block, tokens, getattr(self, f"cpe{stage}"), getattr(self, f"crpe{stage}"))
         return tokens
 
     def _parallel(self, scales: list[Tokens]) -> list[Tokens]:
         cpes = [getattr(self, f"cpe{scale}") for scale in CO_SCALES]
         crpes = [getattr(self, f"crpe{scale}") for scale in CO_SCALES]
         for block in self.parallel_blocks:
-            scales = block(scales, cpes, crpes)
+            scales = self._run(block, scales, cpes, crpes)
         return scales
+
+    def _run(self, block: nn.Module, *given: Any) -> Any:
+        """Run a block, of which nothing but its inputs is kept for the backward pass if checkpointing."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *given, use_reentrant=False)
+        return block(*given)
 
     def depths(self) -> dict[str, int]:
         """Map every parameter's name to its depth: 0 for the first patch embedding, then one more for every block.
@@ -168,11 +183,42 @@ class CoaT(Encoder, Freezable):
 
     Options: `in_channels` of the images; `drop_path`, the rate at which residual branches are dropped in training, the
     same in all blocks; `conv_position_encoding` and `conv_relative_position` switch CPE and CRPE off, as the paper's
-    ablation does; `co_scale` is the exchange between scales (see ParallelBlock), which CoaT-Lite does not have.
+    ablation does; `co_scale` is the exchange between scales (see ParallelBlock), which CoaT-Lite does not have;
+    `checkpointing` trades time for memory: in training each block keeps its inputs only, and is computed twice.
     """
 
+    def __init__(self, variant: Variant, **options: Any) -> None:
+        super().__init__(variant, **options)
+        self.choose_levels(LEVELS)
+
+    def choose_levels(self, indices: Sequence[int]) -> None:
+        """Give the levels of these indices only; what no other level needs is neither computed nor trained from now on.
+
+        Raises:
+            ConfigError: there are no indices, or they are not in order, or not from 0 to 3.
+        """
+        if not indices or list(indices) != sorted(set(indices) & set(LEVELS)):
+            raise ConfigError(
+                f"out_indices={list(indices)} does not fit.", "Give levels from 0 to 3 in order, as [0,1,2]."
+            )
+        self.out_indices = tuple(indices)
+        self.levels = tuple(Level(STRIDES[index], self.variant.channels[index]) for index in indices)
+        last = max(indices)
+        self.stages = STAGES[: last + 1] if self.variant.lite or last == 0 else STAGES
+        if self.out_indices != LEVELS:
+            self.freeze(self._unused())
+
+    def _unused(self) -> list[nn.Parameter]:
+        """Give the parameters that no output depends on: gradients tell, as parallel blocks mix what scales need."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        image = torch.zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE, device=self.cls_token1.device)  # type: ignore[arg-type]
+        with torch.enable_grad():
+            total = torch.stack([image.sum() for image in self(image)]).sum()
+            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
-        """Map (B, in_channels, H, W) images to one map per level, neither normalised nor with a class token.
+        """Map (B, in_channels, H, W) images to one map per chosen level, neither normalised nor with a class token.
 
         H and W are 32 pixels or more; each patch embedding floors, so 250x333 gives 62x83, 31x41, 15x20 and 7x10.
         For CoaT-Lite these are the outputs of the four stages, for CoaT that of stage 1 and of the parallel blocks.
@@ -184,7 +230,8 @@ class CoaT(Encoder, Freezable):
             ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
                 are not theirs.
         """
-        return [with_channels_last_gradient(tokens.within()) for tokens in self.encode(images, sizes)]
+        scales = self.encode(images, sizes)
+        return [with_channels_last_gradient(scales[index].within()) for index in self.out_indices]
 
     def freeze_stages(self, count: int) -> None:
         """Freeze the first `count` stages: patch embedding, class token, CPE, CRPE and serial blocks.
@@ -230,10 +277,13 @@ def create_backbone(
     conv_relative_position: bool = True,
     co_scale: CoScale = "interpolation",
     frozen_stages: Stages = 0,
+    checkpointing: bool = False,
+    out_indices: OutIndices = LEVELS,
 ) -> CoaT:
     """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path (see weights.py).
 
-    `frozen_stages` of the four stages, from the image on, are not trained (see CoaT.freeze_stages).
+    `frozen_stages` of the four stages, from the image on, are not trained (see CoaT.freeze_stages). `out_indices` are
+    the levels to give, of 0 to 3 (see CoaT.choose_levels); the other options are those of CoaT.
     """
     model = CoaT(
         find_variant(name),
@@ -242,9 +292,11 @@ def create_backbone(
         conv_position_encoding=conv_position_encoding,
         conv_relative_position=conv_relative_position,
         co_scale=co_scale,
+        checkpointing=checkpointing,
     )
     weights.load_pretrained(model, name, pretrained)
     model.freeze_stages(frozen_stages)
+    model.choose_levels(out_indices)
     return model
 
 

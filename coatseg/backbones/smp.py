@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch
-import torch
 from torch import Tensor, nn
 
 from coatseg.atomic import whole_file
 from coatseg.backbones import catalogue
-from coatseg.backbones.coat import LEAST_SIZE, VARIANTS, CoaT, find_variant
+from coatseg.backbones.coat import LEVELS, VARIANTS, CoaT, find_variant
 from coatseg.backbones.weights import HEAD_PARTS, adapt_channels, read, to_ours
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD
@@ -62,13 +61,12 @@ class CoaTEncoder(CoaT):
             )
         super().__init__(find_variant(variant))
         self.depth = min(depth, 4) if output_stride == 16 else depth
-        if self.depth < max(DEPTHS):
-            self._freeze_unused()
+        self.choose_levels(LEVELS[: self.depth - 1])
 
     @property
     def out_channels(self) -> list[int]:
         """The channels of the image and of each map."""
-        return [self.in_channels, 0, *(level.channels for level in self.levels)][: self.depth + 1]
+        return [self.in_channels, 0, *(level.channels for level in self.levels)]
 
     @property
     def output_stride(self) -> int:
@@ -79,7 +77,7 @@ class CoaTEncoder(CoaT):
         """Give (B, in_channels, H, W) images, an empty map at stride 2, then the maps of CoaT from stride 4 on."""
         batch, _, height, width = images.shape
         empty = images.new_zeros(batch, 0, height // 2, width // 2)
-        return [images, empty, *super().forward(images)][: self.depth + 1]
+        return [images, empty, *super().forward(images)]
 
     def set_in_channels(self, in_channels: int, pretrained: bool = True) -> None:
         """Take images of other channels; weights that were loaded are adapted as `create_backbone` does."""
@@ -94,16 +92,6 @@ class CoaTEncoder(CoaT):
 
     def make_dilated(self, output_stride: int) -> None:
         """Do nothing: the constructor has left out the maps that smp wants dilated."""
-
-    def _freeze_unused(self) -> None:
-        """Exclude the parameters that only the maps left out depend on from any training."""
-        parameters = list(self.parameters())
-        with torch.enable_grad():
-            maps = self(torch.zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE))[2:]
-            total = torch.stack([image.sum() for image in maps]).sum()
-            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.requires_grad_(gradient is not None)
 
 
 def _answer_for_coat(encoders: Any) -> None:

@@ -6,23 +6,23 @@ import pytest
 import torch
 from torch import nn
 
+from coatseg.backbones import lean
 from coatseg.backbones.attention import (
+    HEADS,
+    MLP,
     Attention,
     PositionEncoding,
     RelativePositionEncoding,
-    Tokens,
     attend,
     drop_path,
-    factorized_attention,
     join_heads,
-    linear,
-    pixels,
     resize,
     split_heads,
 )
 from coatseg.backbones.blocks import ParallelBlock
 from coatseg.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone, create_classifier
 from coatseg.backbones.padding import find_valid
+from coatseg.backbones.tokens import Tokens, as_map, pixels
 from coatseg.errors import ConfigError
 from coatseg.structures import parameter_count
 from tests.contracts.backbone import BackboneContract, images, padded
@@ -92,11 +92,30 @@ def test_an_unknown_variant_is_refused_with_the_nearest():
 def tokens(channels: int, height: int, width: int, seed: int = 0, scale: float = 1.0) -> Tokens:
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(2, channels, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
-    return Tokens(scale * image, scale * torch.randn(2, 1, channels, generator=generator))
+    return Tokens.join(scale * image, scale * torch.randn(2, 1, channels, generator=generator))
 
 
 def sequence(tokens: Tokens) -> torch.Tensor:
     return torch.cat([tokens.cls, pixels(tokens.image)], dim=1)
+
+
+def attend_leanly(
+    queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePositionEncoding | None = None
+) -> Tokens:
+    packed = queries._replace(rows=torch.cat([part.rows for part in (queries, keys, values)], dim=1))
+    return lean.conv_attention(packed, HEADS, crpe)
+
+
+@pytest.fixture(params=["plain", "lean"])
+def conv_attention(request):
+    """Conv-attention as it is defined, and as it is computed."""
+    return {"plain": attend, "lean": attend_leanly}[request.param]
+
+
+@pytest.fixture(params=["plain", "lean"])
+def way(request, monkeypatch):
+    """Have modules compute by the definitions, and by lean.py."""
+    monkeypatch.setattr(lean, "applies", lambda rows: request.param == "lean")
 
 
 def textbook(queries: Tokens, keys: Tokens, values: Tokens) -> torch.Tensor:
@@ -108,58 +127,66 @@ def textbook(queries: Tokens, keys: Tokens, values: Tokens) -> torch.Tensor:
     return out.permute(0, 2, 1, 3).reshape(2, -1, queries.cls.shape[2])
 
 
-def test_factorized_attention_is_the_textbook_formula():
-    queries, keys, values = (tokens(64, 5, 7, seed, scale=3) for seed in range(3))
-    torch.testing.assert_close(sequence(factorized_attention(queries, keys, values)), textbook(queries, keys, values))
+@pytest.mark.parametrize("channels", [64, 152])  # heads of 8 and of 19 channels
+def test_factorized_attention_is_the_textbook_formula(conv_attention, channels):
+    queries, keys, values = (tokens(channels, 5, 7, seed, scale=3) for seed in range(3))
+    found = sequence(conv_attention(queries, keys, values, None))
+    torch.testing.assert_close(found, textbook(queries, keys, values))
 
 
-def test_factorized_attention_has_the_gradients_of_the_textbook_formula():
-    parts = [tokens(16, 3, 4, seed) for seed in range(3)]
-    leaves = [tensor.requires_grad_() for part in parts for tensor in part[:2]]
-    weights = torch.randn(2, 13, 16, generator=torch.Generator().manual_seed(9))
-    ours = torch.autograd.grad((sequence(factorized_attention(*parts)) * weights).sum(), leaves)
+@pytest.mark.parametrize("channels", [16, 152])
+def test_factorized_attention_has_the_gradients_of_the_textbook_formula(conv_attention, channels):
+    parts = [tokens(channels, 3, 4, seed) for seed in range(3)]
+    leaves = [part.rows.requires_grad_() for part in parts]
+    weights = torch.randn(2, 13, channels, generator=torch.Generator().manual_seed(9))
+    ours = torch.autograd.grad((sequence(conv_attention(*parts, None)) * weights).sum(), leaves)
     theirs = torch.autograd.grad((textbook(*parts) * weights).sum(), leaves)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_attention_by_hand_with_one_channel_a_head():
+def test_attention_by_hand_with_one_channel_a_head(conv_attention):
     # Two pixels and a class token. The class token's key is log 2 above the others, so the weights are 1/4, 1/4, 1/2.
     def constant(image: list[float], cls: float) -> Tokens:
         row = torch.tensor(image).view(1, 1, 1, 2).expand(1, 8, 1, 2)
-        return Tokens(row.contiguous(memory_format=torch.channels_last), torch.full((1, 1, 8), cls))
+        return Tokens.join(row, torch.full((1, 1, 8), cls))
 
-    out = factorized_attention(constant([2.0, -1.0], 1.0), constant([0.0, 0.0], 0.6931472), constant([4.0, 8.0], 6.0))
+    queries, keys, values = constant([2.0, -1.0], 1.0), constant([0.0, 0.0], 0.6931472), constant([4.0, 8.0], 6.0)
+    out = conv_attention(queries, keys, values, None)
     torch.testing.assert_close(out.image[0, 0, 0], torch.tensor([12.0, -6.0]))  # the weighted value is 6
     torch.testing.assert_close(out.cls[0, 0], torch.full((8,), 6.0))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_attention_over_200_000_tokens_stays_exact_in_16_bit(dtype):
+def test_attention_over_200_000_tokens_stays_exact_in_16_bit(conv_attention, dtype):
     generator = torch.Generator().manual_seed(0)
     queries, keys, values = (
-        Tokens(part.contiguous(memory_format=torch.channels_last), torch.ones(1, 1, 8, dtype=dtype))
+        Tokens.join(part, torch.ones(1, 1, 8, dtype=dtype))
         for part in torch.randn(3, 1, 8, 400, 500, generator=generator).to(dtype)
     )
-    values = Tokens(values.image + 40, values.cls)  # unnormalised, these sum up to 8e6, and float16 ends at 65,504
-    found = factorized_attention(queries, keys, values)
-    exact = factorized_attention(*(Tokens(part.image.double(), part.cls.double()) for part in (queries, keys, values)))
-    assert found.image.dtype == dtype
+    # Unnormalised, these sum up to 8e6, and float16 ends at 65,504.
+    values = Tokens.join(values.image + 40, values.cls)
+    found = conv_attention(queries, keys, values, None)
+    exact = attend(*(part._replace(rows=part.rows.double()) for part in (queries, keys, values)), None)
+    assert found.rows.dtype == dtype
     torch.testing.assert_close(found.image.double(), exact.image, rtol=2 * torch.finfo(dtype).eps, atol=1e-3)
 
 
-def test_autocast_does_not_reach_the_softmax():
+def test_autocast_does_not_reach_the_softmax(conv_attention):
     queries, keys, values = (tokens(64, 40, 40, seed, scale=4) for seed in range(3))
     with torch.autocast("cpu", torch.bfloat16):
-        found = factorized_attention(queries, keys, values)
-    exact = factorized_attention(queries, keys, values)
+        found = conv_attention(queries, keys, values, None)
+    exact = conv_attention(queries, keys, values, None)
     # One bfloat16 product of 8 terms remains; a softmax in bfloat16 errs by tens of percents here.
     assert (found.image - exact.image).abs().max() < 0.02 * exact.image.abs().max()
 
 
-def test_large_keys_do_not_overflow():
+def test_large_keys_do_not_overflow(conv_attention):
     queries, keys, values = tokens(16, 3, 3), tokens(16, 3, 3, 1, scale=1000), tokens(16, 3, 3, 2)
-    assert sequence(factorized_attention(queries, keys, values)).isfinite().all()
+    leaves = [part.rows.requires_grad_() for part in (queries, keys, values)]
+    found = conv_attention(queries, keys, values, None)
+    assert found.rows.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(found.rows.sum(), leaves))
 
 
 def test_relative_positions_multiply_queries_with_windows_of_values():
@@ -174,21 +201,21 @@ def test_relative_positions_multiply_queries_with_windows_of_values():
     assert encoded[0, 0, 0, 0] == 2 * 4  # the corner sees 4 of the 9 pixels of a 3x3 window
 
 
-def test_relative_positions_leave_the_class_token_alone():
+def test_relative_positions_leave_the_class_token_alone(conv_attention):
     queries, keys, values = (tokens(64, 5, 7, seed) for seed in range(3))
     crpe = RelativePositionEncoding(64)
-    with_positions, without = attend(queries, keys, values, crpe), attend(queries, keys, values, None)
+    with_positions, without = (conv_attention(queries, keys, values, encoding) for encoding in (crpe, None))
     assert torch.equal(with_positions.cls, without.cls)
     torch.testing.assert_close(
         with_positions.image - without.image, crpe(queries.image, values.image), atol=1e-5, rtol=0
     )
 
 
-def test_position_encoding_adds_a_convolution_to_the_image_tokens_only():
+def test_position_encoding_adds_a_convolution_to_the_image_tokens_only(way):
     cpe, before = PositionEncoding(16), tokens(16, 5, 7)
     after = cpe(before)
     torch.testing.assert_close(after.image - before.image, cpe.proj(before.image), atol=1e-5, rtol=0)
-    assert after.cls is before.cls
+    assert torch.equal(after.cls, before.cls)
 
 
 @pytest.mark.parametrize("size", [4, 40])  # on either side of where a convolution is faster
@@ -198,7 +225,7 @@ def test_a_linear_layer_is_applied_to_every_token(size, threads):
     torch.set_num_threads(threads)
     try:
         layer, given = nn.Linear(16, 24), tokens(16, size, size)
-        found = linear(layer, given)
+        found = lean.linear(layer, given)
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(sequence(found), layer(sequence(given)))
@@ -214,15 +241,15 @@ def test_heads_split_and_join():
 # Padding
 
 
-def test_what_the_padding_holds_stays_out_of_attention():
+def test_what_the_padding_holds_stays_out_of_attention(conv_attention):
     alone = [tokens(64, 3, 5, seed) for seed in range(3)]
     garbage = [tokens(64, 4, 9, seed, scale=1e4) for seed in range(3, 6)]  # in the softmax it would leave nothing else
     valid = find_valid(garbage[0].image, [(3, 5), (3, 5)])
     for part, own in zip(garbage, alone, strict=True):
         part.image[:, :, :3, :5] = own.image
-    queries, keys, values = (Tokens(part.image, own.cls, valid) for part, own in zip(garbage, alone, strict=True))
+    queries, keys, values = (Tokens.join(part.image, own.cls, valid) for part, own in zip(garbage, alone, strict=True))
     crpe = RelativePositionEncoding(64)
-    found, expected = attend(queries, keys, values, crpe), attend(*alone, crpe)
+    found, expected = conv_attention(queries, keys, values, crpe), conv_attention(*alone, crpe)
     torch.testing.assert_close(found.image[:, :, :3, :5], expected.image)
     torch.testing.assert_close(found.cls, expected.cls)
 
@@ -283,7 +310,7 @@ def test_a_classifier_does_not_see_the_padding(name):
 # Co-scale
 
 
-def test_interpolation_adds_the_resized_attention_of_the_other_scales():
+def test_interpolation_adds_the_resized_attention_of_the_other_scales(way):
     block = ParallelBlock(16, 2, drop_path=0.0, co_scale="interpolation")
     scales = [tokens(16, 8, 8, 0), tokens(16, 4, 4, 1), tokens(16, 2, 2, 2)]
     nn.init.zeros_(block.mlp2.fc2.weight)
@@ -296,19 +323,23 @@ def test_interpolation_adds_the_resized_attention_of_the_other_scales():
         torch.testing.assert_close(sequence(after), sequence(before) + 111)
 
 
-def test_cross_attention_sums_over_keys_and_values_resized_to_the_queries():
+def test_cross_attention_sums_over_keys_and_values_resized_to_the_queries(way):
     block = ParallelBlock(16, 2, drop_path=0.0, co_scale="cross_attention").eval()
     attentions = [block.get_submodule(f"factoratt_crpe{scale}") for scale in (2, 3, 4)]
     crpes = [RelativePositionEncoding(16) for _ in range(3)]
     scales = [tokens(16, 8, 8, 0), tokens(16, 4, 4, 1), tokens(16, 2, 2, 2)]
+    projected = []
+    for scale, attention in enumerate(attentions):
+        norm = block.get_submodule(f"norm1{scale + 2}")
+        nn.init.normal_(norm.weight)
+        projected.append(attention.project(norm, scales[scale]))
     mixed = block._attention(scales, crpes)
     for own in range(3):
-        queries = attentions[own].project(scales[own])[0]
+        queries = projected[own].queries
         summed = 0
-        for other in range(3):
-            _, keys, values = attentions[other].project(scales[other])
-            keys, values = resize(keys, queries), resize(values, queries)
-            relative = Tokens(crpes[own](queries.image, values.image), torch.zeros(2, 1, 16))
+        for _, *keys_and_values in projected:
+            keys, values = (Tokens.join(resize(part, queries), part.cls) for part in keys_and_values)
+            relative = Tokens.join(crpes[own](queries.image, values.image), torch.zeros(2, 1, 16))
             summed = summed + textbook(queries, keys, values) + sequence(relative)
         torch.testing.assert_close(sequence(mixed[own]), attentions[own].proj(summed), rtol=1e-4, atol=1e-5)
 
@@ -432,12 +463,11 @@ def test_maps_stay_channels_last_from_end_to_end_and_back():
 
 def test_dropped_paths_drop_whole_examples_and_keep_the_mean():
     torch.manual_seed(0)
-    branch = Tokens(torch.ones(4000, 2, 2, 2), torch.ones(4000, 1, 2))
-    dropped = drop_path(branch, 0.25)
-    kept = dropped.cls[:, 0, 0]
+    given = Tokens.join(torch.ones(4000, 2, 2, 2), torch.ones(4000, 1, 2))
+    image, cls = given._replace(rows=drop_path(given, 0.25)).split()
+    kept = cls[:, 0, 0]
     assert sorted(set(kept.tolist())) == pytest.approx([0, 1 / 0.75])
-    assert torch.equal(dropped.image, kept.view(-1, 1, 1, 1).expand(4000, 2, 2, 2))
-    assert torch.equal(dropped.cls, kept.view(-1, 1, 1).expand(4000, 1, 2))
+    assert torch.equal(image, kept.view(-1, 1, 1, 1).expand(4000, 1, 2, 2))
     assert kept.mean().item() == pytest.approx(1, abs=0.03)
 
 
@@ -475,11 +505,26 @@ def test_levels_say_strides_and_channels():
     assert [(level.stride, level.channels) for level in levels] == list(zip(STRIDES, (152, 216, 216, 216), strict=True))
 
 
-def test_attention_within_a_scale_projects_in_and_out():
-    attention, given = Attention(16), tokens(16, 4, 4)
+def test_attention_within_a_scale_projects_in_and_out(way):
+    attention, norm, given = Attention(16), nn.LayerNorm(16), tokens(16, 4, 4, scale=3)
+    nn.init.normal_(norm.weight)
     queries, keys, values = (
-        Tokens(pixels_of[:, 1:].transpose(1, 2).unflatten(2, (4, 4)), pixels_of[:, :1])
-        for pixels_of in attention.qkv(sequence(given)).chunk(3, dim=2)
+        Tokens.join(as_map(part[:, 1:], given.image), part[:, :1])
+        for part in attention.qkv(norm(sequence(given))).chunk(3, dim=2)
     )
     expected = attention.proj(textbook(queries, keys, values))
-    torch.testing.assert_close(sequence(attention(given, None)), expected, rtol=1e-4, atol=1e-6)
+    attended = attention(norm, given, None)
+    torch.testing.assert_close(sequence(attention.mix(attended)), expected, rtol=1e-4, atol=1e-6)
+    twos = given._replace(rows=torch.full_like(given.rows, 2.0))
+    factors = torch.full((len(given.rows), 1), 0.5)
+    added = attention.add_mixed(twos, attended, factors)
+    torch.testing.assert_close(sequence(added), 2 + expected / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_an_mlp_adds_what_it_makes_of_normalised_tokens(way):
+    mlp, norm, given = MLP(16, 32), nn.LayerNorm(16), tokens(16, 4, 4, scale=3)
+    nn.init.normal_(norm.weight)
+    branch = mlp.fc2(nn.functional.gelu(mlp.fc1(norm(sequence(given)))))
+    torch.testing.assert_close(sequence(mlp(norm, given)), sequence(given) + branch)
+    factors = torch.full((len(given.rows), 1), 0.5)
+    torch.testing.assert_close(sequence(mlp(norm, given, factors)), sequence(given) + branch / 2)

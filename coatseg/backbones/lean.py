@@ -1,0 +1,473 @@
+"""The computations of attention.py at full speed, for training and inference: less kept, less copied.
+
+Each is an autograd function with a gradient of its own. It keeps what it was given and small statistics; norms, GELU,
+exponentials, hidden maps and position encodings, which are cheap to compute and large to store, are computed again in
+the backward pass. Wide hidden maps exist for some rows at a time.
+
+Under autocast, matrix products are in its precision and everything else in that of the rows; statistics and sums over
+many tokens are in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+
+from coatseg.backbones import depthwise, matmul
+from coatseg.backbones.matmul import Gradients, at_least_float
+from coatseg.backbones.tokens import Shape, Tokens
+
+if TYPE_CHECKING:
+    from coatseg.backbones.attention import RelativePositionEncoding
+    from coatseg.backbones.padding import Valid
+
+KEPT_RATIO = 4
+"""Hidden maps of up to so many times the channels are kept: computing them again takes long for what they hold."""
+HIDDEN_BYTES = 8 * 2**20
+"""How much of a larger hidden map exists at once on a CPU; other devices have enough memory for all of it."""
+NARROW = 8
+"""Heads of so few channels are multiplied faster as one matrix with zeros between them, on a CPU."""
+LOG2_E = math.log2(math.e)
+
+
+def applies(rows: Tensor) -> bool:
+    """Say whether to compute as here: not in graphs that are compiled, exported, traced or only counted."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return not (torch.compiler.is_compiling() or tracing or rows.device.type == "meta")
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Give a context without autocast; outside of autocast it is empty, which keeps exported graphs plain."""
+    if device.type != "meta" and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def working_dtype(rows: Tensor) -> torch.dtype:
+    """Give the precision of matrix products: autocast's, or that of the rows."""
+    device = rows.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
+
+
+def parameters(*layers: nn.Module) -> list[Tensor]:
+    """Give weight and bias of each layer."""
+    return [part for layer in layers for part in (layer.weight, layer.bias)]  # type: ignore[misc]
+
+
+def linear(layer: nn.Linear, tokens: Tokens) -> Tokens:
+    """Apply a linear layer to every token."""
+    rows = tokens.rows
+    return tokens._replace(rows=AddedLinear.apply(None, rows, None, working_dtype(rows), *parameters(layer)))
+
+
+def add_linear(layer: nn.Linear, tokens: Tokens, branch: Tokens, kept: Tensor | None) -> Tokens:
+    """Add to tokens a linear layer over a branch, each row scaled by its `kept` (M, 1)."""
+    dtype = working_dtype(branch.rows)
+    return tokens._replace(rows=AddedLinear.apply(tokens.rows, branch.rows, kept, dtype, *parameters(layer)))
+
+
+def normed_linear(norm: nn.LayerNorm, layer: nn.Linear, tokens: Tokens) -> Tokens:
+    """Apply a linear layer to normalised tokens."""
+    rows = tokens.rows
+    return tokens._replace(rows=NormedLinear.apply(rows, working_dtype(rows), norm.eps, *parameters(norm, layer)))
+
+
+def add_mlp(norm: nn.LayerNorm, wide: nn.Linear, narrow: nn.Linear, tokens: Tokens, kept: Tensor | None) -> Tokens:
+    """Add to tokens an MLP over them normalised, each row scaled by its `kept` (M, 1)."""
+    rows = tokens.rows
+    layers = parameters(norm, wide, narrow)
+    return tokens._replace(rows=AddedMLP.apply(rows, kept, working_dtype(rows), norm.eps, *layers))
+
+
+def add_convolution(tokens: Tokens, convolution: nn.Conv2d) -> Tokens:
+    """Add to image tokens a depthwise convolution of them."""
+    return tokens._replace(
+        rows=AddedConvolution.apply(tokens.rows, tokens.shape, tokens.valid, *parameters(convolution))
+    )
+
+
+def conv_attention(packed: Tokens, heads: int, crpe: RelativePositionEncoding | None) -> Tokens:
+    """Attend: tokens of 3C channels, queries, keys and values, to C channels."""
+    channels = () if crpe is None else tuple(crpe.channels)
+    windows = () if crpe is None else parameters(*crpe.conv_list)
+    rows = ConvAttention.apply(packed.rows, packed.shape, packed.valid, heads, channels, *windows)
+    return packed._replace(rows=rows)
+
+
+# Token by token
+
+
+class AddedLinear(Function):
+    """A linear layer over rows, added to others."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, residual: Tensor | None, rows: Tensor, kept: Tensor | None, dtype: torch.dtype, *layer: Tensor
+    ) -> Tensor:
+        """Map (M, inputs) rows to (M, outputs); `kept` (M, 1) scales what is added to the residual, if there is one."""
+        with full_precision(rows.device):
+            weight, bias = cast(layer, dtype)
+            ctx.save_for_backward(rows, kept, weight)
+            ctx.residual_dtype = None if residual is None else residual.dtype
+            branch = matmul.linear(rows.to(dtype), weight, bias)
+            return branch if residual is None else plus(residual, branch, kept)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of the residual, the rows and the layer."""
+        rows, kept, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        by_branch = scaled(gradient, kept).to(weight.dtype)
+        by_rows, *by_layer = matmul.linear_backward(by_branch, rows.to(weight.dtype), weight)
+        by_residual = None if ctx.residual_dtype is None else gradient.to(ctx.residual_dtype)
+        return by_residual, by_rows.to(rows.dtype), None, None, *by_layer
+
+
+class NormedLinear(Function):
+    """A linear layer over normalised rows, which are normalised again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, dtype: torch.dtype, eps: float, *layers: Tensor) -> Tensor:
+        """Map (M, C) rows to (M, outputs); the layers are weight and bias of the norm, then of the linear layer."""
+        with full_precision(rows.device):
+            norm, (weight, bias) = layers[:2], cast(layers[2:], dtype)
+            ctx.save_for_backward(rows, weight, *norm)
+            ctx.eps = eps
+            return matmul.linear(normalize(rows, norm, eps).rows.to(dtype), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of the rows and the layers."""
+        rows, weight, *norm = ctx.saved_tensors
+        normed = normalize(rows, norm, ctx.eps)
+        given = normed.rows.to(weight.dtype)
+        by_normed, *by_layer = matmul.linear_backward(gradient.contiguous(), given, weight)
+        by_rows, *by_norm = normalize_backward(by_normed, rows, normed, norm)
+        return by_rows, None, None, *by_norm, *by_layer
+
+
+class AddedMLP(Function):
+    """Rows plus an MLP over them normalised; the rows are kept, and the hidden map before GELU unless it is wide."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, kept: Tensor | None, dtype: torch.dtype, eps: float, *layers: Tensor) -> Tensor:
+        """Map (M, C) rows; `kept` (M, 1) scales what is added.
+
+        The layers are weight and bias of the norm, of the layer that widens, and of the one that narrows.
+        """
+        with full_precision(rows.device):
+            norm, wide, narrow = layers[:2], cast(layers[2:4], dtype), cast(layers[4:], dtype)
+            out = torch.empty_like(rows)
+            widened = None
+            for part in parts(rows, wide[0]):
+                widened = matmul.linear(normalize(rows[part], norm, eps).rows.to(dtype), *wide)
+                branch = matmul.linear(F.gelu(widened), *narrow)
+                plus(rows[part], branch, None if kept is None else kept[part], out=out[part])
+            ctx.save_for_backward(rows, kept, widened if keeps(wide[0]) else None, *norm, *wide, *narrow)
+            ctx.eps = eps
+            return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of the rows and the layers."""
+        rows, kept, hidden, *layers = ctx.saved_tensors
+        norm, wide, narrow = layers[:2], layers[2:4], layers[4:]
+        dtype = wide[0].dtype
+        gradient = gradient.contiguous()
+        by_rows = torch.empty_like(rows)
+        sums: list[Tensor] = []
+        for part in parts(rows, wide[0]):
+            normed = normalize(rows[part], norm, ctx.eps)
+            given = normed.rows.to(dtype)
+            widened = matmul.linear(given, *wide) if hidden is None else hidden
+            by_branch = scaled(gradient[part], None if kept is None else kept[part]).to(dtype)
+            by_hidden, *by_narrow = matmul.linear_backward(by_branch, F.gelu(widened), narrow[0])
+            by_widened = torch.ops.aten.gelu_backward.grad_input(by_hidden, widened, grad_input=by_hidden)
+            by_normed, *by_wide = matmul.linear_backward(by_widened, given, wide[0])
+            by_part, *by_norm = normalize_backward(by_normed, rows[part], normed, norm)
+            torch.add(gradient[part], by_part, out=by_rows[part])
+            sums = added(sums, [*by_norm, *by_wide, *by_narrow])
+        return by_rows, None, None, None, *sums
+
+
+class Normed(NamedTuple):
+    """Rows over whose channels a layer norm went, with its statistics."""
+
+    rows: Tensor
+    mean: Tensor
+    rstd: Tensor
+
+
+def normalize(rows: Tensor, norm: Sequence[Tensor], eps: float) -> Normed:
+    """Apply a layer norm, given its weight and bias."""
+    return Normed(*torch.native_layer_norm(rows, [rows.shape[-1]], norm[0], norm[1], eps))
+
+
+def normalize_backward(gradient: Tensor, rows: Tensor, normed: Normed, norm: Sequence[Tensor]) -> Gradients:
+    """Give the gradients of a layer norm by its rows, weight and bias."""
+    gradients: Gradients = torch.ops.aten.native_layer_norm_backward(
+        gradient.to(rows.dtype), rows, [rows.shape[-1]], normed.mean, normed.rstd, norm[0], norm[1], [True, True, True]
+    )
+    return gradients
+
+
+def plus(rows: Tensor, branch: Tensor, kept: Tensor | None, out: Tensor | None = None) -> Tensor:
+    """Add a branch, scaled by `kept`, to rows, in their precision."""
+    branch = scaled(branch, kept).to(rows.dtype)
+    return torch.add(rows, branch, out=out)
+
+
+def scaled(rows: Tensor, kept: Tensor | None) -> Tensor:
+    """Scale each row by its `kept`, if there is one."""
+    return rows if kept is None else rows * kept.to(rows.dtype)
+
+
+def keeps(wide: Tensor) -> bool:
+    """Say whether the hidden map that a (hidden, C) weight leads to is kept for the backward pass."""
+    return len(wide) <= KEPT_RATIO * wide.shape[1]
+
+
+def parts(rows: Tensor, wide: Tensor) -> Iterator[slice]:
+    """Cut rows into even parts whose hidden map, if it is not kept, is of limited size on a CPU."""
+    total = len(rows)
+    limited = rows.device.type == "cpu" and not keeps(wide)
+    most = HIDDEN_BYTES // (len(wide) * wide.dtype.itemsize) if limited else total
+    count = math.ceil(total / max(1, math.ceil(total / max(1, most))))
+    for start in range(0, total, count):
+        yield slice(start, start + count)
+
+
+def cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Give tensors in a precision."""
+    return [tensor.to(dtype) for tensor in tensors]
+
+
+def added(sums: list[Tensor], terms: list[Tensor]) -> list[Tensor]:
+    """Add terms to their sums, of which there are none at first."""
+    return [total.add_(term) for total, term in zip(sums, terms, strict=True)] if sums else terms
+
+
+# Across tokens
+
+
+class AddedConvolution(Function):
+    """Image tokens plus a depthwise convolution of them; class tokens as they are."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, shape: Shape, valid: Valid | None, weight: Tensor, bias: Tensor) -> Tensor:
+        """Map rows (M, C) of tokens; the convolution sees zeros in place of padding."""
+        with full_precision(rows.device):
+            ctx.save_for_backward(rows, weight)
+            ctx.shape, ctx.valid = shape, valid
+            image, cls = Tokens(rows, shape).split()
+            seen = image if valid is None else valid.keep(image)
+            out = torch.empty_like(rows)
+            out_image, out_cls = Tokens(out, shape).split()
+            torch.add(image, depthwise.convolve(seen, weight.to(rows.dtype), bias.to(rows.dtype)), out=out_image)
+            out_cls.copy_(cls)
+            return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of the rows and of the convolution."""
+        rows, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        by_seen = Tokens(gradient, ctx.shape).image
+        seen = Tokens(rows, ctx.shape, ctx.valid).within()
+        by_image = depthwise.gradient_by_image(by_seen, weight.to(rows.dtype))
+        by_rows = gradient.clone()
+        Tokens(by_rows, ctx.shape).image.add_(by_image if ctx.valid is None else ctx.valid.keep(by_image))
+        by_weight = depthwise.gradient_by_weight(by_seen, seen, weight.shape[-1])
+        return by_rows, None, None, by_weight, at_least_float(by_seen.sum((0, 2, 3)))
+
+
+class ConvAttention(Function):
+    """Factorized attention plus the relative position encoding; keeps queries, keys and values."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: Tensor,
+        shape: Shape,
+        valid: Valid | None,
+        heads: int,
+        channels: Sequence[int],
+        *windows: Tensor,
+    ) -> Tensor:
+        """Map queries, keys and values side by side in rows (M, 3C) to rows (M, C).
+
+        `windows` are weight and bias of the depthwise convolution over each of the groups of `channels`.
+        """
+        with full_precision(rows.device):
+            queries, keys, values = rows.chunk(3, 1)
+            softmax = exponentials(Tokens(keys, shape, valid))
+            context = summarize(softmax, Tokens(values, shape), heads)
+            ctx.save_for_backward(rows, softmax.largest, softmax.total, context, *windows)
+            ctx.shape, ctx.valid, ctx.heads, ctx.channels = shape, valid, heads, channels
+            out = torch.empty_like(queries, memory_format=torch.contiguous_format)
+            multiply_heads(queries, (context * context.shape[-1] ** -0.5).to(rows.dtype), out, shape)
+            image, image_queries = Tokens(out, shape).image, Tokens(queries, shape).image
+            seen = Tokens(values, shape, valid).within()
+            for group, weight, bias in zip(groups(channels), windows[::2], windows[1::2], strict=True):
+                window = depthwise.convolve(seen[:, group], weight.to(rows.dtype), bias.to(rows.dtype))
+                image[:, group].addcmul_(image_queries[:, group], window)
+            return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of queries, keys and values, and of the windows."""
+        rows, largest, total, context, *windows = ctx.saved_tensors
+        shape, valid = ctx.shape, ctx.valid
+        gradient = gradient.contiguous()
+        queries, keys, values = (Tokens(part, shape, valid) for part in rows.chunk(3, 1))
+        by_rows = torch.empty_like(rows)
+        by_queries, by_keys, by_values = by_rows.chunk(3, 1)
+        softmax = exponentials(keys, largest)._replace(total=total)
+        factorized_backward(gradient, queries, softmax, values, context, (by_queries, by_keys, by_values))
+
+        by_image, image_queries, seen = Tokens(gradient, shape).image, queries.image, values.within()
+        by_image_queries, by_seen_values = Tokens(by_queries, shape).image, Tokens(by_values, shape).image
+        by_windows: list[Tensor | None] = []
+        for group, weight, bias in zip(groups(ctx.channels), windows[::2], windows[1::2], strict=True):
+            kernel = weight.to(rows.dtype)
+            given = seen[:, group].contiguous(memory_format=torch.channels_last)
+            by_image_queries[:, group].addcmul_(
+                by_image[:, group], depthwise.convolve(given, kernel, bias.to(rows.dtype))
+            )
+            by_window = by_image[:, group] * image_queries[:, group]
+            by_given = depthwise.gradient_by_image(by_window, kernel)
+            by_seen_values[:, group].add_(by_given if valid is None else valid.keep(by_given))
+            by_windows.append(depthwise.gradient_by_weight(by_window, given, weight.shape[-1]))
+            by_windows.append(at_least_float(by_window.sum((0, 2, 3))))
+        return by_rows, None, None, None, None, *by_windows
+
+
+class Softmax(NamedTuple):
+    """Exponentials `rows` of keys less the `largest`, and their `total` over all tokens (B, C), float32 or better."""
+
+    rows: Tensor
+    largest: Tensor
+    total: Tensor
+
+
+def exponentials(keys: Tokens, largest: Tensor | None = None) -> Softmax:
+    """Give exp(K - max K) and its sum; a softmax is their quotient. Padding counts as -inf.
+
+    Softmax does not change when all keys move by as much, so no gradient flows through the largest one.
+    """
+    rows = torch.empty(keys.rows.shape, dtype=at_least_float(keys.rows[:0]).dtype, device=keys.rows.device)
+    rows.copy_(keys.rows)
+    image, cls = by_image(rows, keys.shape)
+    if keys.valid is not None:
+        image.masked_fill_(~keys.valid.mask.flatten(1)[..., None], -math.inf)
+    if largest is None:
+        largest = torch.maximum(image.amax(1), cls[:, 0])
+    image.sub_(largest[:, None])
+    cls.sub_(largest[:, None])
+    rows.mul_(LOG2_E).exp2_()  # PyTorch's exp takes four times as long on CPUs that are not Intel's
+    return Softmax(rows, largest, image.sum(1) + cls[:, 0])
+
+
+def summarize(softmax: Softmax, values: Tokens, heads: int) -> Tensor:
+    """Sum the values, weighted by the softmax of the keys over all tokens: (B, heads, d, d) float32 or better."""
+    rows = products(values.rows)
+    summed = at_least_float(contract_heads(softmax.rows.to(rows.dtype), rows, values.shape, heads))
+    return summed / by_row(softmax.total, heads)
+
+
+def factorized_backward(
+    gradient: Tensor,
+    queries: Tokens,
+    softmax: Softmax,
+    values: Tokens,
+    context: Tensor,
+    out: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Write the gradients of factorized attention by queries, keys and values, rows (M, C) each.
+
+    Of A = s Q C with the context C = E^T V / t, row by row, where E are the exponentials and t their total:
+    dQ = s dA C^T, dC = s Q^T dA, and with dC / t = D: dV = E D, dE = V D^T - (D C summed over each row), dK = E dE.
+    """
+    by_queries, by_keys, by_values = out
+    shape, heads, dtype = queries.shape, context.shape[1], gradient.dtype
+    scale = context.shape[-1] ** -0.5
+    multiply_heads(gradient, (context * scale).mT.to(dtype), by_queries, shape)
+    by_context = contract_heads(products(queries.rows), products(gradient), shape, heads).to(context.dtype) * scale
+    by_sum = by_context / by_row(softmax.total, heads)
+    multiply_heads(softmax.rows.to(dtype), by_sum.to(dtype), by_values, shape)
+    by_exponentials = torch.empty_like(by_values, memory_format=torch.contiguous_format)
+    multiply_heads(values.rows, by_sum.mT.to(dtype), by_exponentials, shape)
+    by_total = -(by_sum * context).sum(-1).flatten(1)
+    image, cls = torch.split(by_exponentials, shape.parts)
+    image.view(shape.batch, -1, image.shape[1]).add_(by_total[:, None])
+    cls.add_(by_total)
+    by_keys.copy_(by_exponentials.mul_(softmax.rows))
+
+
+def by_row(total: Tensor, heads: int) -> Tensor:
+    """View one number a channel (B, C) so that it goes with the rows of matrices (B, heads, d, d)."""
+    return total.view(len(total), heads, -1, 1)
+
+
+def products(rows: Tensor) -> Tensor:
+    """Give rows as their products are to be summed: float16 would overflow."""
+    return rows.float() if rows.dtype == torch.float16 else rows
+
+
+def multiply_heads(rows: Tensor, matrices: Tensor, out: Tensor, shape: Shape) -> None:
+    """Write each head's channels of (M, C) rows times the (B, heads, d, d) matrix of its image; nothing is copied."""
+    heads, depth = matrices.shape[1:3]
+    dense = depth <= NARROW and rows.device.type == "cpu"
+    for given, found in zip(by_image(rows, shape), by_image(out, shape), strict=True):
+        for of_given, of_found, of_heads in zip(given, found, matrices, strict=True):
+            if dense:
+                weight = torch.block_diag(*of_heads.mT)  # type: ignore[no-untyped-call]
+                of_found.copy_(matmul.linear(of_given, weight))
+            else:
+                split = of_given.view(-1, heads, depth).transpose(0, 1)
+                torch.bmm(split, of_heads, out=of_found.view(-1, heads, depth).transpose(0, 1))
+
+
+def contract_heads(first: Tensor, second: Tensor, shape: Shape, heads: int) -> Tensor:
+    """Sum the outer products of (M, C) rows of each image, head by head: (B, heads, d, d)."""
+    image, cls = (
+        torch.stack([contract(*pair, heads) for pair in zip(one, other, strict=True)])
+        for one, other in zip(by_image(first, shape), by_image(second, shape), strict=True)
+    )
+    return image + cls
+
+
+def contract(first: Tensor, second: Tensor, heads: int) -> Tensor:
+    """Sum the outer products of two (N, C), head by head: (heads, d, d)."""
+    depth = first.shape[1] // heads
+    if depth <= NARROW and first.device.type == "cpu":
+        return (first.mT @ second).view(heads, depth, heads, depth).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    one, other = (rows.view(-1, heads, depth).transpose(0, 1) for rows in (first, second))
+    return torch.bmm(one.mT, other)
+
+
+def by_image(rows: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    """View rows (M, C) of tokens as those of the images (B, H * W, C) and the class tokens (B, 1, C)."""
+    image, cls = torch.split(rows, shape.parts)
+    return image.view(shape.batch, -1, rows.shape[1]), cls[:, None]
+
+
+def groups(channels: Sequence[int]) -> Iterator[slice]:
+    """Give the slice of each group of channels."""
+    start = 0
+    for count in channels:
+        yield slice(start, start + count)
+        start += count
