@@ -44,7 +44,11 @@ class Tokens(NamedTuple):
 
     def split(self) -> tuple[Tensor, Tensor]:
         """View as a channels-last map (B, C, H, W) and as class tokens (B, 1, C)."""
-        image, class_tokens = torch.split(self.rows, self.shape.parts)
+        if torch.compiler.is_compiling():  # which cannot yet split inside of what is checkpointed
+            count = self.shape.parts[0]
+            image, class_tokens = self.rows[:count], self.rows[count:]
+        else:  # in one operation, whose gradient is one too
+            image, class_tokens = torch.split(self.rows, self.shape.parts)
         return image.view(*self.shape, -1).permute(0, 3, 1, 2), class_tokens[:, None]
 
     @property

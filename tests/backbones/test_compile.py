@@ -50,8 +50,10 @@ def test_a_compiled_backbone_trains_alike(make):
     assert_near(results(compiled, given), results(model, given))
 
 
-@pytest.mark.parametrize("make", [pytest.param(LITE, id="lite", marks=SLOW), NAMED[0]])
-def test_a_compiled_lite_backbone_trains_alike_with_checkpointing(make):
+@pytest.mark.parametrize(
+    "make", [pytest.param(LITE, id="lite", marks=SLOW), pytest.param(COAT, id="coat", marks=SLOW), *NAMED]
+)
+def test_a_compiled_backbone_trains_alike_with_checkpointing(make):
     model, given = make(checkpointing=True), images(2, 64, 64)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert_near(results(compiled, given), results(model, given))
