@@ -295,7 +295,7 @@ def build_model(config: Options, info: DatasetInfo) -> Model:
     model = Model(backbone, head, auxiliary)
     freeze_unused(model, info.channels)
     if isinstance(backbone, coat.CoaT):  # which need not compute what no head looks at
-        used = [getattr(part, "levels", len(backbone.levels)) for part in (head, auxiliary) if part is not None]
+        used = [getattr(part, "levels_used", len(backbone.levels)) for part in (head, auxiliary) if part is not None]
         backbone.choose_levels(backbone.out_indices[: max(used)])
     return model
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coatseg.backbones.padding import find_valid
+from coatseg.backbones.padding import as_pairs, find_valid
 from coatseg.errors import ConfigError
 from coatseg.structures import Backbone, Head, Outputs, Size
 
@@ -53,7 +53,7 @@ class Model(nn.Module):
         height, width = images.shape[-2:]
         auxiliary = self.auxiliary if self.training else None
         divisor = lcm(self.head.divisor, 1 if auxiliary is None else auxiliary.divisor)
-        valid = find_valid(images, sizes)
+        valid = find_valid(images, as_pairs(sizes))
         if valid is not None:
             images = valid.keep(images)
         padded = functional.pad(images, (0, -width % divisor, 0, -height % divisor))

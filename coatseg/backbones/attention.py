@@ -3,12 +3,13 @@
 Xu et al., "Co-Scale Conv-Attentional Image Transformers", ICCV 2021, section 3.
 
 The functions here are the definitions, and what compiled and exported graphs are made of. Otherwise the modules compute
-the same by the functions of lean.py, which keep less and copy less.
+the same by the functions of lean.py, which keep less and copy less, but have no second derivatives.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,8 @@ class Attention(nn.Module):
 
     def forward(self, norm: nn.LayerNorm, tokens: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
         """Attend within one scale over normalised tokens, up to where `mix` follows: C channels in and out."""
-        if lean.applies(tokens.rows):
+        windows: Iterable[nn.Module] = [] if crpe is None else crpe.conv_list
+        if lean.applies(tokens.rows, norm, self.qkv, *windows):
             return lean.conv_attention(lean.normed_linear(norm, self.qkv, tokens), HEADS, crpe)
         return attend(*self.project(norm, tokens), crpe)
 
@@ -54,13 +56,13 @@ class Attention(nn.Module):
 
     def mix(self, tokens: Tokens) -> Tokens:
         """Mix the heads' outputs."""
-        if lean.applies(tokens.rows):
+        if lean.applies(tokens.rows, self.proj):
             return lean.linear(self.proj, tokens)
         return tokens._replace(rows=self.proj(tokens.rows))
 
     def add_mixed(self, tokens: Tokens, attended: Tokens, kept: Tensor | None) -> Tokens:
         """Add to tokens the heads' outputs mixed, scaled by `kept` (see `drop_path`)."""
-        if lean.applies(tokens.rows):
+        if lean.applies(tokens.rows, self.proj):
             return lean.add_linear(self.proj, tokens, attended, kept)
         return add(tokens, self.proj(attended.rows), kept)
 
@@ -74,7 +76,7 @@ class PositionEncoding(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode tokens of one scale."""
-        if lean.applies(tokens.rows):
+        if lean.applies(tokens.rows, self.proj):
             return lean.add_convolution(tokens, self.proj)
         return Tokens.join(tokens.image + self.proj(tokens.within()), tokens.cls, tokens.valid)
 
@@ -108,7 +110,7 @@ class MLP(nn.Module):
 
     def forward(self, norm: nn.LayerNorm, tokens: Tokens, kept: Tensor | None = None) -> Tokens:
         """Add to tokens what comes of them normalised, scaled by `kept` (see `drop_path`)."""
-        if lean.applies(tokens.rows):
+        if lean.applies(tokens.rows, norm, self.fc1, self.fc2):
             return lean.add_mlp(norm, self.fc1, self.fc2, tokens, kept)
         return add(tokens, self.fc2(F.gelu(self.fc1(norm(tokens.rows)))), kept)
 

@@ -22,7 +22,7 @@ from coatseg.backbones import weights
 from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding
 from coatseg.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
 from coatseg.backbones.freezing import Freezable, Stages
-from coatseg.backbones.padding import Valid, find_valid
+from coatseg.backbones.padding import Valid, as_pairs, find_valid
 from coatseg.backbones.tokens import Tokens
 from coatseg.errors import ConfigError, nearest
 from coatseg.schema import PositiveInt, Rate, legal
@@ -123,8 +123,9 @@ class Encoder(nn.Module):
             ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
                 are not theirs.
         """
-        check_images(images, self.in_channels, sizes)
-        valid = find_valid(images, sizes)
+        pairs = as_pairs(sizes)
+        check_images(images, self.in_channels, pairs)
+        valid = find_valid(images, pairs)
         image = images if valid is None else valid.keep(images)
         image = image.contiguous(memory_format=torch.channels_last)
         scales: list[Tokens] = []
@@ -210,12 +211,19 @@ class CoaT(Encoder, Freezable):
 
     def _unused(self) -> list[nn.Parameter]:
         """Give the parameters that no output depends on: gradients tell, as parallel blocks mix what scales need."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        image = torch.zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE, device=self.cls_token1.device)  # type: ignore[arg-type]
-        with torch.enable_grad():
-            total = torch.stack([image.sum() for image in self(image)]).sum()
-            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-        return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        modes = [(part, part.training) for part in self.modules()]
+        images = self.cls_token1.new_zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE)  # type: ignore[operator]
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                outputs = [image.sum() for image in self.eval()(images)]
+                if not any(output.requires_grad for output in outputs):
+                    return trained
+                gradients = torch.autograd.grad(torch.stack(outputs).sum(), trained, allow_unused=True)
+        finally:
+            for part, mode in modes:
+                part.training = mode
+        return [parameter for parameter, gradient in zip(trained, gradients, strict=True) if gradient is None]
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one map per chosen level, neither normalised nor with a class token.

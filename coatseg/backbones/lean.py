@@ -11,8 +11,9 @@ many tokens are in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -38,10 +39,25 @@ NARROW = 8
 LOG2_E = math.log2(math.e)
 
 
-def applies(rows: Tensor) -> bool:
-    """Say whether to compute as here: not in graphs that are compiled, exported, traced or only counted."""
+PLAIN_LAYERS = (nn.Linear, nn.LayerNorm, nn.Conv2d)
+
+
+def applies(rows: Tensor, *layers: nn.Module) -> bool:
+    """Say whether to compute as here, by the layers' weights and biases instead of the layers.
+
+    Not in graphs that are compiled, exported, traced or only counted, and not by layers that are more than their
+    parameters: adapters in their place, pruned or parametrised ones, and those that hooks look at.
+    """
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return not (torch.compiler.is_compiling() or tracing or rows.device.type == "meta")
+    if torch.compiler.is_compiling() or tracing or rows.device.type == "meta":
+        return False
+    return all(map(is_plain, layers))
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Say whether a layer is one of torch's own, with a bias, that nothing is attached to."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return type(layer) in PLAIN_LAYERS and layer.bias is not None and not any(hooks)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -55,6 +71,17 @@ def working_dtype(rows: Tensor) -> torch.dtype:
     """Give the precision of matrix products: autocast's, or that of the rows."""
     device = rows.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
+
+
+def gradient_of(function: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) -> Any:
+    """Make a backward function: not differentiable again, and in full precision under an autocast that is still on."""
+
+    @wraps(function)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        with full_precision(gradient.device):
+            return function(ctx, gradient)
+
+    return once_differentiable(backward)
 
 
 def parameters(*layers: nn.Module) -> list[Tensor]:
@@ -121,7 +148,7 @@ class AddedLinear(Function):
             return branch if residual is None else plus(residual, branch, kept)
 
     @staticmethod
-    @once_differentiable
+    @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients of the residual, the rows and the layer."""
         rows, kept, weight = ctx.saved_tensors
@@ -145,7 +172,7 @@ class NormedLinear(Function):
             return matmul.linear(normalize(rows, norm, eps).rows.to(dtype), weight, bias)
 
     @staticmethod
-    @once_differentiable
+    @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients of the rows and the layers."""
         rows, weight, *norm = ctx.saved_tensors
@@ -178,7 +205,7 @@ class AddedMLP(Function):
             return out
 
     @staticmethod
-    @once_differentiable
+    @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients of the rows and the layers."""
         rows, kept, hidden, *layers = ctx.saved_tensors
@@ -279,7 +306,7 @@ class AddedConvolution(Function):
             return out
 
     @staticmethod
-    @once_differentiable
+    @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients of the rows and of the convolution."""
         rows, weight = ctx.saved_tensors
@@ -326,7 +353,7 @@ class ConvAttention(Function):
             return out
 
     @staticmethod
-    @once_differentiable
+    @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients of queries, keys and values, and of the windows."""
         rows, largest, total, context, *windows = ctx.saved_tensors

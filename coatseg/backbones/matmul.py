@@ -43,14 +43,10 @@ def linear_backward(gradient: Tensor, rows: Tensor, weight: Tensor) -> Gradients
 
 
 def convolves(rows: Tensor, faster: bool) -> bool:
-    """Say whether a product of rows goes by a convolution, where that is `faster` on a CPU.
-
-    A compiled or exported graph chooses its own kernels, and must not depend on the size.
-    """
+    """Say whether a product of rows goes by a convolution, where that is `faster` on a CPU."""
     return (
         faster
         and rows.device.type == "cpu"
-        and not torch.compiler.is_compiling()
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and rows.numel() > LEAST_NUMBERS
     )

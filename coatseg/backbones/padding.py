@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,23 @@ class Valid(NamedTuple):
         """Give the valid part of maps `factor` times coarser: the steps that lie in it whole, so sizes are floored."""
         mask = self.mask[..., factor - 1 :: factor, factor - 1 :: factor]
         return Valid(mask, tuple((height // factor, width // factor) for height, width in self.sizes))
+
+
+def as_pairs(sizes: Sequence[Size] | Tensor | None) -> tuple[Size, ...] | None:
+    """Give sizes, a sequence or a tensor or array (B, 2), as pairs of whole numbers.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    if sizes is None:
+        return None
+    try:
+        pairs = sizes.tolist() if hasattr(sizes, "tolist") else sizes
+        return tuple((index(height), index(width)) for height, width in pairs)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"sizes={sizes!r} are not the sizes of images.", "Give a (height, width) in whole pixels for every image."
+        ) from error
 
 
 def find_valid(images: Tensor, sizes: Sequence[Size] | None) -> Valid | None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from coatseg.backbones import weights
 from coatseg.backbones.coat import STRIDES, check_images
 from coatseg.backbones.freezing import Freezable, Stages
-from coatseg.backbones.padding import find_valid
+from coatseg.backbones.padding import as_pairs, find_valid
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.structures import Level, Size
 
@@ -61,8 +61,9 @@ class TimmBackbone(Freezable):
             ConfigError: the images have other channels than the model, a side shorter than 32 pixels, or a size that
                 the model was not built for, or the sizes are not theirs.
         """
-        check_images(images, self.in_channels, sizes)
-        valid = find_valid(images, sizes)
+        pairs = as_pairs(sizes)
+        check_images(images, self.in_channels, pairs)
+        valid = find_valid(images, pairs)
         if valid is None:
             return self._maps(images)
         rows = zip(images, valid.sizes, strict=True)

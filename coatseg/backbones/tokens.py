@@ -53,8 +53,8 @@ class Tokens(NamedTuple):
 
     @property
     def image(self) -> Tensor:
-        """The image tokens as a channels-last map (B, C, H, W)."""
-        return self.split()[0]
+        """The image tokens as a channels-last map (B, C, H, W), which may be changed in place."""
+        return self.rows[: self.shape.parts[0]].view(*self.shape, -1).permute(0, 3, 1, 2)
 
     @property
     def cls(self) -> Tensor:

@@ -27,6 +27,7 @@ class SemanticHead(nn.Module):
     `decoder` maps the list of an smp encoder that ends at stride `coarsest` to a (B, width, h, w) map; `dropout` is the
     rate at which whole channels of it are dropped in training. `divisor` is what the height and width of the images
     must be a multiple of: the coarsest stride of the backbone, so that its maps cover the image without a remainder.
+    `levels_used` is how many levels it looks at, from fine to coarse; the backbone need not compute more.
     """
 
     divisor = STRIDES[-1]
@@ -36,7 +37,7 @@ class SemanticHead(nn.Module):
     ) -> None:
         super().__init__()
         self.decoder = decoder
-        self.levels = STRIDES.index(coarsest) + 1
+        self.levels_used = STRIDES.index(coarsest) + 1
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(width, classes, kernel_size=1)
 
@@ -44,7 +45,7 @@ class SemanticHead(nn.Module):
         """Decode the pyramid of (B, C, H, W) images, H and W multiples of `divisor`."""
         batch, _, height, width = images.shape
         empty = images.new_zeros(batch, 0, height // 2, width // 2)
-        features = self.decoder([images, empty, *pyramid[: self.levels]])
+        features = self.decoder([images, empty, *pyramid[: self.levels_used]])
         logits: Tensor = self.classify(self.dropout(features))
         return logits
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
+from torch.nn.utils import prune
 
 from coatseg.backbones import lean
 from coatseg.backbones.attention import MLP, Attention, PositionEncoding, RelativePositionEncoding, drop_path
@@ -29,7 +30,7 @@ SIZES = ((64, 64), (50, 33))
 def plainly() -> Iterator[None]:
     """Compute by the definitions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean, "applies", lambda rows: False)
+        patch.setattr(lean, "applies", lambda *_: False)
         yield
 
 
@@ -392,3 +393,49 @@ def test_the_backward_pass_is_left_a_half_and_with_checkpointing_a_quarter(name,
         checkpointed = added_by_an_image()
     assert leanly <= share * plain
     assert checkpointed <= 0.25 * plain
+
+
+def test_layers_that_are_more_than_their_parameters_are_called():
+    class Doubled(torch.nn.Linear):
+        def forward(self, rows):
+            return 2 * super().forward(rows)
+
+    model, given = create_backbone("coat_lite_tiny").eval(), images(1, 64, 64)
+    calls = []
+    with torch.no_grad():
+        before = model(given)
+        handle = model.serial_blocks1[0].mlp.fc1.register_forward_hook(lambda *_: calls.append(1))
+        with_hook = model(given)
+        handle.remove()
+        first = model.serial_blocks1[0].mlp.fc2
+        model.serial_blocks1[0].mlp.fc2 = Doubled(first.in_features, first.out_features)
+        model.serial_blocks1[0].mlp.fc2.load_state_dict(first.state_dict())
+        doubled = model(given)
+    assert calls == [1]
+    torch.testing.assert_close(with_hook[0], before[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(doubled[0], before[0], atol=1e-3)
+
+
+def test_pruned_layers_train():
+    model, given = create_backbone("coat_lite_tiny"), images(1, 64, 64)
+    prune.l1_unstructured(model.serial_blocks1[0].mlp.fc1, "weight", 0.5)
+    for _ in range(2):
+        sum(image.square().mean() for image in model(given)).backward()
+    assert model.serial_blocks1[0].mlp.fc1.weight_orig.grad is not None
+
+
+def test_maps_may_be_changed_in_place():
+    model, given = create_backbone("coat_lite_tiny"), images(1, 64, 64)
+    maps = model(given)
+    assert all((torch.relu_(image) >= 0).all() for image in maps)
+
+
+def test_a_backward_pass_under_autocast_is_in_the_precision_of_the_forward_pass():
+    model, given = create_backbone("coat_lite_tiny"), images(1, 64, 64)
+    gradients = []
+    for enabled in (False, True):
+        loss = sum(image.square().mean() for image in model(given))
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            gradients.append(torch.autograd.grad(loss, list(model.serial_blocks1.parameters())))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)

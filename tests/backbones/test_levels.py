@@ -90,3 +90,24 @@ def test_a_model_runs_the_stages_that_its_head_looks_at(composed, head, coarsest
         assert not run
         assert of_stage_4 <= set(model.unused)
     assert all((parameter.grad is not None) == parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("frozen", range(5))
+@pytest.mark.parametrize("indices", [(0,), (0, 1), (0, 1, 2), (3,)])
+@pytest.mark.parametrize("name", ["coat_lite_tiny", "coat_tiny"])
+def test_frozen_stages_and_fewer_levels_go_together(name, indices, frozen):
+    backbone = create_backbone(name, frozen_stages=frozen, out_indices=indices, drop_path=0.3)
+    maps = backbone.train()(torch.zeros(1, 3, 64, 64))
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    if trained:
+        torch.stack([image.square().sum() for image in maps]).sum().backward()
+    assert all(parameter.grad is not None for parameter in trained)
+
+
+def test_choosing_levels_draws_no_random_numbers_and_works_in_any_precision():
+    backbone = create_backbone("coat_lite_tiny", drop_path=0.3).double()
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        backbone.choose_levels([0])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [image.shape[1] for image in backbone(torch.zeros(1, 3, 64, 64).double())] == [64]

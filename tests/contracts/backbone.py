@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -159,3 +160,15 @@ class BackboneContract(ABC):
     def test_images_of_other_channels_are_refused_with_their_shape(self, backbone):
         with pytest.raises(ConfigError, match=r"\(B, 3, H, W\).*\(1, 5, 64, 64\)"):
             backbone(images(1, 64, 64, channels=5))
+
+    @pytest.mark.parametrize("sizes", [torch.tensor([[50, 40], [64, 96]]), np.array([[50, 40], [64, 96]])], ids=type)
+    def test_sizes_may_be_a_tensor_or_an_array(self, backbone, sizes):
+        given = images(2, 64, 96)
+        with torch.no_grad():
+            found, expected = backbone(given, sizes), backbone(given, [(50, 40), (64, 96)])
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+    @pytest.mark.parametrize("sizes", [(64, 96), [(64, 96, 3), (64, 96, 3)], [(64.5, 96), (64, 96)], ["a", "b"]])
+    def test_sizes_that_are_none_are_refused(self, backbone, sizes):
+        with pytest.raises(ConfigError, match="whole pixels for every image"):
+            backbone(images(2, 64, 96), sizes)
