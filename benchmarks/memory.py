@@ -141,6 +141,8 @@ def grown_by_size(side: str, variant: str, work: str, at: str, arguments: argpar
 def for_four_times(smaller: tuple[Size, Measured], larger: tuple[Size, Measured]) -> Record:
     """Give by how much time and memory grow, as a power law would have them do over four times the pixels."""
     (before, then), (after, now) = smaller, larger
+    if prod(before) == prod(after):
+        return {}
     power = log(4) / log(prod(after) / prod(before))
     return {
         "time_growth": (median(now.seconds) / median(then.seconds)) ** power,

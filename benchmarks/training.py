@@ -4,9 +4,9 @@
 
 Both train CoaT-Lite Tiny under FPN on the same batch of random images in the shape of CamVid's crops:
 - coatseg: the task that `python train.py backbone=coat_lite_tiny head=fpn loss=cross_entropy data=camvid` builds, with
-  its optimizer.
+  its optimizer, a fused AdamW.
 - plain: `smp.FPN("tu-coat_lite_tiny", img_size=SIZE, classes=11)`, torch's cross entropy over the labelled pixels and
-  `torch.optim.AdamW(model.parameters())` of the same rate and decay.
+  `torch.optim.AdamW(model.parameters())` of the same rate and decay, as people write it, which is not fused on a CPU.
 
 Decoders, norms (groups of 32), dropout, learning rate and loss are the same. A step is zero_grad, forward under the
 precision, loss, backward and the optimizer's step; loading, logging and gradient clipping are in neither. The sides
