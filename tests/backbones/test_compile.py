@@ -35,7 +35,7 @@ LITE, COAT = partial(narrow, 0), partial(narrow, 1)
 NAMED = [pytest.param(partial(model_of, name), marks=SLOW, id=name) for name in ("coat_lite_tiny", "coat_tiny")]
 
 
-@pytest.mark.parametrize("make", [pytest.param(LITE, id="lite"), pytest.param(COAT, id="coat", marks=SLOW), *NAMED])
+@pytest.mark.parametrize("make", [pytest.param(LITE, id="lite"), pytest.param(COAT, id="coat", marks=SLOW)])
 def test_a_compiled_backbone_evaluates_alike(make):
     model, given = make().eval(), images(2, 64, 64)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -50,9 +50,8 @@ def test_a_compiled_backbone_trains_alike(make):
     assert_near(results(compiled, given), results(model, given))
 
 
-@pytest.mark.parametrize(
-    "make", [pytest.param(LITE, id="lite", marks=SLOW), pytest.param(COAT, id="coat", marks=SLOW), *NAMED]
-)
+@pytest.mark.parametrize("make", [pytest.param(LITE, id="lite"), pytest.param(COAT, id="coat")])
+@pytest.mark.sweep
 def test_a_compiled_backbone_trains_alike_with_checkpointing(make):
     model, given = make(checkpointing=True), images(2, 64, 64)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
