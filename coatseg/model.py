@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coatseg.backbones.freezing import at_rest, without_use
 from coatseg.backbones.padding import as_pairs, find_valid
 from coatseg.errors import ConfigError
 from coatseg.structures import Backbone, Head, Outputs, Size
@@ -102,21 +103,12 @@ def unused_parameters(model: Model, channels: int) -> list[str]:
     statistics of its norms and the state of the random numbers stay as they are. None are named if the model takes
     images of none of the sizes in `PROBES`.
     """
-    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    parts = [(part, part.training) for part in model.modules()]
+    names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
     device = next(model.parameters()).device
-    model.eval()
-    model.training = True  # of the model alone: it runs its auxiliary head, while norms and dropout are at rest
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            outputs = [output.sum() for output in _probe(model, channels, device) if output is not None]
-            if not any(output.requires_grad for output in outputs):
-                return []
-            gradients = torch.autograd.grad(torch.stack(outputs).sum(), list(trainable.values()), allow_unused=True)
-    finally:
-        for part, training in parts:
-            part.training = training
-    return [name for name, gradient in zip(trainable, gradients, strict=True) if gradient is None]
+    with torch.random.fork_rng(devices=[]), at_rest(model):
+        model.training = True  # of the model alone: it runs its auxiliary head, while norms and dropout are at rest
+        outputs = [output for output in _probe(model, channels, device) if output is not None]
+        return [names[parameter] for parameter in without_use(list(names), outputs)] if outputs else []
 
 
 def _probe(model: Model, channels: int, device: torch.device) -> tuple[Tensor | None, ...]:

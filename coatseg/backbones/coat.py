@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from coatseg.backbones import weights
 from coatseg.backbones.attention import PositionEncoding, RelativePositionEncoding
 from coatseg.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
-from coatseg.backbones.freezing import Freezable, Stages
+from coatseg.backbones.freezing import Freezable, Stages, at_rest, without_use
 from coatseg.backbones.padding import Valid, as_pairs, find_valid
 from coatseg.backbones.tokens import Tokens
 from coatseg.errors import ConfigError, nearest
@@ -212,18 +212,9 @@ class CoaT(Encoder, Freezable):
     def _unused(self) -> list[nn.Parameter]:
         """Give the parameters that no output depends on: gradients tell, as parallel blocks mix what scales need."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        modes = [(part, part.training) for part in self.modules()]
         images = self.cls_token1.new_zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE)  # type: ignore[operator]
-        try:
-            with torch.inference_mode(False), torch.enable_grad():
-                outputs = [image.sum() for image in self.eval()(images)]
-                if not any(output.requires_grad for output in outputs):
-                    return trained
-                gradients = torch.autograd.grad(torch.stack(outputs).sum(), trained, allow_unused=True)
-        finally:
-            for part, mode in modes:
-                part.training = mode
-        return [parameter for parameter, gradient in zip(trained, gradients, strict=True) if gradient is None]
+        with at_rest(self):
+            return without_use(trained, self(images))
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one map per chosen level, neither normalised nor with a class token.

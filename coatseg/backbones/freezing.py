@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Self
 
+import torch
 from annotated_types import Ge, Le
-from torch import nn
+from torch import Tensor, nn
 
 Stages = Annotated[int, Ge(0), Le(4)]
 """How many stages are frozen, from the image on: each ends with one of the four maps."""
@@ -34,3 +36,25 @@ class Freezable(nn.Module):
                 for inner in part.modules():
                     inner.training = False
         return self
+
+
+@contextmanager
+def at_rest(module: nn.Module) -> Iterator[None]:
+    """Have a module in evaluation mode, with gradients, for as long as the context lasts; each part's mode returns."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def without_use(parameters: Sequence[nn.Parameter], outputs: Sequence[Tensor]) -> list[nn.Parameter]:
+    """Give those of trainable parameters that no output depends on."""
+    if not any(output.requires_grad for output in outputs):
+        return list(parameters)
+    total = torch.stack([output.sum() for output in outputs]).sum()
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None]

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from coatseg.backbones import weights
 from coatseg.backbones.coat import STRIDES, check_images
-from coatseg.backbones.freezing import Freezable, Stages
+from coatseg.backbones.freezing import Freezable, Stages, at_rest, without_use
 from coatseg.backbones.padding import as_pairs, find_valid
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.structures import Level, Size
@@ -97,13 +97,11 @@ class TimmBackbone(Freezable):
         if count == 0:
             return
         height, width = self.model.pretrained_cfg["input_size"][-2:]  # type: ignore[index]
-        mode = self.training
-        maps = self.eval()(torch.zeros(1, self.in_channels, height, width))
         parameters = list(self.parameters())
-        total = torch.stack([image.sum() for image in maps[:count]]).sum()
-        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-        used = [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
-        self.train(mode).freeze(used)
+        with at_rest(self):
+            maps = self(torch.zeros(1, self.in_channels, height, width))
+            later = set(without_use(parameters, maps[:count]))
+        self.freeze(parameter for parameter in parameters if parameter not in later)
 
     def depths(self) -> dict[str, int]:
         """Map every parameter's name to its depth: 0 for the first, then one more for every numbered block.
