@@ -29,8 +29,10 @@ from coatseg.data.module import DataModule
 from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
+from coatseg.detector import Detector
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import (
+    cascade,
     deeplabv3,
     deeplabv3plus,
     dpt,
@@ -38,13 +40,16 @@ from coatseg.heads import (
     fpn,
     linknet,
     manet,
+    one_stage,
     pan,
     pspnet,
     segformer,
+    two_stage,
     unet,
     unetplusplus,
     upernet,
 )
+from coatseg.heads.detection import DetectionHead
 from coatseg.inference.inference import Inference
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
@@ -53,10 +58,12 @@ from coatseg.losses.lovasz import Lovasz
 from coatseg.losses.ohem import OhemCrossEntropy
 from coatseg.losses.semantic import WeightedSum
 from coatseg.losses.tversky import Tversky
-from coatseg.model import Model, freeze_unused
-from coatseg.schema import Constructor, Options, check_options, fitting, option_schema
+from coatseg.model import Model
+from coatseg.probing import Probed, freeze_unused
+from coatseg.schema import Constructor, Options, check_options, fitting, function_of, option_schema
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
+from coatseg.tasks.detection import DetectionTask, InstanceTask
 from coatseg.tasks.multilabel import MultilabelTask
 from coatseg.tasks.semantic import SemanticTask
 from coatseg.training import loggers, optimizers, schedules
@@ -88,6 +95,12 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "deeplabv3": deeplabv3.deeplabv3,
         "deeplabv3plus": deeplabv3plus.deeplabv3plus,
         "fcn": fcn.fcn,
+        "faster_rcnn": two_stage.faster_rcnn,
+        "mask_rcnn": two_stage.mask_rcnn,
+        "cascade_rcnn": cascade.cascade_rcnn,
+        "cascade_mask_rcnn": cascade.cascade_mask_rcnn,
+        "retinanet": one_stage.retinanet,
+        "fcos": one_stage.fcos,
     },
     "dataset": {
         "scenes": Scenes,
@@ -116,7 +129,12 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "onecycle": schedules.onecycle,
         "constant": schedules.constant,
     },
-    "task": {"semantic": SemanticTask, "multilabel": MultilabelTask},
+    "task": {
+        "semantic": SemanticTask,
+        "multilabel": MultilabelTask,
+        "detection": DetectionTask,
+        "instance": InstanceTask,
+    },
     "callback": {
         "checkpoints": Checkpoints,
         "pictures": ValidationPictures,
@@ -248,7 +266,7 @@ def build_task(config: Options, info: DatasetInfo, total: int, epoch: int = 1) -
     """Build the model, its losses, and what optimises them over `total` steps, `epoch` of them in an epoch."""
     optimizer, optimizer_options = named(config["optimizer"], "optimizer")
     schedule, schedule_options = named(config["schedule"], "schedule")
-    losses = dict(present(config["loss"]))
+    losses = dict(present(config.get("loss") or {}))
     auxiliary = auxiliary_section(config)
     task: Task = make(
         "task",
@@ -283,21 +301,35 @@ def build_inference(section: Options | None) -> Inference:
     return Inference(**check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference"))
 
 
-def build_model(config: Options, info: DatasetInfo) -> Model:
+def build_model(config: Options, info: DatasetInfo) -> Probed:
     """Build backbone and heads for the channels and classes of a dataset; parameters without use are frozen."""
     backbone = make("backbone", *named(config["backbone"], "backbone"), "backbone", in_channels=info.channels)
-    context = {"levels": backbone.levels, "classes": len(info.classes)}
+    context = {"levels": backbone.levels, "classes": len(task_class(config).class_numbers(info))}
     head = make("head", *named(config["head"], "head"), "head", **context)
-    auxiliary = None
+    heads = [head]
     if (section := auxiliary_section(config)) is not None:
         name, options = named(section, "auxiliary")
-        auxiliary = make("head", name, without(options, "weight"), "auxiliary", **context)
-    model = Model(backbone, head, auxiliary)
+        heads.append(make("head", name, without(options, "weight"), "auxiliary", **context))
+    model = Detector(backbone, head) if isinstance(head, DetectionHead) else Model(backbone, *heads)
     freeze_unused(model, info.channels)
     if isinstance(backbone, coat.CoaT):  # which need not compute what no head looks at
-        used = [getattr(part, "levels_used", len(backbone.levels)) for part in (head, auxiliary) if part is not None]
+        used = [getattr(part, "levels_used", len(backbone.levels)) for part in heads]
         backbone.choose_levels(backbone.out_indices[: max(used)])
     return model
+
+
+def task_class(config: Options) -> type[Task]:
+    """Give the class of the configuration's task."""
+    task: type[Task] = constructor_of("task", named(config["task"], "task")[0])  # type: ignore[assignment]
+    return task
+
+
+def gives(head: str, key: str = "head") -> frozenset[str]:
+    """Say what a head gives to a task: "logits", or what its class states as `gives`."""
+    constructor = constructor_of("head", head, key)
+    made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor)).get("return")
+    given: frozenset[str] = getattr(made, "gives", frozenset({"logits"}))
+    return given
 
 
 def auxiliary_section(config: Options) -> Options | None:
@@ -326,7 +358,7 @@ def without_pretrained(config: Options) -> dict[str, Any]:
 def check_task_fits(config: Options, info: DatasetInfo) -> None:
     """Refuse a task that the dataset has no labels for."""
     name, _ = named(config["task"], "task")
-    needs = constructor_of("task", name).needs  # type: ignore[attr-defined]
+    needs = task_class(config).needs
     if needs not in info.annotates:
         raise ConfigError(
             f"task={name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.",

@@ -11,13 +11,16 @@ import lightning
 from coatseg.build import (
     AUXILIARY_WEIGHT,
     CONTEXT,
+    TABLES,
     auxiliary_section,
     build_inference,
     constructor_of,
+    gives,
     load_plugins,
     named,
     present,
     split_data_options,
+    task_class,
     without,
 )
 from coatseg.data.module import DataModule
@@ -32,6 +35,8 @@ from coatseg.schema import (
     fitting,
     option_schema,
 )
+from coatseg.states import listed
+from coatseg.tasks.base import Task
 
 SETTINGS: dict[str, Any] = {
     "name": str | None,
@@ -45,8 +50,8 @@ NEWER_SETTINGS: dict[str, Any] = {"keep_memory": bool}
 """Those that the configuration of an older checkpoint does not have."""
 NAMED = ("backbone", "head", "task", "optimizer", "schedule")
 KEYED = {"callbacks": "callback", "logger": "logger", "loss": "loss"}
-REQUIRED = (*SETTINGS, *NAMED, *KEYED, "data", "trainer")
-SECTIONS = (*REQUIRED, *NEWER_SETTINGS, "auxiliary", "inference")
+REQUIRED = (*SETTINGS, *NAMED, "callbacks", "logger", "data", "trainer")
+SECTIONS = (*REQUIRED, *NEWER_SETTINGS, "loss", "auxiliary", "inference")
 
 RESERVED_TRAINER = {
     "limit_train_batches": "Use data.limit for fewer samples.",
@@ -98,11 +103,12 @@ def check(config: Options) -> None:
     _check_auxiliary(auxiliary_section(config))
     build_inference(config.get("inference"))
     for section, kind in KEYED.items():
-        for name, options in present(config[section], section):
+        for name, options in present(config.get(section) or {}, section):
             check_named(kind, name, without(options, "weight") if kind == "loss" else options, f"{section}.{name}")
     if "checkpoints" not in dict(present(config["callbacks"])):
         raise ConfigError("callbacks.checkpoints is off.", "A run needs them; set callbacks.checkpoints.every_steps.")
-    _check_losses(config["loss"])
+    _check_head_fits(config)
+    _check_losses(config.get("loss"), task_class(config))
     _check_data(config["data"])
     _check_trainer(config["trainer"])
 
@@ -124,8 +130,28 @@ def _check_auxiliary(section: Options | None) -> None:
         fitting(options.get("weight", AUXILIARY_WEIGHT), PositiveFloat, "auxiliary.weight")
 
 
-def _check_losses(section: Options) -> None:
-    losses = dict(present(section))
+def _check_head_fits(config: Options) -> None:
+    """Refuse a head that does not give what the task takes, and a second one where there is no use for it."""
+    (task, _), (head, _) = named(config["task"], "task"), named(config["head"], "head")
+    takes = task_class(config).takes
+    if takes not in gives(head):
+        fitting_heads = sorted(name for name in TABLES["head"] if takes in gives(name))
+        raise ConfigError(
+            f"head={head} gives {listed(sorted(gives(head)))}; the task {task} takes {takes}.",
+            f"Choose one of these heads: {', '.join(fitting_heads)}.",
+        )
+    if takes != "logits" and auxiliary_section(config) is not None:
+        raise ConfigError(f"auxiliary: the task {task} has no use for a second head.", "Set auxiliary=null.")
+
+
+def _check_losses(section: Options | None, task: type[Task]) -> None:
+    losses = dict(present(section or {}))
+    if task.takes != "logits":
+        if losses:
+            raise ConfigError(
+                f"loss.{next(iter(losses))}: detectors bring losses of their own.", "Leave loss out, or set loss=null."
+            )
+        return
     if not losses:
         raise ConfigError(
             "loss names no loss.",

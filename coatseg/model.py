@@ -9,21 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coatseg.backbones.freezing import at_rest, without_use
 from coatseg.backbones.padding import as_pairs, find_valid
-from coatseg.errors import ConfigError
+from coatseg.probing import Probed
 from coatseg.structures import Backbone, Head, Outputs, Size
 
 
-class Model(nn.Module):
+class Model(Probed):
     """Images (B, C, H, W) to float32 logits (B, classes, H, W).
 
     It alone pads images to the heads' divisors and crops what comes out, so that no caller thinks about sizes.
     `auxiliary` is a second head whose logits only the training sees.
     """
-
-    unused: tuple[str, ...] = ()
-    """The parameters that `freeze_unused` found without use."""
 
     def __init__(self, backbone: Backbone, head: Head, auxiliary: Head | None = None) -> None:
         super().__init__()
@@ -80,45 +76,9 @@ class Model(nn.Module):
         logits = _resized(self.head(image, own).float(), image)
         return functional.pad(logits, (0, images.shape[-1] - width, 0, images.shape[-2] - height))
 
-
-PROBES = (64, 224, 256, 384)
-"""Sides of the images to try a model on, in pixels; a few of timm's models take one size only, mostly one of these."""
-
-
-def freeze_unused(model: Model, channels: int) -> None:
-    """Exclude parameters without use from the training, and name them as `model.unused`.
-
-    Heads that leave coarse levels out leave the backbone's last stages without use. A distributed training would wait
-    for their gradients, and weight decay would shrink them.
-    """
-    model.unused = tuple(unused_parameters(model, channels))
-    for name in model.unused:
-        model.get_parameter(name).requires_grad_(False)
-
-
-def unused_parameters(model: Model, channels: int) -> list[str]:
-    """Name the trainable parameters that no output depends on, an auxiliary head's included.
-
-    The model is run once on a small black image of so many channels. Its gradients, its mode of training, the
-    statistics of its norms and the state of the random numbers stay as they are. None are named if the model takes
-    images of none of the sizes in `PROBES`.
-    """
-    names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[]), at_rest(model):
-        model.training = True  # of the model alone: it runs its auxiliary head, while norms and dropout are at rest
-        outputs = [output for output in _probe(model, channels, device) if output is not None]
-        return [names[parameter] for parameter in without_use(list(names), outputs)] if outputs else []
-
-
-def _probe(model: Model, channels: int, device: torch.device) -> tuple[Tensor | None, ...]:
-    for side in PROBES:
-        try:
-            outputs: Outputs = model(torch.zeros(1, channels, side, side, device=device))
-        except ConfigError:  # not a size for this backbone
-            continue
-        return outputs
-    return ()
+    def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
+        """Give all outputs of training, and the parameters that these are to depend on."""
+        return [logits for logits in self(images) if logits is not None], list(self.parameters())
 
 
 def _resized(logits: Tensor, images: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from coatseg.errors import ConfigError
 from coatseg.heads.deeplabv3plus import deeplabv3plus
 from coatseg.heads.fpn import fpn
 from coatseg.heads.upernet import upernet
-from coatseg.model import Model, freeze_unused, unused_parameters
+from coatseg.model import Model
+from coatseg.probing import freeze_unused, unused_parameters
 
 
 def model(channels: int = 3) -> Model:

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from coatseg.errors import TrainingError
-from coatseg.inference.augment import Activation
 from coatseg.inference.inference import WHOLE, Inference
 from coatseg.structures import Batch, DatasetInfo, Scores
 
@@ -36,8 +35,8 @@ class Task(lightning.LightningModule):
     needs: str
     """What a dataset must annotate, one of DatasetInfo.annotates."""
 
-    activation: Activation
-    """How its logits become probabilities."""
+    takes: str
+    """What a head must give it: "logits", "boxes", or "masks" with their boxes."""
 
     result: Scores
     """The scores of the last evaluation."""
@@ -60,6 +59,11 @@ class Task(lightning.LightningModule):
         self._make_optimizer = optimizer
         self._schedule = schedule
 
+    @classmethod
+    def class_numbers(cls, info: DatasetInfo) -> tuple[int, ...]:
+        """Give the class numbers that a head tells apart, in the order in which it counts them from 0."""
+        return tuple(range(len(info.classes)))
+
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Give the losses by name; averaged over processes and accumulated parts, their sum is the step's loss."""
@@ -79,10 +83,6 @@ class Task(lightning.LightningModule):
     @abstractmethod
     def score(self, predictions: list[Any], batch: Batch) -> None:
         """Add predictions to the metrics."""
-
-    def infer(self, images: Tensor) -> Tensor:
-        """Give the logits (B, K, H, W) of images (B, C, H, W), which hold no padding, in the chosen way."""
-        return self.inference(lambda seen: self.model(seen).logits, images, self.activation)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and a schedule that moves every step."""

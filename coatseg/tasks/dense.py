@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from coatseg.data.batching import stack_labels
+from coatseg.inference.augment import Activation
 from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.semantic import WeightedSum
 from coatseg.structures import Batch, DatasetInfo, Outputs, Size, Target
@@ -30,6 +31,11 @@ class Given(TypedDict, total=False):
 
 class DenseTask(Task):
     """Trains logits (B, classes, H, W) against labels of either kind; a subclass says which, and decodes."""
+
+    takes = "logits"
+
+    activation: Activation
+    """How its logits become probabilities."""
 
     def __init__(
         self,
@@ -79,6 +85,10 @@ class DenseTask(Task):
             self.decode(at_size(image_logits, size), image_id)
             for image_logits, size, image_id in zip(self._logits(batch), batch.original_sizes, batch.ids, strict=True)
         ]
+
+    def infer(self, images: Tensor) -> Tensor:
+        """Give the logits (B, K, H, W) of images (B, C, H, W), which hold no padding, in the chosen way."""
+        return self.inference(lambda seen: self.model(seen).logits, images, self.activation)
 
     def _logits(self, batch: Batch) -> list[Tensor]:
         """Give the logits (K, h, w) of every image at its size in the batch.

@@ -1,0 +1,72 @@
+"""Regions of a pyramid: pooling by aligned RoIAlign, and pasting predicted masks back into the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import MultiScaleRoIAlign, roi_align
+from torchvision.ops.poolers import LevelMapper
+
+from coatseg.structures import Size
+
+CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
+"""A box of 224x224 pixels is pooled at stride 16 = 2**4 (Lin et al., 2017, equation 1)."""
+LARGE_LEVEL = 5
+"""The coarsest map that boxes are pooled from, stride 32; coarser ones serve proposals alone."""
+
+PASTED_AT_ONCE = 2**26
+"""How many pixels of masks are resampled at once, which bounds the memory."""
+
+
+class RegionPooler(MultiScaleRoIAlign):  # type: ignore[misc]
+    """Pools a box from the level that suits its size, by RoIAlign without its half-pixel shift.
+
+    torchvision's shifts every sample by half a pixel of the map, and guesses strides from the images' sizes. This one
+    is aligned as in Detectron2 and MMDetection, with as many samples a bin as the bin has pixels, and knows its
+    `strides`, those of the finest maps.
+    """
+
+    def __init__(self, strides: Sequence[int], output_size: int) -> None:
+        levels = [stride.bit_length() - 1 for stride in strides if stride <= 2**LARGE_LEVEL]
+        super().__init__([str(number) for number in range(len(levels))], output_size, 0)
+        self.strides = tuple(strides[: len(levels)])
+        self.choose = LevelMapper(levels[0], levels[-1], CANONICAL_SIZE, CANONICAL_LEVEL)
+
+    def forward(self, x: Mapping[str, Tensor], boxes: list[Tensor], image_shapes: Sequence[Size] = ()) -> Tensor:
+        """Pool boxes (N, 4), a tensor an image, of maps (B, C, h, w): (all N, C, output_size, output_size)."""
+        maps = [x[name] for name in self.featmap_names]
+        counts = torch.tensor([len(rows) for rows in boxes], device=maps[0].device)
+        images = torch.arange(len(boxes), device=maps[0].device).repeat_interleave(counts)
+        rows = torch.cat([images[:, None].to(boxes[0].dtype), torch.cat(boxes)], dim=1)
+        levels = self.choose(boxes)
+        pooled = maps[0].new_zeros(len(rows), maps[0].shape[1], *self.output_size)
+        for level, (features, stride) in enumerate(zip(maps, self.strides, strict=True)):
+            chosen = torch.where(levels == level)[0]
+            part = roi_align(features, rows[chosen].to(features.dtype), self.output_size, 1 / stride, 0, aligned=True)
+            pooled = pooled.index_copy(0, chosen, part.to(pooled.dtype))
+        return pooled
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
+    """Resample masks (N, 1, M, M) of probabilities from their boxes (N, 4) to (N, height, width) bool, on the CPU.
+
+    A pixel belongs to an object if the bilinear probability at its centre reaches the threshold; outside the box it
+    does not.
+    """
+    height, width = size
+    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool)
+    at_once = max(1, PASTED_AT_ONCE // (height * width))
+    y = torch.arange(height, device=boxes.device, dtype=torch.float32) + 0.5
+    x = torch.arange(width, device=boxes.device, dtype=torch.float32) + 0.5
+    for begin in range(0, len(masks), at_once):
+        left, top, right, bottom = boxes[begin : begin + at_once].float().unbind(1)
+        down = 2 * (y - top[:, None]) / (bottom - top)[:, None] - 1
+        across = 2 * (x - left[:, None]) / (right - left)[:, None] - 1
+        across, down = across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)
+        grid = torch.stack([across, down], dim=-1)
+        part = functional.grid_sample(masks[begin : begin + at_once].float(), grid, align_corners=False)[:, 0]
+        pasted[begin : begin + at_once] = (part >= threshold).cpu()
+    return pasted

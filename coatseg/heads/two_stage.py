@@ -1,0 +1,213 @@
+"""Detectors of two stages: Faster R-CNN (Ren et al., 2015) and Mask R-CNN (He et al., 2017) on a feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from annotated_types import Gt, MinLen
+from torch import Tensor, nn
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from coatseg.heads.detection import (
+    Anchors,
+    DetectionHead,
+    Detections,
+    FeaturePyramid,
+    Maps,
+    Norm,
+    group_norm,
+    in_float32,
+)
+from coatseg.heads.regions import RegionPooler
+from coatseg.schema import PositiveInt, Rate, legal
+from coatseg.structures import Level
+
+BoxHead = Literal["mlp", "conv"]
+Ratios = Annotated[
+    tuple[Annotated[float, Gt(0)], ...], MinLen(1), legal("Give heights over widths, such as [0.5,1.0,2.0]")
+]
+Pair = Annotated[tuple[PositiveInt, PositiveInt], legal("Give two numbers, in training and after it: [2000,1000]")]
+
+BOX_SIZE, MASK_SIZE = 7, 14
+"""Sides of the pooled regions of the box head and the mask head."""
+HIDDEN = 1024
+
+
+class TwoStage(DetectionHead):
+    """A pyramid, a network that proposes regions, and heads that look at each of them."""
+
+    def __init__(
+        self, fpn: FeaturePyramid, proposals: RegionProposalNetwork, regions: RoIHeads, levels_used: int
+    ) -> None:
+        super().__init__()
+        self.fpn = fpn
+        self.proposals = proposals
+        self.regions = regions
+        self.levels_used = levels_used
+
+    def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Give the losses of the proposals and of the heads."""
+        background_first = [{**target, "labels": target["labels"] + 1} for target in truth]
+        boxes, first = self.proposals(images, maps, background_first)
+        _, second = self.regions(maps, boxes, images.image_sizes, background_first)
+        losses: dict[str, Tensor] = {LOSSES.get(name, name): loss for name, loss in {**first, **second}.items()}
+        return losses
+
+    def detect(self, images: ImageList, maps: Maps) -> list[Detections]:
+        """Find the objects of each image."""
+        boxes, _ = self.proposals(images, maps)
+        found, _ = self.regions(maps, boxes, images.image_sizes)
+        return [Detections(row["boxes"], row["labels"] - 1, row["scores"], row.get("masks")) for row in found]
+
+
+class MaskTwoStage(TwoStage):
+    """The same, with a mask head."""
+
+    gives = frozenset({"masks"})
+
+
+LOSSES = {
+    "loss_objectness": "objectness",
+    "loss_rpn_box_reg": "proposals",
+    "loss_classifier": "classes",
+    "loss_box_reg": "boxes",
+    "loss_mask": "masks",
+}
+"""What torchvision's losses are called here."""
+
+
+def faster_rcnn(
+    levels: Sequence[Level],
+    classes: int,
+    *,
+    width: PositiveInt = 256,
+    norm: Norm = "none",
+    box_head: BoxHead = "mlp",
+    anchor_scale: Annotated[float, Gt(0)] = 8.0,
+    ratios: Ratios = (0.5, 1.0, 2.0),
+    proposals: Pair = (2000, 1000),
+    regions: PositiveInt = 512,
+    score_threshold: Rate = 0.05,
+    nms_threshold: Rate = 0.5,
+    detections: PositiveInt = 100,
+) -> TwoStage:
+    """Build Faster R-CNN on a pyramid of strides 4 to 64.
+
+    `width` channels in the pyramid; `norm` in it and in the heads, "group" for training from scratch (He et al.,
+    "Rethinking ImageNet pre-training", 2019); `box_head`: two linear layers, or four convolutions and one. Anchors have
+    `anchor_scale` times their map's stride a side, in the given `ratios` of height to width. `proposals` are kept per
+    image, and per level before NMS, in training and after it; the losses see `regions` of them an image. Of the boxes
+    scored above `score_threshold`, those that overlap a better one of their class beyond `nms_threshold` are dropped,
+    and `detections` kept. The other numbers are the usual ones (Detectron2, torchvision, MMDetection).
+
+    Raises:
+        ConfigError: the backbone's strides do not begin at 4 and double from level to level.
+    """
+    fpn = pyramid_of(levels, width, "faster_rcnn", norm)
+    heads = region_heads(fpn, classes, width, norm, box_head, regions, score_threshold, nms_threshold, detections)
+    return TwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
+
+
+def mask_rcnn(
+    levels: Sequence[Level],
+    classes: int,
+    *,
+    width: PositiveInt = 256,
+    norm: Norm = "none",
+    box_head: BoxHead = "mlp",
+    mask_width: PositiveInt = 256,
+    anchor_scale: Annotated[float, Gt(0)] = 8.0,
+    ratios: Ratios = (0.5, 1.0, 2.0),
+    proposals: Pair = (2000, 1000),
+    regions: PositiveInt = 512,
+    score_threshold: Rate = 0.05,
+    nms_threshold: Rate = 0.5,
+    detections: PositiveInt = 100,
+) -> MaskTwoStage:
+    """Build Mask R-CNN: Faster R-CNN, see there, and a mask head of four convolutions of `mask_width` channels.
+
+    Raises:
+        ConfigError: the backbone's strides do not begin at 4 and double from level to level.
+    """
+    fpn = pyramid_of(levels, width, "mask_rcnn", norm)
+    heads = region_heads(fpn, classes, width, norm, box_head, regions, score_threshold, nms_threshold, detections)
+    heads.mask_roi_pool = RegionPooler(fpn.strides, MASK_SIZE)
+    heads.mask_head, heads.mask_predictor = mask_layers(width, mask_width, classes, norm)
+    return MaskTwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
+
+
+def pyramid_of(levels: Sequence[Level], width: int, head: str, norm: Norm) -> FeaturePyramid:
+    """Build the pyramid of two-stage detectors: the levels from stride 4, and the last one subsampled."""
+    return FeaturePyramid(levels, width, head, extra=LastLevelMaxPool(), extra_maps=1, norm=norm)
+
+
+def proposal_network(
+    fpn: FeaturePyramid, width: int, anchor_scale: float, ratios: Sequence[float], proposals: tuple[int, int]
+) -> RegionProposalNetwork:
+    """Build what proposes regions on each map."""
+    kept = dict(zip(("training", "testing"), proposals, strict=True))
+    anchors = Anchors(fpn.strides, [(anchor_scale * stride,) for stride in fpn.strides], ratios)
+    return RegionProposalNetwork(
+        anchors,
+        in_float32(RPNHead(width, len(ratios))),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=256,
+        positive_fraction=0.5,
+        pre_nms_top_n=kept,
+        post_nms_top_n=kept,
+        nms_thresh=0.7,
+    )
+
+
+def region_heads(
+    fpn: FeaturePyramid,
+    classes: int,
+    width: int,
+    norm: Norm,
+    box_head: BoxHead,
+    regions: int,
+    score_threshold: float,
+    nms_threshold: float,
+    detections: int,
+) -> RoIHeads:
+    """Build what classifies and refines the proposed regions."""
+    return RoIHeads(
+        RegionPooler(fpn.strides, BOX_SIZE),
+        BOX_HEADS[box_head](width, norm),
+        in_float32(FastRCNNPredictor(HIDDEN, classes + 1)),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=regions,
+        positive_fraction=0.25,
+        bbox_reg_weights=(10.0, 10.0, 5.0, 5.0),
+        score_thresh=score_threshold,
+        nms_thresh=nms_threshold,
+        detections_per_img=detections,
+    )
+
+
+def mask_layers(width: int, mask_width: int, classes: int, norm: Norm) -> tuple[nn.Module, nn.Module]:
+    """Build a mask head of four convolutions and what predicts a mask of twice the size for each class."""
+    norm_layer = None if norm == "none" else group_norm
+    head = MaskRCNNHeads(width, (mask_width,) * 4, 1, norm_layer)
+    return head, in_float32(MaskRCNNPredictor(mask_width, mask_width, classes + 1))
+
+
+def convolutions(width: int, norm: Norm) -> nn.Module:
+    """Build a box head of four convolutions and a linear layer."""
+    norm_layer = None if norm == "none" else group_norm
+    head: nn.Module = FastRCNNConvFCHead((width, BOX_SIZE, BOX_SIZE), [width] * 4, [HIDDEN], norm_layer)
+    return head
+
+
+BOX_HEADS: dict[BoxHead, Callable[[int, Norm], nn.Module]] = {
+    "mlp": lambda width, norm: TwoMLPHead(width * BOX_SIZE**2, HIDDEN),
+    "conv": convolutions,
+}
