@@ -12,7 +12,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from coatseg.data.images import denormalise
 from coatseg.schema import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction
-from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture, topmost
+from coatseg.visualize.label_maps import Picture, colour, overlay, topmost
+from coatseg.visualize.sheets import contact_sheet, legend, save_picture
 
 CAPTIONS = ("image", "truth", "prediction", "prediction over image")
 

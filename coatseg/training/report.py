@@ -15,7 +15,7 @@ from coatseg.metrics.confusion import SemanticScores
 from coatseg.metrics.layers import LayerScores
 from coatseg.structures import Scores
 from coatseg.training.worst import Ranked, WorstImages, save_worst
-from coatseg.visualize import save_bars, save_confusion
+from coatseg.visualize.plots import save_bars, save_confusion
 
 PLOTS: dict[type, Callable[[Any, Path], None]] = {SemanticScores: save_confusion, LayerScores: save_bars}
 """For each kind of scores, what draws them."""

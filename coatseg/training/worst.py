@@ -20,7 +20,8 @@ from coatseg.metrics.confusion import image_mean_iou
 from coatseg.metrics.layers import LayerCounts, layer_scores
 from coatseg.schema import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction, Target
-from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled, topmost
+from coatseg.visualize.label_maps import Picture, colour, mistakes, topmost
+from coatseg.visualize.sheets import contact_sheet, legend, save_picture, scaled
 
 CAPTIONS = ("image", "truth", "prediction", "where wrong (red)")
 WIDTH = 320

@@ -13,7 +13,7 @@ from coatseg.metrics.confusion import semantic_scores
 from coatseg.structures import DatasetInfo, Sample, SemanticPrediction
 from coatseg.training.report import write_report
 from coatseg.training.worst import CAPTIONS, WIDTH, Ranked, WorstImages, worst
-from coatseg.visualize import BLACK, mistakes
+from coatseg.visualize.label_maps import BLACK, mistakes
 
 INFO = DatasetInfo("two", ("ground", "house"), ((10, 20, 30), (200, 100, 50)), frozenset({"semantic"}))
 SIZE = (4, 8)
