@@ -43,8 +43,17 @@ def overlay(image: Picture, label_map: npt.NDArray[np.integer], info: DatasetInf
 
 def mistakes(image: Picture, wrong: npt.NDArray[np.bool_], ignored: npt.NDArray[np.bool_]) -> Picture:
     """Tint the wrong pixels (H, W) of an RGB image red, the others pale grey; what is ignored is black."""
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    pale, red = (cv2.addWeighted(grey, 0.4, np.full_like(grey, tint), 0.6, 0) for tint in (WHITE, RED))
+    pale = faded(image)
+    red = cv2.addWeighted(_grey(image), 0.4, np.full_like(image, RED), 0.6, 0)
     marked: Picture = np.where(wrong[..., None], red, pale).astype(np.uint8)
     marked[ignored] = BLACK
     return marked
+
+
+def faded(image: Picture) -> Picture:
+    """Make an RGB image pale grey, for what is drawn over it to stand out."""
+    return np.asarray(cv2.addWeighted(_grey(image), 0.4, np.full_like(image, WHITE), 0.6, 0), dtype=np.uint8)
+
+
+def _grey(image: Picture) -> Picture:
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), dtype=np.uint8)

@@ -15,6 +15,7 @@ from .label_maps import BLACK, WHITE, Picture
 
 GAP = 4
 CAPTION_HEIGHT = 22
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def contact_sheet(
@@ -47,18 +48,18 @@ def scaled(picture: Picture, width: int) -> Picture:
     return np.asarray(cv2.resize(picture, (width, height), interpolation=method), dtype=np.uint8)
 
 
-def legend(info: DatasetInfo, width: int) -> Picture:
-    """Name the classes beside their colours, in as many lines as the width asks for."""
-    widest = max(cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0] for name in info.classes)
+def legend(info: DatasetInfo, width: int, numbers: Sequence[int]) -> Picture:
+    """Name the classes of these numbers beside their colours, in as many lines as the width asks for."""
+    widest = max((cv2.getTextSize(info.classes[number], FONT, 0.42, 1)[0][0] for number in numbers), default=0)
     cell = max(120, widest + 32)
     columns = max(1, width // cell)
-    lines = -(-len(info.classes) // columns)
+    lines = -(-len(numbers) // columns)
     picture = np.full((lines * CAPTION_HEIGHT + GAP, width, 3), WHITE, np.uint8)
-    for number, (name, paint) in enumerate(zip(info.classes, info.palette, strict=True)):
-        x, y = number % columns * cell + GAP, number // columns * CAPTION_HEIGHT + GAP
-        cv2.rectangle(picture, (x, y), (x + 14, y + 14), paint, cv2.FILLED)
+    for place, number in enumerate(numbers):
+        x, y = place % columns * cell + GAP, place // columns * CAPTION_HEIGHT + GAP
+        cv2.rectangle(picture, (x, y), (x + 14, y + 14), info.palette[number], cv2.FILLED)
         cv2.rectangle(picture, (x, y), (x + 14, y + 14), BLACK, 1)
-        cv2.putText(picture, name, (x + 20, y + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.42, BLACK, 1, cv2.LINE_AA)
+        cv2.putText(picture, info.classes[number], (x + 20, y + 12), FONT, 0.42, BLACK, 1, cv2.LINE_AA)
     return picture
 
 
@@ -70,4 +71,4 @@ def save_picture(picture: Picture, path: Path) -> None:
 
 
 def _write(sheet: Picture, text: str, left: int, baseline: int) -> None:
-    cv2.putText(sheet, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.45, BLACK, 1, cv2.LINE_AA)
+    cv2.putText(sheet, text, (left, baseline), FONT, 0.45, BLACK, 1, cv2.LINE_AA)
