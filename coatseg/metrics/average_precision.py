@@ -119,5 +119,6 @@ def _threshold(iou: float) -> int:
 
 
 def _headline(kind: str, means: Mapping[str, float]) -> str:
-    shown = ", ".join(f"{name} {means[name]:.4f}" for name in ("AP50", "AP75", "APs", "APm", "APl"))
-    return f"{kind} AP {means['AP']:.4f} ({shown})"
+    words = {name: "-" if np.isnan(value) else f"{value:.4f}" for name, value in means.items()}
+    shown = ", ".join(f"{name} {words[name]}" for name in ("AP50", "AP75", "APs", "APm", "APl"))
+    return f"{kind} AP {words['AP']} ({shown})"

@@ -14,7 +14,7 @@ from torch import Tensor
 from coatseg.metrics.average_precision import MAX_DETECTIONS, CocoScores, PrecisionRecall
 from coatseg.metrics.encoding import EncodedObjects, box_areas, encode, mask_areas
 from coatseg.metrics.means import Values
-from coatseg.metrics.results import image_number
+from coatseg.metrics.results import image_order
 from coatseg.structures import InstancePrediction, InstanceTarget, Size
 
 KINDS = {"box": "bbox", "mask": "segm"}
@@ -107,7 +107,7 @@ def coco_scores(
     max_detections: int = MAX_DETECTIONS,
 ) -> CocoScores:
     """Evaluate images, in whatever order they come, for the classes of these names and class numbers."""
-    ordered = sorted(images, key=lambda image: _order(image.id))
+    ordered = sorted(images, key=lambda image: image_order(image.id))
     most = tuple(sorted({count for count in (1, 10) if count < max_detections} | {max_detections}))
     objects = [
         sum(int(((image.truth.labels == number) & ~image.crowd).sum()) for image in ordered) for number in numbers
@@ -176,9 +176,3 @@ def _numbered(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for number, annotation in enumerate(annotations, 1):
         annotation["id"] = number
     return annotations
-
-
-def _order(image_id: str) -> tuple[bool, int, str]:
-    """Sort numbers by value, as COCO does, and before names: detections of one score rank in the order of images."""
-    number = image_number(image_id)
-    return (True, 0, image_id) if number is None else (False, number, "")

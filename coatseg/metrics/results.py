@@ -38,3 +38,9 @@ def results(prediction: InstancePrediction, info: DatasetInfo) -> list[dict[str,
 def image_number(image_id: str) -> int | None:
     """Read the number that an id is the text of, as COCO's image ids are; None for a name."""
     return int(image_id) if image_id.isdecimal() and str(int(image_id)) == image_id else None
+
+
+def image_order(image_id: str) -> tuple[bool, int, str]:
+    """Sort numbers by value, as COCO does, and before names: detections of one score rank in the order of images."""
+    number = image_number(image_id)
+    return (True, 0, image_id) if number is None else (False, number, "")

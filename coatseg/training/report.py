@@ -11,13 +11,18 @@ from typing import Any
 from rich.table import Table
 
 from coatseg.atomic import whole_file
+from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.metrics.layers import LayerScores
 from coatseg.structures import Scores
 from coatseg.training.worst import WorstImages, save_worst
-from coatseg.visualize.plots import save_bars, save_confusion
+from coatseg.visualize.plots import save_bars, save_confusion, save_precision_recall
 
-PLOTS: dict[type, Callable[[Any, Path], None]] = {SemanticScores: save_confusion, LayerScores: save_bars}
+PLOTS: dict[type, Callable[[Any, Path], None]] = {
+    SemanticScores: save_confusion,
+    LayerScores: save_bars,
+    CocoScores: save_precision_recall,
+}
 """For each kind of scores, what draws them."""
 
 

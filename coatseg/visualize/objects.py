@@ -17,6 +17,8 @@ from .sheets import FONT, scaled
 FONT_SIZE = 0.36
 OPACITY = 0.45
 LIGHTNESS = (0.55, 0.72, 0.42, 0.64, 0.5)
+CROWDED = 15
+"""With more objects than this, labels wider than their object stay away, and masks have no boxes."""
 HUES = (0.0, 0.045, -0.045)
 GOLDEN = 0.618
 MISSED: Colour = (225, 30, 30)
@@ -52,18 +54,21 @@ def draw_objects(
     """Draw objects over an RGB image, scaled to `width`: boxes (N, 4) and masks (N, H, W) in pixels of the image.
 
     The first object is on top. A text has a place of its own at its box, or none; so those of the first are there.
+    Where objects crowd, masks go without boxes, and small objects without texts.
     """
     picture = scaled(image, width).copy()
     zoom = np.array([picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]] * 2)
     corners = (boxes * zoom).round().astype(int)
+    crowded = len(corners) > CROWDED
     for number in reversed(range(len(corners))):
         if masks is not None:
             _tint(picture, masks[number], colours[number])
-        (left, top), (right, bottom) = corners[number, :2], corners[number, 2:] - 1
-        cv2.rectangle(picture, (int(left), int(top)), (int(right), int(bottom)), colours[number], 1)
+        if masks is None or not crowded:
+            left, top, right, bottom = corners[number].tolist()
+            cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colours[number], 1)
     taken: list[tuple[int, int, int, int]] = []
     for corner, colour, text in zip(corners.tolist(), colours, texts, strict=True):
-        _label(picture, text, corner, colour, taken)
+        _label(picture, text, corner, colour, taken, anyway=not crowded)
     return picture
 
 
@@ -78,13 +83,18 @@ def _tint(picture: Picture, mask: npt.NDArray[np.bool_], colour: Colour) -> None
 
 
 def _label(
-    picture: Picture, text: str, corner: Sequence[int], colour: Colour, taken: list[tuple[int, int, int, int]]
+    picture: Picture,
+    text: str,
+    corner: Sequence[int],
+    colour: Colour,
+    taken: list[tuple[int, int, int, int]],
+    anyway: bool,
 ) -> None:
-    """Write a text above a box, in its top or below it, where it fits and nothing is written yet."""
-    if not text:
-        return
+    """Write a text above a box, in its top or below it, where nothing is written yet; if wider than it, only `anyway`."""
     (wide, high), _ = cv2.getTextSize(text, FONT, FONT_SIZE, 1)
     wide, high = wide + 3, high + 5
+    if not text or (wide > corner[2] - corner[0] and not anyway):
+        return
     left = max(0, min(corner[0], picture.shape[1] - wide))
     for top in (corner[1] - high, corner[1], corner[3]):
         place = (left, top, left + wide, top + high)

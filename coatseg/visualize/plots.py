@@ -1,4 +1,4 @@
-"""Plots of scores: confusion matrices and bars."""
+"""Plots of scores: confusion matrices, bars, precision over recall."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.atomic import whole_file
+from coatseg.metrics.average_precision import RECALLS, CocoScores
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.metrics.layers import LayerScores
+
+MOST_CURVES = 10
+"""With more classes than this, only means over them are drawn."""
 
 
 def save_confusion(scores: SemanticScores, path: Path) -> None:
@@ -53,5 +57,38 @@ def save_bars(scores: LayerScores, path: Path) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(f"Scores of each class (mIoU {scores.mean_iou:.3f}, mean Dice {scores.mean_dice:.3f})", fontsize=10)
     figure.legend(loc="outside lower center", ncols=len(bars), frameon=False)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def save_precision_recall(scores: CocoScores, path: Path) -> None:
+    """Draw precision over recall, means over classes and for a few classes each at IoU 0.5, for boxes and masks."""
+    from matplotlib.figure import Figure
+
+    there = np.flatnonzero(scores.objects)
+    columns = 2 if 1 < len(there) <= MOST_CURVES else 1
+    figure = Figure(figsize=(5.6 * columns, 4.2 * len(scores.of)), layout="constrained", dpi=110)
+    grid = figure.subplots(len(scores.of), columns, squeeze=False)
+    for row, (kind, results) in zip(grid, scores.of.items(), strict=True):
+        over = "" if len(scores.classes) == 1 else f", mean over {len(there)} classes"
+        means = (("IoU 0.50", 0.5), ("IoU 0.75", 0.75), ("IoU 0.50 to 0.95", None))
+        drawn = [
+            (f"{kind}: precision over recall{over}", [(name, results.curves(iou)[:, there]) for name, iou in means])
+        ]
+        if columns == 2:
+            curves = results.curves(0.5)
+            best = there[np.argsort(-results.class_ap(0.5)[there], kind="stable")]
+            drawn += [(f"{kind}: each class at IoU 0.50", [(scores.classes[k], curves[:, [k]]) for k in best])]
+        for axes, (title, lines) in zip(row, drawn, strict=True):
+            for name, curve in lines:
+                if curve.size:
+                    axes.plot(RECALLS, curve.mean(1), label=f"{name} (AP {curve.mean():.3f})")
+            axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+            axes.set_title(title, fontsize=10)
+            axes.grid(alpha=0.3)
+            if len(there):
+                axes.legend(fontsize=8)
+            else:
+                axes.text(0.5, 0.5, "no objects in the truth", ha="center")
     with whole_file(path) as file:
         figure.savefig(file, format="png")
