@@ -90,7 +90,7 @@ def _label(
     taken: list[tuple[int, int, int, int]],
     anyway: bool,
 ) -> None:
-    """Write a text above a box, in its top or below it, where nothing is written yet; if wider than it, only `anyway`."""
+    """Write a text above a box, in its top or below it, if that is free; one wider than the box only if `anyway`."""
     (wide, high), _ = cv2.getTextSize(text, FONT, FONT_SIZE, 1)
     wide, high = wide + 3, high + 5
     if not text or (wide > corner[2] - corner[0] and not anyway):
