@@ -75,10 +75,12 @@ def draw_objects(
 def _tint(picture: Picture, mask: npt.NDArray[np.bool_], colour: Colour) -> None:
     """Blend a mask of any size into a picture, and draw its outline."""
     height, width = picture.shape[:2]
-    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    weight = OPACITY * share[..., None]
-    picture[:] = np.round(picture * (1 - weight) + weight * np.array(colour)).astype(np.uint8)
-    contours, _ = cv2.findContours((share >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    share = cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA)
+    left, top, wide, high = cv2.boundingRect(share)
+    inside = slice(top, top + high), slice(left, left + wide)
+    weight = OPACITY / 255 * share[inside][..., None]
+    picture[inside] = np.round(picture[inside] * (1 - weight) + weight * np.array(colour)).astype(np.uint8)
+    contours, _ = cv2.findContours((share > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, colour, 1)
 
 

@@ -29,8 +29,8 @@ class InstanceView(View):
     )
 
     def named(self, info: DatasetInfo) -> Sequence[int]:
-        """Give the classes that have instances."""
-        return info.things
+        """Give the classes that have instances; none if there is one, whose objects have all colours."""
+        return info.things if len(info.things) > 1 else ()
 
     def score(self, prediction: InstancePrediction, target: Target, info: DatasetInfo) -> float:
         """Give F1."""
