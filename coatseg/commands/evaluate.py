@@ -22,8 +22,9 @@ Prints the metrics of a checkpoint and a table per class. The checkpoint holds i
 data, trainer, inference and task can be given anew, such as data.root=..., trainer.devices=2, inference.flip=true,
 inference.window=[512,512] or task.boundary_iou=true. Modules of your own that it needs are named again,
 plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the
-confusion matrix and one of the worst images (worst=8 of them; 0 for none) are written there. On a CPU under Linux
-freed memory stays with the process, which is faster, unless keep_memory=false."""
+confusion matrix (for objects: of precision over recall) and one of the worst images (worst=8 of them; 0 for none) are
+written there, and for objects detections.json, in COCO's results format. On a CPU under Linux freed memory stays with
+the process, which is faster, unless keep_memory=false."""
 
 OWN = ("checkpoint", "split", "output", "plugins", "worst", "keep_memory")
 GROUPS = ("data", "inference")
@@ -92,7 +93,7 @@ def check_output(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
-    there = [name for name in ("report.md", "scores.json") if (folder / name).exists()]
+    there = [name for name in ("report.md", "scores.json", "detections.json") if (folder / name).exists()]
     if there:
         raise RunExistsError(
             f"{folder} has {' and '.join(there)} already.", "Choose another output=...; nothing was changed."
@@ -109,6 +110,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     from coatseg.schema import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate
     from coatseg.training.checkpoints import RECORD, read_checkpoint
+    from coatseg.training.detections import Detections
     from coatseg.training.report import terminal_table, write_report, write_scores
     from coatseg.training.trainer import make_trainer
     from coatseg.training.worst import WorstImages
@@ -140,7 +142,9 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     say(data.verify((split,)))
     say(f"inference: {task.inference.words}")
     worst = WorstImages(data.info, count=count) if "output" in options and count else None
-    trainer = make_trainer(config["trainer"], [] if worst is None else [worst])
+    detections = Detections(data.info)
+    watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
+    trainer = make_trainer(config["trainer"], watching)
     scores = evaluate(trainer, task, data, split)
     title = f"{config['head']['name']} on {config['backbone']['name']}, {data.info.name} {split}"
     say(terminal_table(scores, title))
@@ -149,6 +153,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
         folder = Path(options["output"])
         step = int(checkpoint["global_step"])
         write_scores(folder, scores, result_of(task, trainer, checkpoint=path, step=step, split=split, began=began))
+        detections.write(folder / "detections.json")
         facts = {"checkpoint": str(path), "inference": task.inference.words}
         say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
 

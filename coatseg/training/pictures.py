@@ -1,4 +1,4 @@
-"""After each validation, a picture of image, truth and prediction side by side."""
+"""After each validation, pictures of images, their truth and prediction side by side."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import lightning
 import numpy as np
 from lightning.pytorch.trainer.states import TrainerFn
 
-from coatseg.data.images import denormalise
 from coatseg.schema import PositiveInt
-from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction
-from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture, topmost
-
-CAPTIONS = ("image", "truth", "prediction", "prediction over image")
+from coatseg.structures import Batch, DatasetInfo
+from coatseg.training.views.base import View, original_image
+from coatseg.training.views.table import view_of
+from coatseg.visualize.label_maps import Picture
+from coatseg.visualize.sheets import contact_sheet, legend, save_picture
 
 
 class ValidationPictures(lightning.Callback):
@@ -24,6 +24,7 @@ class ValidationPictures(lightning.Callback):
         self.folder = pictures
         self.info = info
         self.count = count
+        self._view: View | None = None
         self._rows: list[list[Picture]] = []
         self._every = 1
 
@@ -43,30 +44,18 @@ class ValidationPictures(lightning.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the first image of every so many batches."""
-        if trainer.is_global_zero and batch_idx % self._every == 0 and len(self._rows) < self.count:
-            self._rows.append(row_of_pictures(batch, outputs["predictions"][0], self.info))
+        if not trainer.is_global_zero or batch_idx % self._every or len(self._rows) >= self.count:
+            return
+        prediction = outputs["predictions"][0]
+        self._view = view_of(prediction)
+        if self._view is not None:
+            image = original_image(batch, 0, self.info)
+            self._rows.append(self._view.pictures(image, prediction, batch.targets[0], self.info))
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the sheet."""
-        if not self._rows or trainer.state.fn != TrainerFn.FITTING:
+        if self._view is None or not self._rows or trainer.state.fn != TrainerFn.FITTING:
             return
-        sheet = contact_sheet(self._rows, CAPTIONS)
-        named = np.concatenate([sheet, legend(self.info, sheet.shape[1])])
+        sheet = contact_sheet(self._rows, self._view.captions)
+        named = np.concatenate([sheet, legend(self.info, sheet.shape[1], self._view.named(self.info))])
         save_picture(named, self.folder / f"step_{trainer.global_step:06d}.png")
-
-
-def row_of_pictures(
-    batch: Batch, prediction: SemanticPrediction | MultilabelPrediction, info: DatasetInfo
-) -> list[Picture]:
-    """Picture the first image of a batch: as it is, its truth, its prediction, and the two blended."""
-    height, width = batch.sizes[0]
-    image = denormalise(batch.images[0, :, :height, :width], info)
-    target = batch.targets[0]
-    if isinstance(prediction, MultilabelPrediction):
-        label_map = topmost(prediction.layers.cpu().numpy(), info)
-        truth = None if target.layers is None else topmost(target.layers.cpu().numpy(), info)
-    else:
-        label_map = prediction.label_map.cpu().numpy()
-        truth = None if target.label_map is None else target.label_map.cpu().numpy()
-    known = np.full(label_map.shape, info.ignore_index) if truth is None else truth
-    return [image, colour(known, info), colour(label_map, info), overlay(image, label_map, info)]

@@ -11,13 +11,18 @@ from typing import Any
 from rich.table import Table
 
 from coatseg.atomic import whole_file
+from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.metrics.layers import LayerScores
 from coatseg.structures import Scores
-from coatseg.training.worst import Ranked, WorstImages, save_worst
-from coatseg.visualize import save_bars, save_confusion
+from coatseg.training.worst import WorstImages, save_worst
+from coatseg.visualize.plots import save_bars, save_confusion, save_precision_recall
 
-PLOTS: dict[type, Callable[[Any, Path], None]] = {SemanticScores: save_confusion, LayerScores: save_bars}
+PLOTS: dict[type, Callable[[Any, Path], None]] = {
+    SemanticScores: save_confusion,
+    LayerScores: save_bars,
+    CocoScores: save_precision_recall,
+}
 """For each kind of scores, what draws them."""
 
 
@@ -48,14 +53,13 @@ def write_report(
     plot, sheet = folder / "pictures" / "scores.png", folder / "pictures" / "worst.png"
     if type(scores) in PLOTS:  # a task of the user's own may have scores that nothing draws
         PLOTS[type(scores)](scores, plot)
-    found = worst.found if worst is not None else []
-    if worst is not None and found:
-        save_worst(found, worst.info, sheet)
-    drawn = [*pictures, ("scores", plot), *([("worst images", sheet)] if found else [])]
+    if worst is not None and worst.found:
+        save_worst(worst, sheet)
+    drawn = [*pictures, ("scores", plot), *([("worst images", sheet)] if worst is not None and worst.found else [])]
     shown = [(caption, path.relative_to(folder)) for caption, path in drawn if path.exists()]
     report = folder / "report.md"
     with whole_file(report) as file:
-        file.write(markdown(scores, title, facts, shown, found).encode())
+        file.write(markdown(scores, title, facts, shown, worst).encode())
     return report
 
 
@@ -78,7 +82,7 @@ def markdown(
     title: str,
     facts: Mapping[str, str],
     pictures: Sequence[tuple[str, Path]],
-    worst: Sequence[Ranked] = (),
+    worst: WorstImages | None = None,
 ) -> str:
     """Compose the report: facts, means, table per class, definition, worst images, and pictures as (caption, path)."""
     columns, *rows = scores.table()
@@ -100,12 +104,12 @@ def markdown(
     return "\n".join(lines)
 
 
-def worst_list(found: Sequence[Ranked]) -> list[str]:
+def worst_list(worst: WorstImages | None) -> list[str]:
     """List the worst images as lines of Markdown; none if there are none."""
-    if not found:
+    if worst is None or worst.view is None or not worst.found:
         return []
-    rows = [f"{place}. `{ranked.id}`: {ranked.score:.4f}" for place, ranked in enumerate(found, 1)]
-    return ["Worst images, by the mean IoU over the classes in their truth or prediction:", "", *rows, ""]
+    rows = [f"{place}. `{ranked.id}`: {ranked.score:.4f}" for place, ranked in enumerate(worst.found, 1)]
+    return [f"Worst images, by {worst.view.meaning}:", "", *rows, ""]
 
 
 def _number(cell: str) -> float | None:

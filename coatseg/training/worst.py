@@ -10,52 +10,38 @@ from typing import Any
 
 import lightning
 import numpy as np
-import numpy.typing as npt
 import torch.distributed
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
-from coatseg.data.images import denormalise
-from coatseg.metrics.confusion import image_mean_iou
-from coatseg.metrics.layers import LayerCounts, layer_scores
 from coatseg.schema import PositiveInt
-from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction, Target
-from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled, topmost
-
-CAPTIONS = ("image", "truth", "prediction", "where wrong (red)")
-WIDTH = 320
+from coatseg.structures import Batch, DatasetInfo
+from coatseg.training.views.base import WIDTH, View, original_image
+from coatseg.training.views.table import view_of
+from coatseg.visualize.label_maps import Picture
+from coatseg.visualize.sheets import contact_sheet, legend, save_picture, scaled
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """An image, its mean IoU over the classes in its truth or prediction, and its pictures, one under each caption."""
+    """An image, its score by its view's measure, and its pictures: itself, truth, prediction, mistakes."""
 
     id: str
     score: float
     pictures: tuple[Picture, ...]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The mean IoU of one image; its truth and prediction as label maps to paint, and where it is wrong, (H, W)."""
-
-    score: float
-    truth: npt.NDArray[np.integer]
-    prediction: npt.NDArray[np.integer]
-    wrong: npt.NDArray[np.bool_]
-    ignored: npt.NDArray[np.bool_]
-
-
 class WorstImages(lightning.Callback):
-    """Finds the `count` images of lowest mean IoU whenever a split is evaluated by itself; `found` holds them.
+    """Finds the `count` images of lowest score whenever a split is evaluated by itself; `found` holds them.
 
-    Each process keeps no more than `count` rows of small pictures; in the end all of them know the same images, worst
-    first, whatever the number of processes. An image that is ignored whole has no score.
+    `view` says what the score is, mean IoU or F1. Each process keeps no more than `count` rows of small pictures; in
+    the end all of them know the same images, worst first, whatever the number of processes. An image that is ignored
+    whole, or in which nothing is and nothing is found, has no score.
     """
 
     def __init__(self, info: DatasetInfo, *, count: PositiveInt = 8) -> None:
         self.info = info
         self.count = count
+        self.view: View | None = None
         self.found: list[Ranked] = []
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -71,14 +57,13 @@ class WorstImages(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Rank the images of a batch, each once, if there is a label map to compare with."""
+        """Rank the images of a batch, each once, if there is a truth to compare with."""
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         for number, prediction in enumerate(outputs["predictions"]):
-            judged = judge(prediction, batch.targets[number], self.info)
-            if judged is not None and not batch.repeated[number]:
-                height, width = batch.sizes[number]
-                self._add(prediction.id, judged, batch.images[number, :, :height, :width])
+            self.view = view_of(prediction)
+            if self.view is not None and not batch.repeated[number]:
+                self._rank(self.view, batch, number, prediction)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Agree with the other processes on the worst of all."""
@@ -87,31 +72,18 @@ class WorstImages(lightning.Callback):
             torch.distributed.all_gather_object(gathered, self.found)
             self.found = worst([ranked for found in gathered for ranked in found], self.count)
 
-    def _add(self, image_id: str, judged: Judged, image: Tensor) -> None:
-        score = judged.score
+    def _rank(self, view: View, batch: Batch, number: int, prediction: Any) -> None:
+        target, image_id = batch.targets[number], batch.ids[number]
+        score = view.score(prediction, target, self.info)
         if math.isnan(score):
             return
         if len(self.found) == self.count and (score, image_id) > (self.found[-1].score, self.found[-1].id):
             return
-        ranked = Ranked(image_id, score, row_of_pictures(image, judged, self.info))
+        image = original_image(batch, number, self.info)
+        row = view.pictures(image, prediction, target, self.info)[:3]
+        row.append(view.mistaken(image, prediction, target, self.info))
+        ranked = Ranked(image_id, score, tuple(scaled(picture, WIDTH) for picture in row))
         self.found = worst([*self.found, ranked], self.count)
-
-
-def judge(prediction: Any, target: Target, info: DatasetInfo) -> Judged | None:
-    """Score a prediction on its image alone; None without a truth to compare with."""
-    if isinstance(prediction, SemanticPrediction) and target.label_map is not None:
-        score = image_mean_iou(prediction.label_map, target.label_map, len(info.classes), info.ignore_index)
-        truth, label_map = target.label_map.cpu().numpy(), prediction.label_map.cpu().numpy()
-        return Judged(score, truth, label_map, truth != label_map, truth == info.ignore_index)
-    if isinstance(prediction, MultilabelPrediction) and target.layers is not None:
-        counts = LayerCounts(len(info.classes), info.ignore_index)
-        counts.update(prediction.layers, target.layers)
-        score = layer_scores(counts.counts, info.classes).mean_iou
-        truth, layers = target.layers.cpu().numpy(), prediction.layers.cpu().numpy()
-        unknown = truth == info.ignore_index
-        wrong = ((truth == 1) != layers) & ~unknown
-        return Judged(score, topmost(truth, info), topmost(layers, info), wrong.any(0), unknown.all(0))
-    return None
 
 
 def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
@@ -119,16 +91,13 @@ def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
     return sorted(images, key=lambda ranked: (ranked.score, ranked.id))[:count]
 
 
-def row_of_pictures(image: Tensor, judged: Judged, info: DatasetInfo) -> tuple[Picture, ...]:
-    """Picture an image (C, H, W), its truth, its prediction and where they differ, small."""
-    picture = denormalise(image, info)
-    maps = (colour(label_map, info) for label_map in (judged.truth, judged.prediction))
-    row = (picture, *maps, mistakes(picture, judged.wrong, judged.ignored))
-    return tuple(scaled(cell, WIDTH) for cell in row)
-
-
-def save_worst(found: Sequence[Ranked], info: DatasetInfo, path: Path) -> None:
-    """Draw the contact sheet of the worst images, each under its id and score."""
-    titles = [f"{place}. {ranked.id}   mIoU {ranked.score:.4f}" for place, ranked in enumerate(found, 1)]
-    sheet = contact_sheet([ranked.pictures for ranked in found], CAPTIONS, WIDTH, titles)
-    save_picture(np.concatenate([sheet, legend(info, sheet.shape[1])]), path)
+def save_worst(images: WorstImages, path: Path) -> None:
+    """Draw the contact sheet of the worst images found, each under its id and score."""
+    view, info = images.view, images.info
+    if view is None:
+        return
+    found = images.found
+    titles = [f"{place}. {ranked.id}   {view.measure} {ranked.score:.4f}" for place, ranked in enumerate(found, 1)]
+    captions = (*view.captions[:3], view.mistakes)
+    sheet = contact_sheet([ranked.pictures for ranked in found], captions, WIDTH, titles)
+    save_picture(np.concatenate([sheet, legend(info, sheet.shape[1], view.named(info))]), path)

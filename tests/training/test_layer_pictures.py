@@ -4,8 +4,9 @@ import torch
 from coatseg.data.batching import collate
 from coatseg.metrics.layers import layer_scores
 from coatseg.structures import DatasetInfo, MultilabelPrediction, Sample
-from coatseg.training.pictures import row_of_pictures
 from coatseg.training.report import write_report
+from coatseg.training.views.base import original_image
+from coatseg.training.views.label_maps import MultilabelView
 
 RED, BLUE, BLACK = (200, 0, 0), (0, 0, 200), (0, 0, 0)
 INFO = DatasetInfo("two", ("red", "blue"), (RED, BLUE), frozenset({"multilabel"}))
@@ -16,7 +17,8 @@ def test_later_classes_are_painted_over_earlier_ones_and_nothing_where_none_is()
     image = np.full((1, 4, 3), 100, np.uint8)
     batch = collate([Sample("a", image, (1, 4), layers=truth)], INFO, [False])
     layers = torch.tensor([[[False, True, True, False]], [[True, False, True, False]]])
-    shown = row_of_pictures(batch, MultilabelPrediction("a", layers, layers.float()), INFO)
+    prediction = MultilabelPrediction("a", layers, layers.float())
+    shown = MultilabelView().pictures(original_image(batch, 0, INFO), prediction, batch.targets[0], INFO)
     assert shown[0].tolist() == image.tolist()
     assert [tuple(pixel) for pixel in shown[1][0].tolist()] == [RED, BLUE, BLACK, BLACK]
     assert [tuple(pixel) for pixel in shown[2][0].tolist()] == [BLUE, RED, BLUE, BLACK]

@@ -12,8 +12,9 @@ from coatseg.data.batching import collate
 from coatseg.metrics.confusion import semantic_scores
 from coatseg.structures import DatasetInfo, Sample, SemanticPrediction
 from coatseg.training.report import write_report
-from coatseg.training.worst import CAPTIONS, WIDTH, Ranked, WorstImages, worst
-from coatseg.visualize import BLACK, mistakes
+from coatseg.training.views.base import WIDTH
+from coatseg.training.worst import Ranked, WorstImages, worst
+from coatseg.visualize.label_maps import BLACK, mistakes
 
 INFO = DatasetInfo("two", ("ground", "house"), ((10, 20, 30), (200, 100, 50)), frozenset({"semantic"}))
 SIZE = (4, 8)
@@ -90,7 +91,7 @@ def test_pictures_are_small_and_padding_is_not_in_them() -> None:
     ]
     batch = collate([large, small], INFO, [False, False])
     callback.on_validation_batch_end(trainer(), None, {"predictions": predictions}, batch, 0)  # type: ignore[arg-type]
-    assert [picture.shape for picture in callback.found[0].pictures] == [(80, WIDTH, 3)] * len(CAPTIONS)
+    assert [picture.shape for picture in callback.found[0].pictures] == [(80, WIDTH, 3)] * 4
 
 
 def test_wrong_pixels_are_red_right_ones_grey_ignored_ones_black() -> None:

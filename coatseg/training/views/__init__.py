@@ -1,0 +1,1 @@
+"""What people see of predictions, a kind of them a file."""

@@ -1,0 +1,112 @@
+"""Objects as pictures: tinted masks, outlines, boxes, and labels that leave one another alone."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from coatseg.structures import Colour, DatasetInfo
+
+from .label_maps import BLACK, WHITE, Picture
+from .sheets import FONT, scaled
+
+FONT_SIZE = 0.36
+OPACITY = 0.45
+LIGHTNESS = (0.55, 0.72, 0.42, 0.64, 0.5)
+CROWDED = 15
+"""With more objects than this, labels wider than their object stay away, and masks have no boxes."""
+HUES = (0.0, 0.045, -0.045)
+GOLDEN = 0.618
+MISSED: Colour = (225, 30, 30)
+FALSE: Colour = (20, 90, 235)
+RIGHT: Colour = (120, 170, 120)
+CROWD: Colour = (150, 150, 150)
+
+
+def shades(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
+    """Give each object a colour of its own: a shade of its class's, or where there is one class any hue."""
+    seen: dict[int, int] = {}
+    colours = []
+    for label in labels:
+        place = seen[label] = seen.get(label, -1) + 1
+        hue, _, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in info.palette[label]))
+        if len(info.things) == 1:
+            hue, saturation = hue + GOLDEN * place, 0.8
+        else:
+            hue += HUES[place % len(HUES)]
+        red, green, blue = colorsys.hls_to_rgb(hue % 1, LIGHTNESS[place % len(LIGHTNESS)], saturation)
+        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return colours
+
+
+def draw_objects(
+    image: Picture,
+    boxes: npt.NDArray[np.floating],
+    masks: npt.NDArray[np.bool_] | None,
+    colours: Sequence[Colour],
+    texts: Sequence[str],
+    width: int,
+) -> Picture:
+    """Draw objects over an RGB image, scaled to `width`: boxes (N, 4) and masks (N, H, W) in pixels of the image.
+
+    The first object is on top. A text has a place of its own at its box, or none; so those of the first are there.
+    Where objects crowd, masks go without boxes, and small objects without texts.
+    """
+    picture = scaled(image, width).copy()
+    zoom = np.array([picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]] * 2)
+    corners = (boxes * zoom).round().astype(int)
+    crowded = len(corners) > CROWDED
+    for number in reversed(range(len(corners))):
+        if masks is not None:
+            _tint(picture, masks[number], colours[number])
+        if masks is None or not crowded:
+            left, top, right, bottom = corners[number].tolist()
+            cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colours[number], 1)
+    taken: list[tuple[int, int, int, int]] = []
+    for corner, colour, text in zip(corners.tolist(), colours, texts, strict=True):
+        _label(picture, text, corner, colour, taken, anyway=not crowded)
+    return picture
+
+
+def _tint(picture: Picture, mask: npt.NDArray[np.bool_], colour: Colour) -> None:
+    """Blend a mask of any size into a picture, and draw its outline."""
+    height, width = picture.shape[:2]
+    share = cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA)
+    left, top, wide, high = cv2.boundingRect(share)
+    inside = slice(top, top + high), slice(left, left + wide)
+    weight = OPACITY / 255 * share[inside][..., None]
+    picture[inside] = np.round(picture[inside] * (1 - weight) + weight * np.array(colour)).astype(np.uint8)
+    contours, _ = cv2.findContours((share > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, colour, 1)
+
+
+def _label(
+    picture: Picture,
+    text: str,
+    corner: Sequence[int],
+    colour: Colour,
+    taken: list[tuple[int, int, int, int]],
+    anyway: bool,
+) -> None:
+    """Write a text above a box, in its top or below it, if that is free; one wider than the box only if `anyway`."""
+    (wide, high), _ = cv2.getTextSize(text, FONT, FONT_SIZE, 1)
+    wide, high = wide + 3, high + 5
+    if not text or (wide > corner[2] - corner[0] and not anyway):
+        return
+    left = max(0, min(corner[0], picture.shape[1] - wide))
+    for top in (corner[1] - high, corner[1], corner[3]):
+        place = (left, top, left + wide, top + high)
+        if top >= 0 and place[3] <= picture.shape[0] and not any(_overlap(place, other) for other in taken):
+            taken.append(place)
+            cv2.rectangle(picture, place[:2], (place[2] - 1, place[3] - 1), colour, cv2.FILLED)
+            ink = BLACK if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else WHITE
+            cv2.putText(picture, text, (left + 1, place[3] - 3), FONT, FONT_SIZE, ink, 1, cv2.LINE_AA)
+            return
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,94 @@
+"""Plots of scores: confusion matrices, bars, precision over recall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from coatseg.atomic import whole_file
+from coatseg.metrics.average_precision import RECALLS, CocoScores
+from coatseg.metrics.confusion import SemanticScores
+from coatseg.metrics.layers import LayerScores
+
+MOST_CURVES = 10
+"""With more classes than this, only means over them are drawn."""
+
+
+def save_confusion(scores: SemanticScores, path: Path) -> None:
+    """Draw the confusion matrix, each row (a true class) as shares that sum to one."""
+    from matplotlib.figure import Figure
+
+    classes = len(scores.classes)
+    with np.errstate(invalid="ignore"):
+        shares = scores.confusion / scores.confusion.sum(1, keepdims=True)
+    side = 2.5 + 0.5 * min(classes, 40)
+    figure = Figure(figsize=(side, side), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(classes), scores.classes, rotation=90)
+    axes.set_yticks(range(classes), scores.classes)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_title(f"Share of each true class's pixels (mIoU {scores.mean_iou:.3f})", fontsize=10)
+    if classes <= 40:
+        for row, column in np.argwhere(np.nan_to_num(shares) >= 0.005):
+            share = shares[row, column]
+            ink = "white" if share > 0.5 else "black"
+            axes.text(column, row, f"{share:.2f}".lstrip("0"), ha="center", va="center", color=ink, fontsize=7)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def save_bars(scores: LayerScores, path: Path) -> None:
+    """Draw a bar a class for each of IoU, precision and recall."""
+    from matplotlib.figure import Figure
+
+    classes = len(scores.classes)
+    figure = Figure(figsize=(6, 1.5 + 0.45 * min(classes, 60)), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    places = np.arange(classes)
+    bars = {"IoU": scores.iou, "precision": scores.precision, "recall": scores.recall}
+    for number, (name, values) in enumerate(bars.items()):
+        axes.barh(places + 0.26 * (number - 1), np.nan_to_num(values), height=0.24, label=name)
+    axes.set_yticks(places, scores.classes)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_title(f"Scores of each class (mIoU {scores.mean_iou:.3f}, mean Dice {scores.mean_dice:.3f})", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=len(bars), frameon=False)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def save_precision_recall(scores: CocoScores, path: Path) -> None:
+    """Draw precision over recall, means over classes and for a few classes each at IoU 0.5, for boxes and masks."""
+    from matplotlib.figure import Figure
+
+    there = np.flatnonzero(scores.objects)
+    columns = 2 if 1 < len(there) <= MOST_CURVES else 1
+    figure = Figure(figsize=(5.6 * columns, 4.2 * len(scores.of)), layout="constrained", dpi=110)
+    grid = figure.subplots(len(scores.of), columns, squeeze=False)
+    for row, (kind, results) in zip(grid, scores.of.items(), strict=True):
+        over = "" if len(scores.classes) == 1 else f", mean over {len(there)} classes"
+        means = (("IoU 0.50", 0.5), ("IoU 0.75", 0.75), ("IoU 0.50 to 0.95", None))
+        drawn = [
+            (f"{kind}: precision over recall{over}", [(name, results.curves(iou)[:, there]) for name, iou in means])
+        ]
+        if columns == 2:
+            curves = results.curves(0.5)
+            best = there[np.argsort(-results.class_ap(0.5)[there], kind="stable")]
+            drawn += [(f"{kind}: each class at IoU 0.50", [(scores.classes[k], curves[:, [k]]) for k in best])]
+        for axes, (title, lines) in zip(row, drawn, strict=True):
+            for name, curve in lines:
+                if curve.size:
+                    axes.plot(RECALLS, curve.mean(1), label=f"{name} (AP {curve.mean():.3f})")
+            axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+            axes.set_title(title, fontsize=10)
+            axes.grid(alpha=0.3)
+            if len(there):
+                axes.legend(fontsize=8)
+            else:
+                axes.text(0.5, 0.5, "no objects in the truth", ha="center")
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
