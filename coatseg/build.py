@@ -25,10 +25,12 @@ from coatseg.data.cityscapes import Cityscapes
 from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
+from coatseg.data.instance_masks import InstanceMasks
 from coatseg.data.module import DataModule
 from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
+from coatseg.data.voc_boxes import VOCBoxes
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import (
     deeplabv3,
@@ -98,6 +100,8 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "voc": VOC,
         "coco_panoptic": CocoPanoptic,
         "coco_stuff": CocoStuff,
+        "voc_boxes": VOCBoxes,
+        "instance_masks": InstanceMasks,
     },
     "augmentation": dict(transforms.AUGMENTATIONS),
     "loss": {
