@@ -22,6 +22,7 @@ from coatseg.data import transforms
 from coatseg.data.ade20k import ADE20K
 from coatseg.data.camvid import CamVid
 from coatseg.data.cityscapes import Cityscapes
+from coatseg.data.coco import Coco
 from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
@@ -100,6 +101,7 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "voc": VOC,
         "coco_panoptic": CocoPanoptic,
         "coco_stuff": CocoStuff,
+        "coco": Coco,
         "voc_boxes": VOCBoxes,
         "instance_masks": InstanceMasks,
     },

@@ -35,9 +35,7 @@ def objects_of(ids: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float
     return found, boxes.astype(np.float32)
 
 
-def masks_of(
-    ids: Pixels, found: npt.NDArray[np.int64], boxes: npt.NDArray[np.float32]
-) -> npt.NDArray[np.bool_]:
+def masks_of(ids: Pixels, found: npt.NDArray[np.int64], boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Cut the masks (N, H, W) of objects out of an id map, given their ids (N,) and boxes (N, 4)."""
     masks = np.zeros((len(found), *ids.shape), bool)
     for mask, number, (x1, y1, x2, y2) in zip(masks, found, boxes.astype(int), strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 
 from coatseg.data.boxes import mend_boxes
 from coatseg.data.classes import check_class_names, first_repeated, generated_palette
-from coatseg.data.images import IMAGE_SUFFIXES, read_size
+from coatseg.data.images import IMAGE_SUFFIXES
 from coatseg.data.lists import read_lines
 from coatseg.data.objects import ObjectFiles
 from coatseg.data.voc import INFO as VOC
