@@ -23,6 +23,7 @@ from coatseg.data.ade20k import ADE20K
 from coatseg.data.camvid import CamVid
 from coatseg.data.cityscapes import Cityscapes
 from coatseg.data.coco import Coco
+from coatseg.data.coco_json import CocoJson
 from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
@@ -102,6 +103,7 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "coco_panoptic": CocoPanoptic,
         "coco_stuff": CocoStuff,
         "coco": Coco,
+        "coco_json": CocoJson,
         "voc_boxes": VOCBoxes,
         "instance_masks": InstanceMasks,
     },

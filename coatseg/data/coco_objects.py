@@ -95,13 +95,18 @@ def _read(path: Path, modified: int, size: int) -> ObjectAnnotations:
         content = json.loads(path.read_bytes())
     except ValueError as error:
         raise DatasetError(f"{path} is no json: {error}.", "Copy or export it again.") from error
-    parts = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations", "categories")]
-    if not all(isinstance(part, list) and all(isinstance(entry, dict) for entry in part) for part in parts):
+    images, annotations, categories = (_list(content, key) for key in ("images", "annotations", "categories"))
+    if images is None or annotations is None or categories is None:
         raise DatasetError(
-            f"{path} is no file of objects: it has no images, annotations and categories, lists of fields.",
+            f"{path} is no file of objects: it has no images, annotations and categories, lists of entries.",
             "Take COCO's instances_*.json, or export objects in COCO's format.",
         )
-    return _parsed(path, *parts)
+    return _parsed(path, images, annotations, categories)
+
+
+def _list(content: Any, key: str) -> list[dict[str, Any]] | None:
+    part = content.get(key) if isinstance(content, dict) else None
+    return part if isinstance(part, list) and all(isinstance(entry, dict) for entry in part) else None
 
 
 def _parsed(

@@ -74,7 +74,8 @@ class Segmentations:
 
     def _polygon(self, ring: int) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]
-        return (numbers / HUNDREDTHS if numbers.dtype == np.int32 else numbers).tolist()
+        polygon: list[float] = (numbers / HUNDREDTHS if numbers.dtype == np.int32 else numbers).tolist()
+        return polygon
 
 
 class SegmentationColumn:
