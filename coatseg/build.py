@@ -22,13 +22,17 @@ from coatseg.data import transforms
 from coatseg.data.ade20k import ADE20K
 from coatseg.data.camvid import CamVid
 from coatseg.data.cityscapes import Cityscapes
+from coatseg.data.coco import Coco
+from coatseg.data.coco_json import CocoJson
 from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
+from coatseg.data.instance_masks import InstanceMasks
 from coatseg.data.module import DataModule
 from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
+from coatseg.data.voc_boxes import VOCBoxes
 from coatseg.detector import Detector
 from coatseg.errors import ConfigError, nearest
 from coatseg.heads import (
@@ -111,6 +115,10 @@ TABLES: dict[str, dict[str, Constructor]] = {
         "voc": VOC,
         "coco_panoptic": CocoPanoptic,
         "coco_stuff": CocoStuff,
+        "coco": Coco,
+        "coco_json": CocoJson,
+        "voc_boxes": VOCBoxes,
+        "instance_masks": InstanceMasks,
     },
     "augmentation": dict(transforms.AUGMENTATIONS),
     "loss": {

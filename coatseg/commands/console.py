@@ -9,10 +9,14 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
 from coatseg.errors import CoatsegError, OutputError
+
+if TYPE_CHECKING:  # importing it takes a second, which --help has not
+    from coatseg.data.module import DataModule
 
 EXIT_CODE = 2
 
@@ -23,6 +27,12 @@ def say(message: RenderableType) -> None:
     """Print a line or a table, from the first process only."""
     if first_process():
         _console.print(message)
+
+
+def say_repairs(data: DataModule, split: str) -> None:
+    """Print what the reader of a split mended in its annotations, a line each."""
+    for line in data.repairs(split):
+        say(f"{data.info.name} {split}: {line}")
 
 
 def first_process() -> bool:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from coatseg.commands.composition import choices, config_folder
-from coatseg.commands.console import friendly_errors, quiet_libraries, say
+from coatseg.commands.console import friendly_errors, quiet_libraries, say, say_repairs
 from coatseg.errors import ConfigError, RunExistsError, nearest
 
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
@@ -140,6 +140,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     data = build_data(config, split)
     task = restore_task(path, checkpoint, config, data.info)
     say(data.verify((split,)))
+    say_repairs(data, split)
     say(f"inference: {task.inference.words}")
     worst = WorstImages(data.info, count=count) if "output" in options and count else None
     detections = Detections(data.info)

@@ -18,7 +18,7 @@ import torch
 import coatseg
 from coatseg.build import Built, build, build_callbacks, build_loggers, without_pretrained
 from coatseg.check import check
-from coatseg.commands.console import first_process, say
+from coatseg.commands.console import first_process, say, say_repairs
 from coatseg.commands.machine import settle
 from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
@@ -93,6 +93,8 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> N
         f"{classes} class{'es' * (classes != 1)}, {len(data.split('train'))} training and {len(data.split('val'))} "
         f"validation samples; {built.total_steps} steps"
     )
+    for split in ("train", "val"):
+        say_repairs(data, split)
     if unused:
         say(f"{unused / 1e6:.2f} M of these parameters are not trained: no output depends on them")
     if resume is not None:

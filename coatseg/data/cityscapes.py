@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from coatseg.data.files import Pair, SemanticFiles
-from coatseg.data.images import Pixels
+import numpy as np
+
+from coatseg.data.files import Pair, SemanticFiles, check_mask_size
+from coatseg.data.id_masks import masks_of, objects_of
+from coatseg.data.images import Pixels, read_label_map
 from coatseg.data.official import NumberedMasks, Tree, check_split
 from coatseg.errors import DatasetError
-from coatseg.structures import IGNORE_INDEX, DatasetInfo
+from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Sample, Size
 
 SPLITS = ("train", "val", "test")
+
+# The id of each class among the 34 of the labelIds files; all others are left out.
+IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 # The class numbers are the train ids of cityscapesScripts, helpers/labels.py, which has the colours too.
 INFO = DatasetInfo(
@@ -26,10 +33,8 @@ INFO = DatasetInfo(
     ),
     annotates=frozenset({"semantic"}),
     things=tuple(range(11, 19)),
+    category_ids=IDS,
 )  # fmt: skip
-
-# The id of each class among the 34 of the labelIds files; all others are left out.
-IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 _TREE = Tree(
     "cityscapes",
@@ -56,13 +61,21 @@ _READERS = {
     ),
 }
 
+_INSTANCES = "_gtFine_instanceIds.png"
+# Ids below are those of regions: stuff, or things of a class that were not told apart.
+_GROUP_IDS = 1000
+# The class number of each id that has instances, -1 for the others.
+_THINGS = np.full(34, -1)
+_THINGS[[IDS[label] for label in INFO.things]] = INFO.things
+
 
 class Cityscapes(SemanticFiles):
     """Cityscapes' `split`, train, val or test, from the folder `root` that holds leftImg8bit/ and gtFine/.
 
     Masks are *_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png where those are missing. The owners keep the labels
-    of test to themselves: its masks hold no class, and are refused. It cannot be downloaded without an account, so
-    `download` only says where to get it.
+    of test to themselves: its masks hold no class, and are refused. With `instances`, persons and vehicles are read
+    from *_gtFine_instanceIds.png besides; groups of them, which nobody told apart, are crowd. It cannot be downloaded
+    without an account, so `download` only says where to get it.
 
     Raises:
         ConfigError: no such split.
@@ -70,7 +83,7 @@ class Cityscapes(SemanticFiles):
         DatasetError: no images, an image without a mask, or a test split without labels.
     """
 
-    def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
+    def __init__(self, root: str | Path, split: str, *, instances: bool = False, download: bool = False) -> None:
         check_split("cityscapes", split, SPLITS)
         layouts = [(f"{top}leftImg8bit/{split}", f"{top}gtFine/{split}") for top in ("", "cityscapes/")]
         images, masks = _TREE.find(Path(root), layouts, download)
@@ -82,7 +95,13 @@ class Cityscapes(SemanticFiles):
                 f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",
                 "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone.",
             )
-        super().__init__(INFO, pairs, _read_mask)
+        self._instances = instances
+        annotates = INFO.annotates | ({"boxes", "instances"} if instances else frozenset())
+        super().__init__(replace(INFO, annotates=annotates), pairs, _read_mask)
+
+    def _read(self, pair: Pair) -> Sample:
+        sample = super()._read(pair)
+        return replace(sample, instances=_read_instances(pair, sample.original_size)) if self._instances else sample
 
 
 def _pair(image: Path, masks: Path) -> Pair:
@@ -101,3 +120,33 @@ def _pair(image: Path, masks: Path) -> Pair:
 
 def _read_mask(path: Path) -> Pixels:
     return next(read for ending, read in _READERS.items() if path.name.endswith(ending))(path)
+
+
+def _read_instances(pair: Pair, size: Size) -> Instances:
+    """Read the objects of an image from its instanceIds: 1000 times the id of a class and a number, the id for a group.
+
+    Source: cityscapesScripts, preparation/json2instanceImg.py.
+    """
+    ending = next(ending for ending in _READERS if pair.mask.name.endswith(ending))
+    path = pair.mask.with_name(pair.mask.name.removesuffix(ending) + _INSTANCES)
+    mend = f"Unpack gtFine_trainvaltest.zip again, whole, with its *{_INSTANCES}, or leave data.instances out."
+    if not path.exists():
+        raise DatasetError(f"The image {pair.image} has no instances {path}.", mend)
+    try:
+        ids = read_label_map(path)
+    except DatasetError as error:
+        raise DatasetError(error.what, mend) from error
+    check_mask_size(replace(pair, mask=path), ids.shape, size)
+    found, boxes = objects_of(ids)
+    crowd = found < _GROUP_IDS
+    numbers = np.where(crowd, found, found // _GROUP_IDS)
+    wrong = (numbers < 0) | (numbers >= len(_THINGS))
+    if wrong.any():
+        x, y = boxes[wrong.argmax(), :2].astype(int)
+        raise DatasetError(
+            f"{path} has the instance {found[wrong.argmax()]}, near (x={x}, y={y}), which Cityscapes does not have.",
+            mend,
+        )
+    labels = _THINGS[numbers]
+    kept = labels >= 0
+    return Instances(boxes[kept], labels[kept], masks_of(ids, found[kept], boxes[kept]), crowd[kept])

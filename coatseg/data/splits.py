@@ -48,6 +48,33 @@ class Hashing:
     folds: int
     seed: int
 
+    def by_fraction(self) -> Callable[[str], bool]:
+        """Give what tells of a stem whether it is in val, where a fraction is.
+
+        Raises:
+            ConfigError: `val_fraction` is no share.
+        """
+        if not 0 < self.val_fraction < 1:
+            raise ConfigError(f"data.val_fraction={self.val_fraction} is no share.", "Choose a number between 0 and 1.")
+        return lambda stem: self._draw(stem) < self.val_fraction
+
+    def by_fold(self) -> Callable[[str], bool]:
+        """Give what tells of a stem whether it is in val, where a fold is.
+
+        Raises:
+            ConfigError: there is no such fold.
+        """
+        if not (self.folds >= 2 and 0 <= self.fold < self.folds):
+            raise ConfigError(
+                f"data.fold={self.fold} of data.folds={self.folds} cannot be.",
+                "Choose 2 folds or more, counted from 0.",
+            )
+        return lambda stem: int(self._draw(stem) * self.folds) == self.fold
+
+    def _draw(self, stem: str) -> float:
+        """Give a number in [0, 1) that belongs to the stem alone."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}:{stem}".encode()).digest()[:6], "big") / 2**48
+
 
 def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> list[Pair]:
     """Find the images of a split and their masks; `split_by` is folders, lists, fraction, fold, or auto.
@@ -57,11 +84,11 @@ def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> list[
         DatasetNotFoundError: a folder is missing.
         DatasetError: no such split, an empty one, images without a mask, two files of one stem.
     """
-    splitters = {
+    splitters: dict[str, Callable[[], list[Pair]]] = {
         "folders": partial(_by_folders, tree, split),
         "lists": partial(_by_lists, tree, split),
-        "fraction": partial(_by_fraction, tree, split, hashing),
-        "fold": partial(_by_fold, tree, split, hashing),
+        "fraction": lambda: _hashed(tree, split, hashing.by_fraction()),
+        "fold": lambda: _hashed(tree, split, hashing.by_fold()),
     }
     chosen = _automatic(tree) if split_by == "auto" else split_by
     if chosen not in splitters:
@@ -119,33 +146,12 @@ def _by_lists(tree: Tree, split: str) -> list[Pair]:
     return _paired(tree, images, masks, stems, tree.root / tree.masks)
 
 
-def _by_fraction(tree: Tree, split: str, hashing: Hashing) -> list[Pair]:
-    fraction = hashing.val_fraction
-    if not 0 < fraction < 1:
-        raise ConfigError(f"data.val_fraction={fraction} is no share.", "Choose a number between 0 and 1.")
-    return _hashed(tree, split, lambda stem: _draw(stem, hashing.seed) < fraction)
-
-
-def _by_fold(tree: Tree, split: str, hashing: Hashing) -> list[Pair]:
-    fold, folds = hashing.fold, hashing.folds
-    if not (folds >= 2 and 0 <= fold < folds):
-        raise ConfigError(
-            f"data.fold={fold} of data.folds={folds} cannot be.", "Choose 2 folds or more, counted from 0."
-        )
-    return _hashed(tree, split, lambda stem: int(_draw(stem, hashing.seed) * folds) == fold)
-
-
 def _hashed(tree: Tree, split: str, is_val: Callable[[str], bool]) -> list[Pair]:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
     images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
     stems = [stem for stem in images if is_val(stem) == (split == "val")]
     return _paired(tree, images, masks, stems, tree.root / tree.masks)
-
-
-def _draw(stem: str, seed: int) -> float:
-    """Give a number in [0, 1) that belongs to the stem alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:6], "big") / 2**48
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:

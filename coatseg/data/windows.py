@@ -88,6 +88,13 @@ class WindowedFiles(SemanticFiles):
                 check_length(file)
         self[index]
 
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of a sample: of its image, read from the header, or of its windows."""
+        if self._windows is None:
+            return super().size(index)
+        height, width = super().size(index % len(self._pairs))
+        return min(height, self._windows.size[0]), min(width, self._windows.size[1])
+
     def _checked_size(self, pair: Pair) -> Size:
         size = read_size(pair.image, self.info.channels, self._bands)
         check_mask_is_there(pair)

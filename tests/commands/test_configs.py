@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from coatseg.build import TABLES, build_inference
+from coatseg.build import TABLES, build_data, build_inference
 from coatseg.check import check
+from coatseg.commands.console import say_repairs
 from coatseg.commands.evaluate import evaluate_checkpoint, group_file, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from coatseg.data.batching import collate
 from coatseg.inference.inference import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder, write_layers
+from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
 from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
 
 Composed = Callable[..., dict[str, Any]]
@@ -25,6 +28,7 @@ FILES = sorted(
 )
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SMALL = ("data.limit=4", "data.batch_size=2", "data.workers=0", "data.augmentations.crop.size=[64,64]")
+SMALL_OBJECTS = ("data.limit=4", "data.batch_size=2", "data.workers=0")
 DATA: dict[str, Callable[[Path], list[str]]] = {
     "scenes": lambda root: [*TINY_SCENES, "data.train_images=4", "data.batch_size=2"],
     "camvid": lambda root: [f"data.root={write_camvid(root)}", *SMALL],
@@ -34,7 +38,13 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "voc": lambda root: [f"data.root={write_voc(root, augmented=1)}", "data.augmented=true", *SMALL],
     "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
+    "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS],
+    "coco_json": lambda root: [f"data.root={write_coco_json(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
+    "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
+    "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
 }
+OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks")
+"""The datasets that have no labels of pixels."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +80,32 @@ def run_evaluate_resume(
     assert set(scores.summary()) == means
 
 
-@pytest.mark.parametrize("data", sorted(path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "data", sorted(path.stem for path in (ROOT / "conf" / "data").glob("*.yaml") if path.stem not in OBJECTS)
+)
 def test_every_dataset_runs(composed: Composed, tmp_path: Path, data: str) -> None:
     overrides = DATA[data](tmp_path / "data")
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", f"data={data}", *overrides)
+
+
+@pytest.mark.parametrize("data", OBJECTS)
+def test_every_dataset_of_objects_makes_batches(composed: Composed, tmp_path: Path, data: str) -> None:
+    module = build_data(composed(f"data={data}", *DATA[data](tmp_path / "data")))
+    module.verify(("train", "val"))
+    train, val = module.split("train"), module.split("val")
+    batch = collate([module.transform(train[index], 0) for index in range(2)], module.info, (False, False))
+    assert [target.instances is not None for target in batch.targets] == [True, True]
+    assert train.info == val.info == module.info
+    assert "boxes" in module.info.annotates
+
+
+def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_coco_json(tmp_path / "mine")
+    path = root / "annotations.json"
+    path.write_text(path.read_text().replace('"bbox": [2, 3, 20, 20]', '"bbox": [2, 3, 0, 20]'))
+    module = build_data(composed("data=coco_json", f"data.root={root}", "data.limit=1"))
+    say_repairs(module, "train")
+    assert capsys.readouterr().out == "mine train: 5 boxes without area left out (first: annotation 10)\n"
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_masks
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from coatseg.data.batching import target_of
 from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
 from coatseg.metrics.layers import LayerCounts, layer_scores
-from coatseg.structures import Dataset, DatasetInfo, Sample
+from coatseg.structures import Dataset, DatasetInfo, Sample, SizedDataset
 
 
 class DatasetContract:
@@ -32,7 +35,9 @@ class DatasetContract:
         assert len(info.mean) == len(info.std) == info.channels
         assert min(info.std) > 0
         assert info.annotates
-        assert info.annotates <= {"semantic", "multilabel", "instances", "panoptic"}
+        assert info.annotates <= {"semantic", "multilabel", "boxes", "instances", "panoptic"}
+        assert "boxes" in info.annotates or "instances" not in info.annotates
+        assert len(info.category_ids) == len(set(info.category_ids)) in (0, len(info.classes))
         assert info.ignore_index not in range(len(info.classes))
         assert set(info.things) <= set(range(len(info.classes)))
         assert DatasetInfo.from_plain(info.to_plain()) == info
@@ -51,8 +56,19 @@ class DatasetContract:
         for index in range(len(dataset)):
             dataset.verify(index)
 
+    def test_sizes_are_known_without_reading(self, dataset):
+        assert isinstance(dataset, SizedDataset)
+        for index in range(len(dataset)):
+            assert dataset.size(index) == dataset[index].original_size
+
     def test_the_truth_as_prediction_scores_one(self, dataset):
         info = dataset.info
+        if "boxes" in info.annotates:
+            for kind, truth in (("bbox", "boxes"), ("segm", "instances")):
+                if truth in info.annotates:
+                    assert average_precision_of_truth(dataset, kind) == pytest.approx(1.0)
+        if not info.annotates & {"semantic", "multilabel"}:
+            return
         if "multilabel" in info.annotates:
             counts = LayerCounts(len(info.classes), info.ignore_index)
             for index in range(len(dataset)):
@@ -82,6 +98,41 @@ class DatasetContract:
         assert_same(copy[0], dataset[0])
 
 
+def average_precision_of_truth(dataset: Dataset, kind: str) -> float:
+    """Score the truth of a dataset, fed back as detections, with pycocotools."""
+    images, truth, detections = [], [], []
+    for key in range(len(dataset)):
+        sample = dataset[key]
+        height, width = sample.original_size
+        images.append({"id": key, "height": height, "width": width})
+        boxes = np.concatenate(
+            [sample.instances.boxes[:, :2], sample.instances.boxes[:, 2:] - sample.instances.boxes[:, :2]], 1
+        )
+        for number, (box, label, crowd) in enumerate(
+            zip(boxes.tolist(), sample.instances.labels, sample.instances.crowd, strict=True)
+        ):
+            found = {"image_id": key, "category_id": int(label), "bbox": box, "area": box[2] * box[3]}
+            if kind == "segm":
+                mask = np.asfortranarray(sample.instances.masks[number].view(np.uint8))
+                found["segmentation"] = coco_masks.encode(mask)
+            truth.append({**found, "id": len(truth) + 1, "iscrowd": int(crowd)})
+            if not crowd:
+                detections.append({**found, "id": len(detections) + 1, "score": 1.0})
+    both = []
+    for objects in (truth, detections):
+        both.append(COCO())
+        categories = [{"id": label, "name": name} for label, name in enumerate(dataset.info.classes)]
+        both[-1].dataset = {"images": images, "annotations": objects, "categories": categories}
+        both[-1].createIndex()
+    evaluation = COCOeval(*both, kind)
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+    evaluation.params.maxDets = [1, 10, 10000]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., -1]
+    return float(precision[precision > -1].mean())
+
+
 def check_sample(sample: Sample, info: DatasetInfo) -> None:
     """Check shapes, types and ranges of a sample against the dataset's facts."""
     size = sample.image.shape[:2]
@@ -91,7 +142,7 @@ def check_sample(sample: Sample, info: DatasetInfo) -> None:
     assert sample.original_size == size
     assert ("semantic" in info.annotates) == (sample.label_map is not None)
     assert ("multilabel" in info.annotates) == (sample.layers is not None)
-    assert ("instances" in info.annotates) == (sample.instances is not None)
+    assert ("boxes" in info.annotates) == (sample.instances is not None)
     assert ("panoptic" in info.annotates) == (sample.panoptic is not None)
     if sample.label_map is not None:
         assert sample.label_map.shape == size
@@ -115,9 +166,12 @@ def check_instances(sample: Sample, info: DatasetInfo) -> None:
     """Check that boxes, labels, masks and crowd flags fit together and lie in the image."""
     instances, (height, width) = sample.instances, sample.image.shape[:2]
     count = len(instances)
+    assert ("instances" in info.annotates) == (instances.masks is not None)
     assert instances.boxes.shape == (count, 4)
     assert instances.boxes.dtype == np.float32
     assert instances.labels.shape == instances.crowd.shape == (count,)
+    assert (instances.labels.dtype, instances.crowd.dtype) == (np.int64, np.bool_)
+    assert instances.areas is None or (instances.areas.shape, instances.areas.dtype) == ((count,), np.float64)
     assert set(instances.labels.tolist()) <= set(info.things)
     x1, y1, x2, y2 = instances.boxes.T
     assert (x1 >= 0).all()

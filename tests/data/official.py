@@ -59,6 +59,16 @@ def write_cityscapes(
     return root
 
 
+def write_cityscapes_instances(root: Path, ids: Sequence[int] = (7, 24, 24001, 26000, 26001, 29000)) -> Path:
+    """Write Cityscapes with instanceIds: blocks of `ids`, below 1000 for stuff and groups."""
+    write_cityscapes(root)
+    for number, mask in enumerate(sorted(root.glob("gtFine/*/*/*_labelIds.png"))):
+        places = label_map(SIZE, range(len(ids)), number)
+        stored = np.array(ids, np.uint16)[places]
+        Image.fromarray(stored).save(mask.with_name(mask.name.replace("labelIds", "instanceIds")))
+    return root
+
+
 def write_voc(root: Path, count: int = 3, augmented: int = 0) -> Path:
     """Write VOCdevkit/VOC2012, with `augmented` images of SBD besides, listed as mmseg does."""
     top = root / "VOCdevkit" / "VOC2012"

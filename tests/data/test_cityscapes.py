@@ -5,7 +5,7 @@ from PIL import Image
 from coatseg.data.cityscapes import Cityscapes
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
-from tests.data.official import TRAIN_IDS, write_cityscapes
+from tests.data.official import TRAIN_IDS, write_cityscapes, write_cityscapes_instances
 
 
 class TestCityscapes(DatasetContract):
@@ -21,6 +21,11 @@ class TestTrainIds(DatasetContract):
 class TestLabelledTest(DatasetContract):
     def make(self, root):
         return Cityscapes(write_cityscapes(root / "cityscapes", test=(7, 26)).parent, "test")
+
+
+class TestInstances(DatasetContract):
+    def make(self, root):
+        return Cityscapes(write_cityscapes_instances(root), "val", instances=True)
 
 
 # The published table of ids and train ids, from cityscapesScripts.
@@ -124,3 +129,49 @@ def test_a_split_without_images_is_told(tmp_path):
         (tmp_path / split).mkdir(parents=True)
     with pytest.raises(DatasetError, match=r"no CITY/\*_leftImg8bit.png in .*leftImg8bit/train"):
         Cityscapes(tmp_path, "train")
+
+
+def write_ids(root, *, kind="labelIds"):
+    """Write one image whose ids are known: a group of persons, two cars, a caravan, road."""
+    write_cityscapes(root, masks=kind, stored=(0, 1))
+    ids = np.full((36, 48), 7, np.uint16)
+    ids[2:6, 3:9] = 24
+    ids[10:12, 10:20] = 26000
+    ids[10:12, 30:40] = 26001
+    ids[20:22, 0:4] = 29000
+    Image.fromarray(ids).save(mask_of(root, kind="instanceIds"))
+    return root
+
+
+@pytest.mark.parametrize("kind", ["labelIds", "labelTrainIds"])
+def test_instances_are_things_and_groups_of_them_are_crowd(tmp_path, kind):
+    dataset = Cityscapes(write_ids(tmp_path, kind=kind), "train", instances=True)
+    instances = dataset[0].instances
+    assert [dataset.info.classes[label] for label in instances.labels] == ["person", "car", "car"]
+    assert instances.crowd.tolist() == [True, False, False]
+    assert instances.boxes.tolist() == [[3, 2, 9, 6], [10, 10, 20, 12], [30, 10, 40, 12]]
+    assert instances.masks.sum((1, 2)).tolist() == [24, 20, 20]
+    assert dataset.info.annotates == {"semantic", "boxes", "instances"}
+    assert dataset.info.category_ids[13] == 26
+
+
+def test_instances_are_not_read_unasked(tmp_path):
+    dataset = Cityscapes(write_cityscapes(tmp_path), "train")
+    assert dataset.info.annotates == {"semantic"}
+    assert dataset[0].instances is None
+
+
+def test_wrong_instances_are_named(tmp_path):
+    path = mask_of(write_ids(tmp_path), kind="instanceIds")
+    dataset = Cityscapes(tmp_path, "train", instances=True)
+    ids = np.array(Image.open(path))
+    ids[30, 40] = 34000
+    Image.fromarray(ids).save(path)
+    with pytest.raises(DatasetError, match=r"instanceIds.png has the instance 34000, near \(x=40, y=30\), which City"):
+        dataset.verify(0)
+    Image.fromarray(ids[:-1]).save(path)
+    with pytest.raises(DatasetError, match=r"instanceIds.png is 35x48, its image .* 36x48"):
+        dataset.verify(0)
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"(?s)has no instances .*instanceIds.png.*leave data.instances out"):
+        dataset.verify(0)

@@ -275,7 +275,7 @@ def test_a_wrong_list_is_still_an_error_after_a_download(camvid: Archive, tmp_pa
         CamVid(root, "val", download=True)
 
 
-@pytest.mark.parametrize("dataset", ["coco_panoptic", "coco_stuff"])
+@pytest.mark.parametrize("dataset", ["coco", "coco_panoptic", "coco_stuff"])
 def test_images_where_the_readers_look_too_are_not_fetched_again(dataset: str, tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / "images" / f"{split}2017").mkdir(parents=True)

@@ -6,15 +6,18 @@ from types import ModuleType
 import pytest
 
 from coatseg.data.ade20k import ADE20K
+from coatseg.data.coco import Coco
 from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.voc import VOC
 from coatseg.errors import DatasetNotFoundError
+from tests.data.objects import write_coco
 from tests.data.official import write_ade20k, write_coco_panoptic, write_coco_stuff, write_voc
 
 READERS = {
     "ade20k": (ADE20K, write_ade20k),
     "voc": (VOC, write_voc),
+    "coco": (Coco, write_coco),
     "coco_panoptic": (CocoPanoptic, write_coco_panoptic),
     "coco_stuff": (CocoStuff, write_coco_stuff),
 }

@@ -56,7 +56,7 @@ class Scenes:
                 f"data.size={list(size)} is too small to draw a street in.", f"The least is {LEAST_SIZE}."
             )
         self.split = split
-        self.size = size
+        self.image_size = size
         self.seed = seed
         self.length = dict(zip(SPLITS, (train_images, val_images, test_images), strict=True))[split]
 
@@ -66,7 +66,7 @@ class Scenes:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"{self.split} has {self.length} scenes, there is no number {index}")
-        scene = render(Random(f"{self.seed}/{self.split}/{index}"), self.size)
+        scene = render(Random(f"{self.seed}/{self.split}/{index}"), self.image_size)
         labels = np.zeros(256, np.uint8)
         labels[: len(scene.labels)] = scene.labels
         seen = np.flatnonzero(cv2.calcHist([scene.ids], [0], None, [256], [0, 256]).ravel())
@@ -74,7 +74,7 @@ class Scenes:
         return Sample(
             id=f"{self.split}_{index:05d}",
             image=scene.image,
-            original_size=self.size,
+            original_size=self.image_size,
             label_map=cv2.LUT(scene.ids, labels),
             instances=_instances(scene, labels, seen[seen >= FIRST_THING]),
             panoptic=Panoptic(scene.ids.astype(np.int32) + 1, segments),
@@ -82,6 +82,10 @@ class Scenes:
 
     def verify(self, index: int) -> None:
         """Do nothing: a drawn scene cannot be damaged."""
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) that all scenes have."""
+        return self.image_size
 
 
 def _instances(scene: Scene, labels: np.ndarray, things: np.ndarray) -> Instances:

@@ -1,0 +1,70 @@
+"""Boxes as annotators leave them, mended: without area, reversed, or reaching out of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Boxes = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
+
+TOLERANCE = 1.0
+"""Pixels by which a box may reach out of its image, as rounding makes it, before its clipping is worth a word."""
+
+
+@dataclass(frozen=True)
+class MendedBoxes:
+    """Boxes (N, 4) inside their images, `kept` (N,) bool, False for those to leave out, and what was found.
+
+    `findings` maps what was done, in words after a number of boxes, to the numbers of the boxes it was done to.
+    """
+
+    boxes: Boxes
+    kept: npt.NDArray[np.bool_]
+    findings: Mapping[str, Numbers]
+
+    def repairs(self, place: Callable[[int], str]) -> tuple[str, ...]:
+        """Say what was found, a line each; `place` names the place of a box."""
+        return tuple(
+            repair_line("box" if len(numbers) == 1 else "boxes", len(numbers), done, place(int(numbers[0])))
+            for done, numbers in self.findings.items()
+            if len(numbers)
+        )
+
+
+def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None) -> MendedBoxes:
+    """Mend boxes (N, 4), x1, y1, x2, y2, in images of `sizes` (N, 2), height and width.
+
+    Corners are edges between pixels, or pixels that the box includes, counted from `first_pixel`. Boxes without area,
+    whose corners have one x or one y, and those wholly outside are not kept; reversed ones are swapped, and those that
+    reach out clipped.
+    """
+    empty = (stated[:, :2] == stated[:, 2:]).any(1)
+    reversed_ = (stated[:, :2] > stated[:, 2:]).any(1) & ~empty
+    low, high = np.minimum(stated[:, :2], stated[:, 2:]), np.maximum(stated[:, :2], stated[:, 2:])
+    if first_pixel is not None:
+        low, high = low - first_pixel, high - first_pixel + 1
+    limits = sizes[:, ::-1]
+    excess = np.maximum(-low, high - limits).max(1, initial=0)
+    low, high = low.clip(0, limits), high.clip(0, limits)
+    # As float32, which is what leaves a reader, a sliver of a box may have no area.
+    outside = (low.astype(np.float32) >= high.astype(np.float32)).any(1) & ~empty
+    clipped = (excess >= TOLERANCE) & ~outside & ~empty
+    return MendedBoxes(
+        np.concatenate([low, high], 1),
+        ~(empty | outside),
+        {
+            "without area left out": np.flatnonzero(empty),
+            "outside the image left out": np.flatnonzero(outside),
+            "with reversed corners swapped": np.flatnonzero(reversed_ & ~outside),
+            "reaching out of the image clipped": np.flatnonzero(clipped),
+        },
+    )
+
+
+def repair_line(kind: str, count: int, done: str, first: str) -> str:
+    """Say how many things of a kind were mended or left out, and where the first of them is."""
+    return f"{count} {kind} {done} (first: {first})"

@@ -1,0 +1,86 @@
+"""The reader of images whose objects are in a json of COCO's format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from coatseg.data.classes import generated_palette
+from coatseg.data.coco_objects import ObjectAnnotations
+from coatseg.data.objects import ObjectFiles
+from coatseg.data.official import official_classes
+from coatseg.errors import DatasetError
+from coatseg.structures import DatasetInfo, Instances, Size
+
+
+class CocoFiles(ObjectFiles):
+    """The images of a json of objects, in its order, below the folder `images`; `rows` picks some of them.
+
+    Classes are the json's categories, numbered from 0 in its order. Colours are those of COCO's things by name.
+
+    Raises:
+        DatasetError: the json has no category, or an image of it is missing.
+    """
+
+    def __init__(
+        self, name: str, images: Path, annotations: ObjectAnnotations, rows: Sequence[int] | None = None
+    ) -> None:
+        classes = annotations.classes
+        if not classes:
+            raise DatasetError(f"{annotations.path} has no category.", "Name the classes of its objects there.")
+        known = dict(zip(*official_classes("coco_panoptic"), strict=True))
+        made = generated_palette(len(classes) + 1)[1:]
+        masks = {"instances"} if annotations.segmentations is not None else set()
+        self.info = DatasetInfo(
+            name=name,
+            classes=classes,
+            palette=tuple(known.get(one, colour) for one, colour in zip(classes, made, strict=True)),
+            annotates=frozenset({"boxes", *masks}),
+            things=tuple(range(len(classes))),
+            category_ids=annotations.category_ids,
+        )
+        self.repairs = annotations.repairs
+        self._images = images
+        self._annotations = annotations
+        self._rows = tuple(range(len(annotations.files))) if rows is None else tuple(rows)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Refuse images that are not on disk; of a hundred thousand in one folder a list of it says so fast."""
+        there = {path.name for path in self._images.iterdir()}
+        files = [self._annotations.files[row] for row in self._rows]
+        missing = [file for file in files if file not in there and not (self._images / file).is_file()]
+        if missing:
+            more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise DatasetError(
+                f"{self._annotations.path} has the image {missing[0]}{more}, which is not in {self._images}.",
+                "Unpack the images again, whole, or take the image and its annotations out of the json.",
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def image_of(self, index: int) -> tuple[str, Path]:
+        """Give the id of a sample, its image's in the json, and the file of its image."""
+        row = self._rows[index]
+        return self._annotations.ids[row], self._images / self._annotations.files[row]
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of a sample's image as the json states it."""
+        return self._annotations.size(self._rows[index])
+
+    def instances_of(self, index: int, size: Size) -> Instances:
+        """Give the objects of a sample.
+
+        Raises:
+            DatasetError: the json states another size than the image's, or run lengths do not fill it.
+        """
+        stated = self.size(index)
+        if stated != size:
+            name, path = self.image_of(index)
+            raise DatasetError(
+                f"{self._annotations.path} states {stated[0]}x{stated[1]} for the image {name}, and {path} has "
+                f"{size[0]}x{size[1]}.",
+                "Sizes are height x width, upright by EXIF. Annotate the image as it is shown, or copy it again.",
+            )
+        return self._annotations.instances(self._rows[index])

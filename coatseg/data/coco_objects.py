@@ -1,0 +1,259 @@
+"""Object annotations in COCO's format: one json for a split.
+
+The format: https://cocodataset.org/#format-data, section 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coatseg.data.boxes import mend_boxes, repair_line
+from coatseg.data.classes import first_repeated
+from coatseg.data.segmentations import SegmentationColumn, SegmentationError, Segmentations
+from coatseg.errors import DatasetError
+from coatseg.structures import Instances, Size
+
+NAMES = (int, str)
+"""The types of what names an image."""
+
+
+@dataclass(frozen=True)
+class ObjectAnnotations:
+    """What a json says, mended where the format commonly needs it.
+
+    `classes` are the names of its categories in its order, and `category_ids` their ids. Its I images have `ids`,
+    `files` and `sizes` (I, 2), height and width. Objects lie in arrays, those of image i from `begins[i]` to
+    `begins[i + 1]`: a hundred thousand images travel fast to worker processes. `numbers` are the places of objects
+    in the json, which `segmentations` go by. `areas` are None where an object states none, and `segmentations` where
+    one has no mask. `repairs` say what was mended or left out, a line each.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    ids: tuple[str, ...]
+    files: tuple[str, ...]
+    sizes: npt.NDArray[np.int64]
+    begins: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    crowd: npt.NDArray[np.bool_]
+    areas: npt.NDArray[np.float64] | None
+    annotation_ids: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    segmentations: Segmentations | None
+    repairs: tuple[str, ...]
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of an image."""
+        height, width = self.sizes[index].tolist()
+        return height, width
+
+    def instances(self, index: int) -> Instances:
+        """Give the objects of an image; a mask may have no pixel where a polygon is smaller than one.
+
+        Raises:
+            DatasetError: run lengths that do not fill it.
+        """
+        own = slice(self.begins[index], self.begins[index + 1])
+        masks = None
+        if self.segmentations is not None:
+            try:
+                masks = self.segmentations.masks(self.numbers[own].tolist(), self.size(index))
+            except SegmentationError as error:
+                place = np.flatnonzero(self.numbers == error.number)[0]
+                raise _unfitting(self.path, f"annotation {self.annotation_ids[place]}", error.what) from error
+        areas = None if self.areas is None else self.areas[own]
+        return Instances(self.boxes[own], self.labels[own], masks, self.crowd[own], areas)
+
+
+def read_objects(path: Path) -> ObjectAnnotations:
+    """Read a json of objects.
+
+    Raises:
+        DatasetError: it cannot be read, is damaged, lacks a field, or does not fit together.
+    """
+    try:
+        stated = path.stat()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    return _read(path, stated.st_mtime_ns, stated.st_size)
+
+
+# The json of COCO's train split takes many seconds, and a run asks for it more than once.
+@lru_cache(maxsize=4)
+def _read(path: Path, modified: int, size: int) -> ObjectAnnotations:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DatasetError(f"{path} is no json: {error}.", "Copy or export it again.") from error
+    images, annotations, categories = (_list(content, key) for key in ("images", "annotations", "categories"))
+    if images is None or annotations is None or categories is None:
+        raise DatasetError(
+            f"{path} is no file of objects: it has no images, annotations and categories, lists of entries.",
+            "Take COCO's instances_*.json, or export objects in COCO's format.",
+        )
+    return _parsed(path, images, annotations, categories)
+
+
+def _list(content: Any, key: str) -> list[dict[str, Any]] | None:
+    part = content.get(key) if isinstance(content, dict) else None
+    return part if isinstance(part, list) and all(isinstance(entry, dict) for entry in part) else None
+
+
+def _parsed(
+    path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]], categories: list[dict[str, Any]]
+) -> ObjectAnnotations:
+    category_ids = _unique(path, "category", categories, "id", int)
+    classes = _unique(path, "category", categories, "name", str)
+    image_ids = _unique(path, "image", images, "id", NAMES)
+    files = _column(path, "image", images, "file_name", str)
+    sides = [_column(path, "image", images, side, int) for side in ("height", "width")]
+    ids = _unique(path, "annotation", annotations, "id", int)
+    sizes = np.array(sides, np.int64).T
+    rows = _looked_up(path, annotations, "image_id", image_ids, "images")
+    labels = _looked_up(path, annotations, "category_id", category_ids, "categories")
+
+    def place(number: int) -> str:
+        return f"annotation {ids[number]}"
+
+    mended = mend_boxes(_boxes(path, annotations), sizes[rows])
+    masks = _masks(path, annotations, sizes[rows], place)
+    kept = mended.kept & ~masks.lost
+    numbers = np.flatnonzero(kept)
+    numbers = numbers[np.argsort(rows[numbers], kind="stable")]
+    bare = numbers[~masks.there[numbers]]
+    repairs = [*mended.repairs(place), *masks.repairs]
+    if 0 < len(bare) < len(numbers):
+        done = "without a mask, so that the masks of the others are not used"
+        repairs.append(repair_line("object", len(bare), done, place(int(bare.min()))))
+    areas = _areas(path, annotations)[numbers]
+    return ObjectAnnotations(
+        path,
+        tuple(classes),
+        tuple(category_ids),
+        tuple(map(str, image_ids)),
+        tuple(files),
+        sizes,
+        np.searchsorted(rows[numbers], np.arange(len(images) + 1)),
+        mended.boxes[numbers].astype(np.float32),
+        labels[numbers],
+        np.array([bool(annotation.get("iscrowd")) for annotation in annotations], bool)[numbers],
+        None if np.isnan(areas).any() else areas,
+        np.array(ids, np.int64)[numbers],
+        numbers,
+        None if len(bare) else masks.segmentations,
+        tuple(repairs),
+    )
+
+
+def _column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
+    """Give one field of all entries; all must have it, of the right type."""
+    column = [entry.get(key) for entry in entries]
+    for number, value in enumerate(column):
+        if not isinstance(value, types):
+            name = entries[number].get("id", f"number {number + 1}")
+            stated = f"{key}={value!r}" if key in entries[number] else f"no {key}"
+            raise _unfitting(path, f"{kind} {name}", f"has {stated}")
+    return column
+
+
+def _unique(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
+    column = _column(path, kind, entries, key, types)
+    if len(set(column)) < len(column):
+        raise DatasetError(
+            f"{path} has the {kind} {key} {first_repeated(column)} twice.",
+            f"Give every {kind} {'an' if key == 'id' else 'a'} {key} of its own.",
+        )
+    return column
+
+
+def _looked_up(
+    path: Path, annotations: list[dict[str, Any]], key: str, known: list[Any], where: str
+) -> npt.NDArray[np.int64]:
+    """Give the place of what each annotation refers to."""
+    places = {name: place for place, name in enumerate(known)}
+    column = _column(path, "annotation", annotations, key, NAMES)
+    found = np.array([places.get(name, -1) for name in column], np.int64)
+    if (found < 0).any():
+        number = int((found < 0).argmax())
+        raise _unfitting(
+            path, f"annotation {annotations[number]['id']}", f"has {key}={column[number]!r}, which {where} lacks"
+        )
+    return found
+
+
+def _boxes(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
+    """Give the boxes (N, 4), from x, y, width and height to corners."""
+    stated = _column(path, "annotation", annotations, "bbox", list)
+    try:
+        boxes = np.array(stated, np.float64).reshape(len(stated), 4)
+    except (TypeError, ValueError):
+        boxes = np.array([_four(box) for box in stated])
+    wrong = ~np.isfinite(boxes).all(1)
+    if wrong.any():
+        number = int(wrong.argmax())
+        raise _unfitting(
+            path,
+            f"annotation {annotations[number]['id']}",
+            f"has bbox={stated[number]!r}, which is not x, y, width and height",
+        )
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _four(box: list[Any]) -> list[float]:
+    good = len(box) == 4 and all(isinstance(number, int | float) for number in box)
+    return [float(number) for number in box] if good else [np.nan] * 4
+
+
+def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
+    """Give the stated areas (N,), not a number where there is none."""
+    try:
+        return np.array([annotation.get("area", np.nan) for annotation in annotations], np.float64)
+    except (TypeError, ValueError):
+        _column(path, "annotation", annotations, "area", int | float)
+        raise
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """The masks of A annotations: which are `there`, and which `lost`, (A,) bool, their polygons being too short."""
+
+    segmentations: Segmentations
+    there: npt.NDArray[np.bool_]
+    lost: npt.NDArray[np.bool_]
+    repairs: tuple[str, ...]
+
+
+def _masks(
+    path: Path, annotations: list[dict[str, Any]], sizes: npt.NDArray[np.int64], place: Callable[[int], str]
+) -> _Masks:
+    column = SegmentationColumn()
+    try:
+        there = [
+            column.add(annotation.get("segmentation"), (height, width))
+            for annotation, (height, width) in zip(annotations, sizes.tolist(), strict=True)
+        ]
+        segmentations = column.collected()
+    except SegmentationError as error:
+        raise _unfitting(path, place(error.number), error.what) from error
+    short = column.short_polygons
+    masked = np.array(there, bool)
+    lost = np.zeros(len(annotations), bool)
+    lost[short] = True
+    kind = "polygon" if len(short) == 1 else "polygons"
+    line = [repair_line(kind, len(short), "of fewer than three points left out", place(short[0]))] if short else []
+    return _Masks(segmentations, masked, lost & ~masked, tuple(line))
+
+
+def _unfitting(path: Path, place: str, what: str) -> DatasetError:
+    return DatasetError(f"{path}: {place} {what}.", "Correct it there, or export or copy the file again.")
