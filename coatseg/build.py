@@ -138,7 +138,7 @@ CONTEXT: dict[str, frozenset[str]] = {
     "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed", "auxiliary_weight", "inference"}),
     "callback": frozenset({"checkpoints", "pictures", "info", "monitor", "record"}),
     "logger": frozenset({"run"}),
-    "loading": frozenset({"dataset", "transform", "info", "seed"}),
+    "loading": frozenset({"dataset", "transform", "info", "seed", "needs"}),
 }
 """For each kind, the arguments that the program gives; all others are options of the configuration."""
 
@@ -241,7 +241,9 @@ def build_data(config: Options, split: str = "train") -> DataModule:
         make("augmentation", step, step_options, f"data.augmentations.{step}", info=info)
         for step, step_options in present(options.get("augmentations") or {})
     ]
-    return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"])
+    task, _ = named(config["task"], "task")
+    needs = getattr(constructor_of("task", task), "needs", None)
+    return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"], needs=needs)
 
 
 def build_task(config: Options, info: DatasetInfo, total: int, epoch: int = 1) -> Task:

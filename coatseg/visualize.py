@@ -12,7 +12,7 @@ import numpy.typing as npt
 from coatseg.atomic import whole_file
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.metrics.layers import LayerScores
-from coatseg.structures import DatasetInfo
+from coatseg.structures import DatasetInfo, Size
 
 Picture = npt.NDArray[np.uint8]
 
@@ -83,8 +83,15 @@ def contact_sheet(
 def scaled(picture: Picture, width: int) -> Picture:
     """Resize a picture to a width, its shape kept."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=method), dtype=np.uint8)
+    return stretched(picture, (height, width), cv2.INTER_NEAREST)
+
+
+def stretched(picture: Picture, size: Size, growing: int = cv2.INTER_LINEAR) -> Picture:
+    """Resize a picture to a size, such as that of a truth which was not resized with it."""
+    if picture.shape[:2] == size:
+        return picture
+    method = cv2.INTER_AREA if size[1] < picture.shape[1] else growing
+    return np.asarray(cv2.resize(picture, size[::-1], interpolation=method), dtype=np.uint8)
 
 
 def legend(info: DatasetInfo, width: int) -> Picture:

@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from coatseg.data.images import denormalise
 from coatseg.schema import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction
-from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture, topmost
+from coatseg.visualize import Picture, colour, contact_sheet, legend, overlay, save_picture, stretched, topmost
 
 CAPTIONS = ("image", "truth", "prediction", "prediction over image")
 
@@ -60,7 +60,7 @@ def row_of_pictures(
 ) -> list[Picture]:
     """Picture the first image of a batch: as it is, its truth, its prediction, and the two blended."""
     height, width = batch.sizes[0]
-    image = denormalise(batch.images[0, :, :height, :width], info)
+    image = stretched(denormalise(batch.images[0, :, :height, :width], info), batch.original_sizes[0])
     target = batch.targets[0]
     if isinstance(prediction, MultilabelPrediction):
         label_map = topmost(prediction.layers.cpu().numpy(), info)

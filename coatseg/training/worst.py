@@ -20,7 +20,7 @@ from coatseg.metrics.confusion import image_mean_iou
 from coatseg.metrics.layers import LayerCounts, layer_scores
 from coatseg.schema import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, SemanticPrediction, Target
-from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled, topmost
+from coatseg.visualize import Picture, colour, contact_sheet, legend, mistakes, save_picture, scaled, stretched, topmost
 
 CAPTIONS = ("image", "truth", "prediction", "where wrong (red)")
 WIDTH = 320
@@ -121,7 +121,8 @@ def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
 
 def row_of_pictures(image: Tensor, judged: Judged, info: DatasetInfo) -> tuple[Picture, ...]:
     """Picture an image (C, H, W), its truth, its prediction and where they differ, small."""
-    picture = denormalise(image, info)
+    height, width = judged.truth.shape
+    picture = stretched(denormalise(image, info), (height, width))
     maps = (colour(label_map, info) for label_map in (judged.truth, judged.prediction))
     row = (picture, *maps, mistakes(picture, judged.wrong, judged.ignored))
     return tuple(scaled(cell, WIDTH) for cell in row)
