@@ -17,7 +17,7 @@ import numpy as np
 from coatseg.data.augmentations.crop import random_crop
 from coatseg.data.augmentations.flips import horizontal_flip, rotate90, vertical_flip
 from coatseg.data.augmentations.photometric import photometric
-from coatseg.data.augmentations.resize import random_scale, resize
+from coatseg.data.augmentations.resize import jitter, random_scale, resize, resize_or_crop
 from coatseg.data.images import Pixels
 from coatseg.data.packing import Packed, pack, unpack
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Size
@@ -28,6 +28,8 @@ AUGMENTATIONS: Mapping[str, Callable[..., alb.BasicTransform]] = MappingProxyTyp
     {
         "scale": random_scale,
         "resize": resize,
+        "resize_or_crop": resize_or_crop,
+        "jitter": jitter,
         "crop": random_crop,
         "flip": horizontal_flip,
         "vertical_flip": vertical_flip,

@@ -27,7 +27,12 @@ INFO = DatasetInfo(
 )
 SIZE = (60, 80)
 CHANNELS = (1, 2, 3, 4, 5, 13, 16)
-NEEDED = {"crop": {"size": (48, 64)}}
+NEEDED = {
+    "crop": {"size": (48, 64)},
+    "jitter": {"size": (48, 64)},
+    "resize": {"short": [48]},
+    "resize_or_crop": {"short": [48]},
+}
 LABELS = label_map(SIZE, (0, 1, 2, 3, 255), seed=1)
 SAMPLE = Sample("a", painted(LABELS, COLOURS, 1), SIZE, LABELS)
 

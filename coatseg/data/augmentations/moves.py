@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Protocol
 
 import albumentations as alb
@@ -91,6 +92,12 @@ class Cut:
         """Give what there is of the window."""
         y, x = self.corner
         return array[y : y + self.size[0], x : x + self.size[1]]
+
+
+def random_cut(have: Size, want: Size, random: Random) -> Cut:
+    """Draw a window of a size evenly from all that lie in an image, from its corner where the image is smaller."""
+    y, x = (random.randint(0, max(0, side - cut)) for side, cut in zip(have, want, strict=True))
+    return Cut((y, x), want)
 
 
 class Moved(alb.DualTransform):  # type: ignore[misc]

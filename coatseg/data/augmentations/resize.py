@@ -8,8 +8,8 @@ from typing import Any, Literal
 import albumentations as alb
 import cv2
 
-from coatseg.data.augmentations.checks import checked_lengths
-from coatseg.data.augmentations.moves import Move, Moved, Resized
+from coatseg.data.augmentations.checks import check_range, checked_lengths, checked_size
+from coatseg.data.augmentations.moves import Move, Moved, Resized, random_cut
 from coatseg.data.resizing import size_within
 from coatseg.errors import ConfigError
 from coatseg.structures import DatasetInfo, Size
@@ -57,6 +57,48 @@ def resize(
     return _Resize(info, _Lengths("resize", short, long, sampling))
 
 
+def resize_or_crop(
+    info: DatasetInfo,
+    *,
+    short: Sequence[int] = SHORT,
+    long: int = LONG,
+    crop: Sequence[int] = (384, 600),
+    crop_short: Sequence[int] = (400, 500, 600),
+    probability: float = 0.5,
+) -> alb.BasicTransform:
+    """Resize as `resize` does, with a `probability` after a window of random size has been cut.
+
+    That window's height and width are drawn apart, from the two lengths of `crop`, out of the image resized to one of
+    `crop_short`; a side that has less is taken whole. This is DETR's augmentation (Carion et al., ECCV 2020, section
+    4), which MMDetection and CoaT's authors use for Deformable DETR, too. A window may show no object.
+
+    Raises:
+        ConfigError: lengths or a probability that are none, or `long` is less than one of `short`.
+    """
+    key = "resize_or_crop"
+    check_range(f"{key}.probability", probability, 0, 1)
+    sides = checked_lengths(f"{key}.crop", crop)
+    if len(sides) != 2 or sides[0] > sides[1]:
+        raise ConfigError(f"{key}.crop={list(sides)} is no range.", "Write [least, most], such as [384, 600].")
+    first = checked_lengths(f"{key}.crop_short", crop_short)
+    return _ResizeOrCrop(info, _Lengths(key, short, long), first, (sides[0], sides[1]), probability)
+
+
+def jitter(info: DatasetInfo, *, size: Sequence[int], low: float = 0.1, high: float = 2.0) -> alb.BasicTransform:
+    """Resize to fit a multiple of `size` (height, width), then cut a window of `size`, or pad to it.
+
+    The factor is drawn evenly from `low` to `high`: large-scale jitter (Ghiasi et al., "Simple Copy-Paste is a Strong
+    Data Augmentation Method for Instance Segmentation", CVPR 2021, section 3); 0.8 to 1.25 is their standard one. All
+    images get the same size. What is smaller is padded at the bottom and right.
+
+    Raises:
+        ConfigError: `size` is not two positive integers, or not 0 < low <= high.
+    """
+    if not 0 < low <= high:
+        raise ConfigError(f"jitter.low={low} and jitter.high={high} are no range.", "Choose 0 < low <= high.")
+    return _Jitter(info, checked_size("jitter.size", size), low, high)
+
+
 class _Lengths:
     """The lengths that a shorter side may get, each with the size of the whole."""
 
@@ -88,3 +130,38 @@ class _Resize(Moved):
 
     def moves(self, size: Size, data: Mapping[str, Any]) -> Sequence[Move]:
         return [Resized(self._lengths.draw(size, self))]
+
+
+class _ResizeOrCrop(Moved):
+    def __init__(
+        self, info: DatasetInfo, lengths: _Lengths, first: tuple[int, ...], crop: tuple[int, int], probability: float
+    ) -> None:
+        super().__init__(info)
+        self._lengths = lengths
+        self._first = first
+        self._crop = crop
+        self._probability = probability
+
+    def moves(self, size: Size, data: Mapping[str, Any]) -> Sequence[Move]:
+        if self.py_random.random() >= self._probability:
+            return [Resized(self._lengths.draw(size, self))]
+        short = self.py_random.choice(self._first)
+        before = size_within(size, short, short * max(size))  # as long as its shape makes it
+        least, most = self._crop
+        height, width = (self.py_random.randint(min(side, least), min(side, most)) for side in before)
+        cut = random_cut(before, (height, width), self.py_random)
+        return [Resized(before), cut, Resized(self._lengths.draw(cut.size, self))]
+
+
+class _Jitter(Moved):
+    def __init__(self, info: DatasetInfo, size: Size, low: float, high: float) -> None:
+        super().__init__(info)
+        self._size = size
+        self._low = low
+        self._high = high
+
+    def moves(self, size: Size, data: Mapping[str, Any]) -> Sequence[Move]:
+        factor = self.py_random.uniform(self._low, self._high)
+        fits = factor * min(want / have for want, have in zip(self._size, size, strict=True))
+        height, width = (max(1, round(side * fits)) for side in size)
+        return [Resized((height, width)), random_cut((height, width), self._size, self.py_random)]
