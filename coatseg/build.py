@@ -26,7 +26,6 @@ from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
 from coatseg.data.module import DataModule
-from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
 from coatseg.errors import ConfigError, nearest
@@ -219,7 +218,7 @@ def build(config: Options) -> Built:
     check_task_fits(config, data.info)
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
-    epoch = steps_per_epoch(len(data.split("train")), data.batch_size)
+    epoch = data.steps_per_epoch
     total = total_steps(config["trainer"], epoch)
     return Built(data, build_task(config, data.info, total, epoch), total)
 

@@ -206,6 +206,15 @@ class RandomDataset(Dataset, Protocol):
         ...
 
 
+@runtime_checkable
+class SizedDataset(Dataset, Protocol):
+    """A dataset that knows the sizes of its images without decoding them."""
+
+    def size(self, index: int) -> Size:
+        """Give the upright (height, width) of a sample's image."""
+        ...
+
+
 @dataclass(frozen=True)
 class InstanceTarget:
     """The objects of one image as tensors; shapes are those of Instances.

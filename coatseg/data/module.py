@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -20,10 +20,11 @@ from coatseg.data.batching import collate_step
 from coatseg.data.images import Pixels
 from coatseg.data.needs import only_needed
 from coatseg.data.resizing import Sides, resize_image, size_within
-from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
+from coatseg.data.sampling import Draw, EvaluationStream, Groups, TrainingStream, steps_per_epoch
+from coatseg.data.shapes import lying, size_of
 from coatseg.errors import CoatsegError, ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
-from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample
+from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample, Size
 
 VERIFY_SECONDS = 4.0
 
@@ -38,7 +39,8 @@ class DataModule(lightning.LightningDataModule):
     the longer would pass long. `workers` are processes that read, None for a number that suits the machine. `limit`
     keeps the first samples of every split. `train_split` is the split of the dataset that trains, such as trainval.
     `rare_class_temperature` draws training samples for their classes, the rarer the more often (0.01 for much more, 1
-    for hardly; None: every sample once an epoch), and has crops show them; see balance.py.
+    for hardly; None: every sample once an epoch), and has crops show them; see balance.py. With `group_by_shape` the
+    images of a training step are all upright (square, too) or all lying, as read, so that little is padded.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class DataModule(lightning.LightningDataModule):
         limit: PositiveInt | None = None,
         train_split: str = "train",
         rare_class_temperature: PositiveFloat | None = None,
+        group_by_shape: bool = False,
         seed: int = 0,
         needs: str | None = None,
     ) -> None:
@@ -68,6 +71,7 @@ class DataModule(lightning.LightningDataModule):
         self.limit = limit
         self.train_split = train_split
         self.rare_class_temperature = rare_class_temperature
+        self.group_by_shape = group_by_shape
         self.seed = seed
         self.needs = needs
         self._splits: dict[str, Dataset] = {}
@@ -85,6 +89,33 @@ class DataModule(lightning.LightningDataModule):
         counts = (f"{count} of {len(self.split(name))} {name}" for name, count in zip(splits, checked, strict=True))
         return f"checked the files and labels of {', '.join(counts)} samples"
 
+    @cached_property
+    def groups(self) -> Groups | None:
+        """The group of each training sample, of which every step has one; None if all may meet.
+
+        Raises:
+            ConfigError: samples are drawn otherwise than each once an epoch, or their sizes are not known.
+        """
+        dataset = self.split("train")
+        if not self.group_by_shape:
+            return None
+        if draws(dataset) or self.rare_class_temperature is not None:
+            other = "data.window" if draws(dataset) else "data.rare_class_temperature"
+            raise ConfigError(
+                f"data.group_by_shape groups whole images, each once an epoch, and {other} draws others.",
+                "Leave one of the two out.",
+            )
+        return lying(dataset)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many optimizer steps show the training split once.
+
+        Raises:
+            ConfigError: a batch cannot be filled, or images not be grouped.
+        """
+        return steps_per_epoch(len(self.split("train")), self.batch_size, self.groups)
+
     def train_dataloader(self) -> Batches:
         """Give the exact stream of augmented samples, one batch for each accumulated part of a step."""
         trainer = self._trainer()
@@ -98,6 +129,7 @@ class DataModule(lightning.LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             rare_classes=self._rare_classes(dataset),
+            groups=self.groups,
         )
         return Batches(self._loader(DrawnBatches(dataset, parts, self.transform, self.needs), stream), parts)
 
@@ -235,6 +267,10 @@ class Limited:
     def labels(self, index: int) -> Pixels | None:
         """Give the truth of one sample alone."""
         return labels_of(self.dataset, index)
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of one sample, if the dataset knows it."""
+        return size_of(self.dataset, index)
 
     def verify(self, index: int) -> None:
         """Check the files and labels of one sample."""

@@ -12,6 +12,7 @@ from coatseg.data.augmentations.checks import check_range, checked_lengths, chec
 from coatseg.data.augmentations.moves import Move, Moved, Resized, random_cut
 from coatseg.data.resizing import size_within
 from coatseg.errors import ConfigError
+from coatseg.schema import PositiveInt
 from coatseg.structures import DatasetInfo, Size
 
 SHORT = tuple(range(480, 801, 32))
@@ -43,7 +44,7 @@ def resize(
     info: DatasetInfo,
     *,
     short: Sequence[int] = SHORT,
-    long: int = LONG,
+    long: PositiveInt = LONG,
     sampling: Literal["choice", "range"] = "choice",
 ) -> alb.BasicTransform:
     """Resize so that the shorter side has a length of `short`, unless the longer would pass `long`.
@@ -61,7 +62,7 @@ def resize_or_crop(
     info: DatasetInfo,
     *,
     short: Sequence[int] = SHORT,
-    long: int = LONG,
+    long: PositiveInt = LONG,
     crop: Sequence[int] = (384, 600),
     crop_short: Sequence[int] = (400, 500, 600),
     probability: float = 0.5,
