@@ -136,6 +136,11 @@ class DataModule(lightning.LightningDataModule):
     def _rare_classes(self, dataset: Dataset) -> RareClasses | None:
         if self.rare_class_temperature is None:
             return None
+        if self.needs in ("boxes", "instances"):
+            raise ConfigError(
+                "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
+                "Set data.rare_class_temperature=null.",
+            )
         if draws(dataset):
             raise ConfigError(
                 "data.rare_class_temperature counts the classes of whole images, and data.window draws windows.",

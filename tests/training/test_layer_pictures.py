@@ -3,7 +3,7 @@ import torch
 
 from coatseg.data.batching import collate
 from coatseg.metrics.layers import layer_scores
-from coatseg.structures import DatasetInfo, MultilabelPrediction, Sample
+from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, Sample, SemanticPrediction, Target
 from coatseg.training.pictures import row_of_pictures
 from coatseg.training.report import write_report
 
@@ -28,3 +28,11 @@ def test_the_report_draws_the_scores_of_classes_that_may_be_undefined(tmp_path) 
     report = write_report(tmp_path, scores, "two", {}).read_text()
     assert "| blue | - | - | - | - |" in report
     assert (tmp_path / "pictures" / "scores.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_image_that_was_resized_is_shown_at_the_size_of_its_truth() -> None:
+
+    labels = torch.zeros(4, 6, dtype=torch.int64)
+    batch = Batch(torch.zeros(1, 3, 10, 14), ((8, 12),), (Target(labels),), ("a",), ((4, 6),), (False,))
+    shown = row_of_pictures(batch, SemanticPrediction("a", labels, torch.ones(4, 6)), INFO)
+    assert [picture.shape for picture in shown] == [(4, 6, 3)] * 4
