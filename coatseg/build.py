@@ -29,7 +29,6 @@ from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
 from coatseg.data.instance_masks import InstanceMasks
 from coatseg.data.module import DataModule
-from coatseg.data.sampling import steps_per_epoch
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
 from coatseg.data.voc_boxes import VOCBoxes
@@ -164,7 +163,7 @@ CONTEXT: dict[str, frozenset[str]] = {
     "task": frozenset({"model", "info", "loss", "optimizer", "schedule", "seed", "auxiliary_weight", "inference"}),
     "callback": frozenset({"checkpoints", "pictures", "info", "monitor", "record"}),
     "logger": frozenset({"run"}),
-    "loading": frozenset({"dataset", "transform", "info", "seed"}),
+    "loading": frozenset({"dataset", "transform", "info", "seed", "needs"}),
 }
 """For each kind, the arguments that the program gives; all others are options of the configuration."""
 
@@ -245,7 +244,7 @@ def build(config: Options) -> Built:
     check_task_fits(config, data.info)
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
-    epoch = steps_per_epoch(len(data.split("train")), data.batch_size)
+    epoch = data.steps_per_epoch
     total = total_steps(config["trainer"], epoch)
     return Built(data, build_task(config, data.info, total, epoch), total)
 
@@ -267,7 +266,9 @@ def build_data(config: Options, split: str = "train") -> DataModule:
         make("augmentation", step, step_options, f"data.augmentations.{step}", info=info)
         for step, step_options in present(options.get("augmentations") or {})
     ]
-    return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"])
+    task, _ = named(config["task"], "task")
+    needs = getattr(constructor_of("task", task), "needs", None)
+    return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"], needs=needs)
 
 
 def build_task(config: Options, info: DatasetInfo, total: int, epoch: int = 1) -> Task:

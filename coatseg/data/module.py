@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -17,10 +18,13 @@ from torch.utils.data import DataLoader
 from coatseg.data.balance import RareClasses, class_counts, labels_of
 from coatseg.data.batching import collate_step
 from coatseg.data.images import Pixels
-from coatseg.data.sampling import Draw, EvaluationStream, TrainingStream
+from coatseg.data.needs import only_needed
+from coatseg.data.resizing import Sides, resize_image, size_within
+from coatseg.data.sampling import Draw, EvaluationStream, Groups, TrainingStream, steps_per_epoch
+from coatseg.data.shapes import lying, size_of
 from coatseg.errors import CoatsegError, ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
-from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample
+from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample, Size
 
 VERIFY_SECONDS = 4.0
 
@@ -29,11 +33,14 @@ class DataModule(lightning.LightningDataModule):
     """The loaders of a run.
 
     `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
-    facts. `batch_size` is what one optimizer step sees, over all processes and accumulated batches. `workers` are
-    processes that read, None for a number that suits the machine. `limit` keeps the first samples of every split.
-    `train_split` is the split of the dataset that trains, such as trainval. `rare_class_temperature` draws training
-    samples for their classes, the rarer the more often (0.01 for much more, 1 for hardly; None: every sample once an
-    epoch), and has crops show them; see balance.py.
+    facts; of the truths only what the task `needs` is kept (needs.py; None keeps all). `batch_size` is what one
+    optimizer step sees, over all processes and accumulated batches. `evaluation_resize` is the [short, long] that
+    images, but not their truths, are resized to in evaluation (None: as read): the shorter side is short then, unless
+    the longer would pass long. `workers` are processes that read, None for a number that suits the machine. `limit`
+    keeps the first samples of every split. `train_split` is the split of the dataset that trains, such as trainval.
+    `rare_class_temperature` draws training samples for their classes, the rarer the more often (0.01 for much more, 1
+    for hardly; None: every sample once an epoch), and has crops show them; see balance.py. With `group_by_shape` the
+    images of a training step are all upright (square, too) or all lying, as read, so that little is padded.
     """
 
     def __init__(
@@ -44,11 +51,14 @@ class DataModule(lightning.LightningDataModule):
         *,
         batch_size: PositiveInt = 8,
         evaluation_batch_size: PositiveInt = 1,
+        evaluation_resize: Sides | None = None,
         workers: NonNegativeInt | None = None,
         limit: PositiveInt | None = None,
         train_split: str = "train",
         rare_class_temperature: PositiveFloat | None = None,
+        group_by_shape: bool = False,
         seed: int = 0,
+        needs: str | None = None,
     ) -> None:
         super().__init__()
         self.dataset = dataset
@@ -56,11 +66,14 @@ class DataModule(lightning.LightningDataModule):
         self.info = info
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size
+        self.evaluation_resize = evaluation_resize
         self.workers = default_workers() if workers is None else workers
         self.limit = limit
         self.train_split = train_split
         self.rare_class_temperature = rare_class_temperature
+        self.group_by_shape = group_by_shape
         self.seed = seed
+        self.needs = needs
         self._splits: dict[str, Dataset] = {}
 
     def split(self, name: str) -> Dataset:
@@ -80,6 +93,33 @@ class DataModule(lightning.LightningDataModule):
         """Say what the reader of a split mended in its annotations or left out of them, a line each."""
         return tuple(getattr(self.split(name), "repairs", ()))
 
+    @cached_property
+    def groups(self) -> Groups | None:
+        """The group of each training sample, of which every step has one; None if all may meet.
+
+        Raises:
+            ConfigError: samples are drawn otherwise than each once an epoch, or their sizes are not known.
+        """
+        dataset = self.split("train")
+        if not self.group_by_shape:
+            return None
+        if draws(dataset) or self.rare_class_temperature is not None:
+            other = "data.window" if draws(dataset) else "data.rare_class_temperature"
+            raise ConfigError(
+                f"data.group_by_shape groups whole images, each once an epoch, and {other} draws others.",
+                "Leave one of the two out.",
+            )
+        return lying(dataset)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many optimizer steps show the training split once.
+
+        Raises:
+            ConfigError: a batch cannot be filled, or images not be grouped.
+        """
+        return steps_per_epoch(len(self.split("train")), self.batch_size, self.groups)
+
     def train_dataloader(self) -> Batches:
         """Give the exact stream of augmented samples, one batch for each accumulated part of a step."""
         trainer = self._trainer()
@@ -93,12 +133,18 @@ class DataModule(lightning.LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             rare_classes=self._rare_classes(dataset),
+            groups=self.groups,
         )
-        return Batches(self._loader(DrawnBatches(dataset, parts, self.transform), stream), parts)
+        return Batches(self._loader(DrawnBatches(dataset, parts, self.transform, self.needs), stream), parts)
 
     def _rare_classes(self, dataset: Dataset) -> RareClasses | None:
         if self.rare_class_temperature is None:
             return None
+        if self.needs in ("boxes", "instances"):
+            raise ConfigError(
+                "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
+                "Set data.rare_class_temperature=null.",
+            )
         if draws(dataset):
             raise ConfigError(
                 "data.rare_class_temperature counts the classes of whole images, and data.window draws windows.",
@@ -107,11 +153,11 @@ class DataModule(lightning.LightningDataModule):
         return RareClasses.from_counts(class_counts(dataset), self.rare_class_temperature)
 
     def val_dataloader(self) -> Batches:
-        """Give the validation split as read."""
+        """Give the validation split."""
         return self.evaluation_dataloader("val")
 
     def evaluation_dataloader(self, split: str) -> Batches:
-        """Give a split as read, every sample once."""
+        """Give a split, every sample once: as read, or with its image resized."""
         trainer = self._trainer()
         dataset = self.split(split)
         stream = EvaluationStream(
@@ -120,7 +166,8 @@ class DataModule(lightning.LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        return Batches(self._loader(DrawnBatches(dataset), stream))
+        resized = None if self.evaluation_resize is None else partial(with_image_resized, sides=self.evaluation_resize)
+        return Batches(self._loader(DrawnBatches(dataset, as_read=resized, needs=self.needs), stream))
 
     def _trainer(self) -> lightning.Trainer:
         if self.trainer is None:
@@ -155,15 +202,24 @@ class DataModule(lightning.LightningDataModule):
 class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
     """Turns the draws of one optimizer step, or of one evaluation batch, into batches; runs in the worker processes.
 
-    An error comes back as a value: raised in a worker, it would lose its type and mend on the way.
+    Truths that the task does not need are dropped first. `transform` augments draws that have a seed, `as_read` is
+    applied to the others. An error comes back as a value: raised in a worker, it would lose its type and mend on the
+    way.
     """
 
     def __init__(
-        self, dataset: Dataset, parts: int = 1, transform: Callable[[Sample, int], Sample] | None = None
+        self,
+        dataset: Dataset,
+        parts: int = 1,
+        transform: Callable[[Sample, int], Sample] | None = None,
+        needs: str | None = None,
+        as_read: Callable[[Sample], Sample] | None = None,
     ) -> None:
         self.dataset = dataset
         self.parts = parts
         self.transform = transform
+        self.needs = needs
+        self.as_read = as_read
 
     def __getitem__(self, draws: list[Draw]) -> list[Batch] | CoatsegError:
         try:
@@ -175,8 +231,9 @@ class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
 
     def _sample(self, draw: Draw) -> Sample:
         if self.transform is None or draw.seed is None:
-            return self.dataset[draw.index]
-        sample = example(self.dataset, draw.index, draw.seed)
+            sample = only_needed(self.dataset[draw.index], self.needs)
+            return sample if self.as_read is None else self.as_read(sample)
+        sample = only_needed(example(self.dataset, draw.index, draw.seed), self.needs)
         return self.transform(replace(sample, focus=draw.focus), draw.seed)
 
 
@@ -221,9 +278,19 @@ class Limited:
         """Give the truth of one sample alone."""
         return labels_of(self.dataset, index)
 
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of one sample, if the dataset knows it."""
+        return size_of(self.dataset, index)
+
     def verify(self, index: int) -> None:
         """Check the files and labels of one sample."""
         self.dataset.verify(index)
+
+
+def with_image_resized(sample: Sample, sides: tuple[int, int]) -> Sample:
+    """Resize the image alone, its shorter side to the first of `sides` unless the longer would pass the second."""
+    height, width = sample.image.shape[:2]
+    return replace(sample, image=resize_image(sample.image, size_within((height, width), *sides)))
 
 
 def example(dataset: Dataset, index: int, seed: int) -> Sample:

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from coatseg.data.balance import RareClasses
 from coatseg.errors import ConfigError
+
+Groups = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,48 @@ def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
+def grouped_order(groups: Groups, batch_size: int, seed: int, epoch: int) -> list[int]:
+    """Shuffle indices so that every `batch_size` of them are of one group, as a function of seed and epoch.
+
+    `groups` (N,) is the group of each sample. Within a group the order is that of `epoch_order`, and what does not fill
+    a batch in the end is left out; the batches of all groups are shuffled.
+    """
+    order = np.array(epoch_order(len(groups), seed, epoch))
+    of_groups = (order[groups[order] == group] for group in np.unique(groups))
+    batches = np.concatenate(
+        [members[: len(members) // batch_size * batch_size].reshape(-1, batch_size) for members in of_groups]
+    )
+    # The third number keeps this draw apart from that of the order, which has the first two.
+    shuffled: list[int] = np.random.default_rng([seed, epoch, 1]).permutation(batches).ravel().tolist()
+    return shuffled
+
+
 def augmentation_seed(seed: int, epoch: int, position: int) -> int:
     """Give the seed of the augmentation of one position in one epoch, 32 bits."""
     return int(np.random.SeedSequence([seed, epoch, position]).generate_state(1)[0])
 
 
-def steps_per_epoch(length: int, batch_size: int) -> int:
-    """Give the number of whole batches in an epoch.
+def steps_per_epoch(length: int, batch_size: int, groups: Groups | None = None) -> int:
+    """Give the number of whole batches in an epoch, each of one group if there are `groups` (N,).
 
     Raises:
-        ConfigError: there is not even one.
+        ConfigError: there is not even one, or none of a group.
     """
     if length < batch_size:
         raise ConfigError(
             f"data.batch_size={batch_size} is more than the {length} training samples.",
             f"Set data.batch_size to at most {length}.",
         )
-    return length // batch_size
+    if groups is None:
+        return length // batch_size
+    sizes = np.unique(groups, return_counts=True)[1]
+    if sizes.min() < batch_size:
+        raise ConfigError(
+            f"data.group_by_shape would leave out {sizes.min()} of {length} samples in every epoch: upright and lying "
+            f"images fill no batch of {batch_size} by themselves.",
+            f"Set data.group_by_shape=false, or data.batch_size to at most {sizes.min()}.",
+        )
+    return int((sizes // batch_size).sum())
 
 
 class TrainingStream:
@@ -60,7 +88,8 @@ class TrainingStream:
     Step `s` of an epoch sees the positions from `s * batch_size` on, over all processes; process `rank` takes its
     contiguous share of them. An incomplete last batch is left out. `first_step` is asked whenever iteration begins, and
     answers with the number of optimizer steps taken since the start of the run. With `rare_classes`, samples are drawn
-    for their classes instead of each once an epoch.
+    for their classes instead of each once an epoch. With `groups` (N,), one number a sample, the samples of a step are
+    all of one group.
     """
 
     def __init__(
@@ -73,25 +102,32 @@ class TrainingStream:
         rank: int = 0,
         world_size: int = 1,
         rare_classes: RareClasses | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.length = length
+        self.groups = groups
         self.rare_classes = rare_classes
         self.batch_size = batch_size
         self.seed = seed
         self.first_step = first_step
         self.rank = rank
         self.share = batch_size // world_size
-        self.steps = steps_per_epoch(length, batch_size)
+        self.steps = steps_per_epoch(length, batch_size, groups)
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch, first = divmod(self.first_step(), self.steps)
-        order = epoch_order(self.length, self.seed, epoch)
+        order = self._order(epoch)
         for step in range(first, self.steps):
             begin = step * self.batch_size + self.rank * self.share
             yield [self._draw(order, epoch, position) for position in range(begin, begin + self.share)]
+
+    def _order(self, epoch: int) -> list[int]:
+        if self.groups is None:
+            return epoch_order(self.length, self.seed, epoch)
+        return grouped_order(self.groups, self.batch_size, self.seed, epoch)
 
     def _draw(self, order: list[int], epoch: int, position: int) -> Draw:
         seed = augmentation_seed(self.seed, epoch, position)

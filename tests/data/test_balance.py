@@ -123,3 +123,12 @@ def test_a_focus_that_the_sample_has_lost_takes_any_window() -> None:
     crop = Transform([AUGMENTATIONS["crop"](INFO, size=[8, 8])], INFO)
     done = crop(Sample("a", painted(labels, COLOURS, 0), (20, 20), labels, focus=3), 0)
     assert done.image.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("needs", ["boxes", "instances"])
+def test_tasks_that_learn_from_objects_are_not_balanced_by_pixels(needs: str) -> None:
+    data = DataModule(lambda split: Blocks(), lambda sample, seed: sample, INFO, batch_size=1, needs=needs,
+                      rare_class_temperature=0.1)  # fmt: skip
+    data.trainer = SimpleNamespace(accumulate_grad_batches=1, global_step=0, global_rank=0, world_size=1)
+    with pytest.raises(ConfigError, match="the task learns from objects"):
+        data.train_dataloader()

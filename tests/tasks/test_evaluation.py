@@ -57,7 +57,10 @@ class Reader(nn.Module):
 
 
 def scores(
-    model: nn.Module, inference: Inference = WHOLE, boundary_iou: BoundaryOption = True
+    model: nn.Module,
+    inference: Inference = WHOLE,
+    boundary_iou: BoundaryOption = True,
+    resize: tuple[int, int] | None = None,
 ) -> tuple[SemanticScores, WorstImages]:
     loss = WeightedSum({"cross_entropy": CrossEntropy(INFO)}, {"cross_entropy": 1.0})
     task = SemanticTask(
@@ -69,7 +72,14 @@ def scores(
         inference=inference,
         boundary_iou=boundary_iou,
     )
-    data = DataModule(lambda split: Painted(), lambda sample, seed: sample, INFO, evaluation_batch_size=2, workers=0)
+    data = DataModule(
+        lambda split: Painted(),
+        lambda sample, seed: sample,
+        INFO,
+        evaluation_batch_size=2,
+        evaluation_resize=resize,
+        workers=0,
+    )
     worst = WorstImages(INFO, count=2)
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}, [worst])
     found = evaluate(trainer, task, data, "val")
@@ -86,6 +96,18 @@ def test_truth_fed_back_scores_one_in_everything(inference: Inference) -> None:
     perfect, worst = scores(Reader(), inference)
     assert perfect.summary() == {"mIoU": 1.0, "mAcc": 1.0, "aAcc": 1.0, "mBIoU": 1.0}
     assert [ranked.score for ranked in worst.found] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("inference", [WHOLE, FLIPPED], ids=["whole", "windows and flip"])
+def test_of_resized_images_the_truth_is_compared_at_its_own_size(inference: Inference) -> None:
+    larger, worst = scores(Reader(), inference, resize=(120, 160))
+    assert larger.summary()["aAcc"] > 0.97  # bilinear images have a third class between two others
+    assert int(larger.confusion.sum()) == int(scores(Reader())[0].confusion.sum())
+    dataset = Painted()
+    sizes = {f"{index}": dataset[index].original_size for index in range(len(dataset))}
+    for ranked in worst.found:
+        heights = {picture.shape[0] for picture in ranked.pictures}
+        assert heights == {round(sizes[ranked.id][0] * 320 / sizes[ranked.id][1])}
 
 
 def test_a_model_without_context_scores_the_same_by_windows() -> None:

@@ -1,0 +1,71 @@
+"""Windows cut of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import albumentations as alb
+import numpy as np
+
+from coatseg.data.augmentations.checks import check_range, checked_size
+from coatseg.data.augmentations.moves import Cut, Moved
+from coatseg.data.images import Pixels
+from coatseg.errors import ConfigError
+from coatseg.structures import DatasetInfo, Size
+
+
+def random_crop(
+    info: DatasetInfo, *, size: Sequence[int], most_frequent: float = 0.75, tries: int = 10
+) -> alb.BasicTransform:
+    """Cut a window of `size` (height, width), smaller images padded at the bottom and right.
+
+    Up to `tries` windows are drawn until one has more than one class, the most frequent of which covers at most
+    `most_frequent` of what is labelled; the last one is taken otherwise. 1.0 takes any window, and samples with layers
+    or without a label map take any, too. A sample with a focus gets windows that hold a pixel of this class.
+
+    Raises:
+        ConfigError: `size` is not two positive integers, or an option is out of range.
+    """
+    lengths = checked_size("crop.size", size)
+    check_range("crop.most_frequent", most_frequent, 0, 1)
+    if tries < 1:
+        raise ConfigError(f"crop.tries={tries} draws no window.", "Choose 1 or more.")
+    return _RandomCrop(info, lengths, most_frequent, tries)
+
+
+class _RandomCrop(Moved):
+    def __init__(self, info: DatasetInfo, size: Size, most_frequent: float, tries: int) -> None:
+        super().__init__(info)
+        self._size = size
+        self._most_frequent = most_frequent
+        self._tries = tries
+
+    def moves(self, size: Size, data: Mapping[str, Any]) -> Sequence[Cut]:
+        label_map = data.get("mask")
+        places = self._places_of(data.get("focus"), data.get("layers", label_map))
+        for _ in range(self._tries):
+            place = places[self.py_random.randrange(len(places))] if len(places) else (None, None)
+            y, x = map(self._begin, size, self._size, place)
+            cut = Cut((y, x), self._size)
+            if label_map is None or self._is_varied(cut.window(label_map)):
+                break
+        return [cut]
+
+    def _places_of(self, focus: int | None, labels: Pixels | None) -> Pixels:
+        """Give the (row, column) of each pixel that a window has to hold one of, (N, 2); none for any window."""
+        if focus is None or labels is None:
+            return np.empty((0, 2), np.int64)
+        return np.argwhere(labels[..., focus] == 1 if labels.ndim == 3 else labels == focus)
+
+    def _begin(self, have: int, want: int, held: int | None) -> int:
+        """Draw where a window of `want` pixels begins along a side of `have`, so that it holds pixel `held`."""
+        spare = max(0, have - want)
+        first, last = (0, spare) if held is None else (max(0, int(held) - want + 1), int(held))
+        return int(self.py_random.randint(min(spare, first), min(spare, last)))
+
+    def _is_varied(self, labels: Pixels) -> bool:
+        if self._most_frequent >= 1:
+            return True
+        counts = np.bincount(labels[labels != self.info.ignore_index])
+        return bool(counts.sum() and counts.max() <= self._most_frequent * counts.sum())

@@ -1,0 +1,33 @@
+"""Mirrored and turned images."""
+
+from __future__ import annotations
+
+import albumentations as alb
+
+from coatseg.data.augmentations.checks import check_range
+from coatseg.structures import DatasetInfo
+
+
+def horizontal_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTransform:
+    """Mirror left and right, with a probability.
+
+    Raises:
+        ConfigError: a probability that is none.
+    """
+    check_range("flip.probability", probability, 0, 1)
+    return alb.HorizontalFlip(p=probability)
+
+
+def vertical_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTransform:
+    """Mirror top and bottom, with a probability: for images without an upside, such as those from above.
+
+    Raises:
+        ConfigError: a probability that is none.
+    """
+    check_range("vertical_flip.probability", probability, 0, 1)
+    return alb.VerticalFlip(p=probability)
+
+
+def rotate90(info: DatasetInfo) -> alb.BasicTransform:
+    """Turn by 0, 90, 180 or 270 degrees, all alike: for images without an upside, such as those from above."""
+    return alb.RandomRotate90(p=1.0)
