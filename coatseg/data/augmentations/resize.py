@@ -71,7 +71,7 @@ def resize_or_crop(
 
     That window's height and width are drawn apart, from the two lengths of `crop`, out of the image resized to one of
     `crop_short`; a side that has less is taken whole. This is DETR's augmentation (Carion et al., ECCV 2020, section
-    4), which MMDetection and CoaT's authors use for Deformable DETR, too. A window may show no object.
+    4), which CoaT's authors train their detectors with. A window may show no object.
 
     Raises:
         ConfigError: lengths or a probability that are none, or `long` is less than one of `short`.
