@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -72,8 +72,9 @@ class DatasetInfo:
     """The facts of a dataset, stated by its reader and nowhere else.
 
     `mean` and `std` are per channel, in units of the pixel scale: 0 to 1 for uint8 and uint16 images, as read for
-    float32. `annotates` holds any of "semantic", "multilabel", "instances", "panoptic". `things` are the class numbers
-    that have instances.
+    float32. `annotates` holds any of "semantic", "multilabel", "boxes", "instances" (objects with masks, and so with
+    boxes too), "panoptic". `things` are the class numbers that have instances. `category_ids` are the numbers that the
+    dataset's own files give the classes, for files that go back to its tools; empty where they are the class numbers.
     """
 
     name: str
@@ -84,6 +85,7 @@ class DatasetInfo:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     things: tuple[int, ...] = ()
+    category_ids: tuple[int, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -101,6 +103,7 @@ class DatasetInfo:
             "mean": list(self.mean),
             "std": list(self.std),
             "things": list(self.things),
+            "category_ids": list(self.category_ids),
         }
 
     @classmethod
@@ -115,6 +118,7 @@ class DatasetInfo:
             mean=tuple(plain["mean"]),
             std=tuple(plain["std"]),
             things=tuple(plain["things"]),
+            category_ids=tuple(plain.get("category_ids", ())),  # older checkpoints have none
         )
 
 
@@ -123,13 +127,15 @@ class Instances:
     """The objects of one image, N of them.
 
     boxes (N, 4) float32; labels (N,) int64 class numbers; masks (N, H, W) bool, or None where only boxes are known;
-    crowd (N,) bool marks regions that hold many objects.
+    crowd (N,) bool marks regions that hold many objects, or objects not to be counted; areas (N,) float64 in pixels as
+    the annotations state them, or None where they do not.
     """
 
     boxes: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     masks: npt.NDArray[np.bool_] | None
     crowd: npt.NDArray[np.bool_]
+    areas: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -201,19 +207,53 @@ class RandomDataset(Dataset, Protocol):
 
 
 @dataclass(frozen=True)
+class InstanceTarget:
+    """The objects of one image as tensors; shapes are those of Instances.
+
+    boxes float32, labels int64, masks bool or None, crowd bool, areas float64 or None.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor | None
+    crowd: Tensor
+    areas: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> InstanceTarget:
+        """Apply `function` to every tensor."""
+        return _applied(self, function)
+
+
+@dataclass(frozen=True)
 class Target:
-    """The truth of one image, as tensors: label_map (H, W) int64, layers (K, H, W) uint8.
+    """The truth of one image, as tensors: label_map (H, W) int64, layers (K, H, W) uint8, instances.
 
     In training it has the geometry of the augmented image, in evaluation that of the original one.
     """
 
     label_map: Tensor | None = None
     layers: Tensor | None = None
+    instances: InstanceTarget | None = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Target:
         """Apply `function` to every tensor."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: function(tensor) for name, tensor in tensors.items() if tensor is not None})
+        return _applied(self, function)
+
+
+TensorsT = TypeVar("TensorsT", InstanceTarget, Target)
+
+
+def _applied(holder: TensorsT, function: Callable[[Tensor], Tensor]) -> TensorsT:
+    """Give a copy of a holder of tensors, and of holders of tensors, with `function` applied to each tensor."""
+    done: dict[str, Any] = {}
+    for field in fields(holder):
+        value = getattr(holder, field.name)
+        if value is not None:
+            done[field.name] = function(value) if isinstance(value, Tensor) else value.apply(function)
+    return replace(holder, **done)
 
 
 @dataclass(frozen=True)
@@ -280,6 +320,25 @@ class MultilabelPrediction:
     id: str
     layers: Tensor
     scores: Tensor
+
+
+@dataclass(frozen=True)
+class InstancePrediction:
+    """One image's objects at its original size, N of them, the surest first; tensors on the CPU.
+
+    size is the image's (height, width); boxes (N, 4) float32 within it; labels (N,) int64 class numbers of the dataset;
+    scores (N,) float32; masks (N, H, W) bool, or None from a model that predicts boxes only.
+    """
+
+    id: str
+    size: Size
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 class Scores(Protocol):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from coatseg.data.images import normalise
-from coatseg.structures import Batch, DatasetInfo, Sample, Size, Target
+from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sample, Size, Target
 
 
 def collate(samples: Sequence[Sample], info: DatasetInfo, repeated: Sequence[bool]) -> Batch:
@@ -53,7 +54,16 @@ def target_of(sample: Sample) -> Target:
     return Target(
         label_map=None if label_map is None else torch.from_numpy(label_map.astype(np.int64)),
         layers=None if layers is None else torch.from_numpy(np.ascontiguousarray(layers.transpose(2, 0, 1))),
+        instances=None if sample.instances is None else _instances_of(sample.instances),
     )
+
+
+def _instances_of(instances: Instances) -> InstanceTarget:
+    tensors: dict[str, Any] = {}
+    for field in fields(instances):
+        array = getattr(instances, field.name)
+        tensors[field.name] = None if array is None else torch.from_numpy(np.ascontiguousarray(array))
+    return InstanceTarget(**tensors)
 
 
 def stack_labels(maps: Sequence[Tensor], size: Size, ignore_index: int) -> Tensor:

@@ -24,7 +24,7 @@ INFO = DatasetInfo(
         (70, 130, 180), (70, 70, 70), (107, 142, 35), (128, 64, 128), (244, 35, 232),
         (0, 0, 142), (220, 20, 60), (153, 153, 153), (220, 220, 0),
     ),
-    annotates=frozenset({"semantic", "instances", "panoptic"}),
+    annotates=frozenset({"semantic", "boxes", "instances", "panoptic"}),
     things=(CAR, PERSON, SIGN),
 )  # fmt: skip
 
