@@ -252,7 +252,8 @@ class _RandomCrop(alb.DualTransform):  # type: ignore[misc]
 def _class_counts(labels: Pixels, ignored: int) -> Pixels:
     if labels.dtype != np.uint8:
         return np.bincount(labels[labels != ignored])
-    counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).astype(np.int64)  # seven times as fast, of bytes only
+    histogram = cv2.calcHist([labels], [0], None, [256], [0, 256])  # seven times as fast, but for bytes only
+    counts: Pixels = histogram.astype(np.int64)
     counts[ignored : ignored + 1] = 0  # nothing where what is ignored is no byte
     return counts
 
