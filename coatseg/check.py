@@ -32,6 +32,7 @@ from coatseg.schema import (
     fitting,
     option_schema,
 )
+from coatseg.training.trainer import AUTO, PRECISIONS, SHORT_PRECISIONS
 
 SETTINGS: dict[str, Any] = {
     "name": str | None,
@@ -185,6 +186,9 @@ def _check_trainer(options: Any) -> None:
     for name, hint in TRAINER_TYPES.items():
         if name in options:
             fitting(options[name], hint, f"trainer.{name}")
+    precision = options.get("precision", AUTO)
+    if precision not in (*PRECISIONS, *SHORT_PRECISIONS):
+        raise ConfigError(f"trainer.precision={precision} is unknown.", nearest(str(precision), PRECISIONS))
     parts, interval = options.get("accumulate_grad_batches", 1), options.get("val_check_interval") or 1.0
     if parts > 1 and interval != 1.0 and (not isinstance(interval, int) or interval % parts):
         raise ConfigError(
