@@ -60,7 +60,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["trainer.max_epoch=3"], "Did you mean max_epochs?"),
         (["trainer.limit_train_batches=3"], "Use data.limit"),
         (["trainer.precision=17"], "trainer.precision=17 is unknown"),
-        (["trainer.precision=bf17"], "Choices: auto, bf16-mixed, 16-mixed, 32-true"),
+        (["trainer.precision=bf17"], "Choices: 16-mixed, 16-true, 32-true, 64-true, auto, bf16-mixed"),
         (["data.batch_sise=3"], "Did you mean batch_size?"),
         (["data.batch_size=0"], "greater than 0"),
         (["data.rare_class_temperature=0"], "greater than 0"),
