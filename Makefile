@@ -4,7 +4,7 @@
 #   make benchmark   measures speed and memory against timm, smp and albumentations, in a short version
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := backbone memory training loading
+BENCHMARKS := backbone memory training loading loop
 
 .PHONY: train test benchmark
 

@@ -83,7 +83,8 @@ def main() -> None:
     start = time.process_time()
     for index in range(len(val)):
         val[index]
-    print(f"{len(val) / (time.process_time() - start):.0f} images a second and core at {val.size[0]} x {val.size[1]}")
+    height, width = val[0].image.shape[:2]
+    print(f"{len(val) / (time.process_time() - start):.0f} images a second and core at {height} x {width}")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from coatseg.schema import (
 )
 from coatseg.states import listed
 from coatseg.tasks.base import Task
+from coatseg.training.trainer import AUTO, PRECISIONS, SHORT_PRECISIONS
 
 SETTINGS: dict[str, Any] = {
     "name": str | None,
@@ -140,8 +141,13 @@ def _check_head_fits(config: Options) -> None:
             f"head={head} gives {listed(sorted(gives(head)))}; the task {task} takes {takes}.",
             f"Choose one of these heads: {', '.join(fitting_heads)}.",
         )
-    if takes != "logits" and auxiliary_section(config) is not None:
-        raise ConfigError(f"auxiliary: the task {task} has no use for a second head.", "Set auxiliary=null.")
+    if takes == "logits":
+        return
+    if auxiliary_section(config) is not None:
+        raise ConfigError(f"auxiliary: the task {task} has no use for a second head.", "Leave auxiliary out.")
+    inference = build_inference(config.get("inference"))
+    if not inference.plain:
+        raise ConfigError(f"inference: {inference.words}; detectors see whole images, once.", "Set inference=whole.")
 
 
 def _check_losses(section: Options | None, task: type[Task]) -> None:
@@ -149,7 +155,7 @@ def _check_losses(section: Options | None, task: type[Task]) -> None:
     if task.takes != "logits":
         if losses:
             raise ConfigError(
-                f"loss.{next(iter(losses))}: detectors bring losses of their own.", "Leave loss out, or set loss=null."
+                f"loss.{next(iter(losses))}: detectors bring losses of their own.", "Leave loss out."
             )
         return
     if not losses:
@@ -211,6 +217,9 @@ def _check_trainer(options: Any) -> None:
     for name, hint in TRAINER_TYPES.items():
         if name in options:
             fitting(options[name], hint, f"trainer.{name}")
+    precision = options.get("precision", AUTO)
+    if precision not in (*PRECISIONS, *SHORT_PRECISIONS):
+        raise ConfigError(f"trainer.precision={precision} is unknown.", nearest(str(precision), PRECISIONS))
     parts, interval = options.get("accumulate_grad_batches", 1), options.get("val_check_interval") or 1.0
     if parts > 1 and interval != 1.0 and (not isinstance(interval, int) or interval % parts):
         raise ConfigError(

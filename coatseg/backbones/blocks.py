@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from torch import nn
@@ -75,8 +75,9 @@ class ParallelBlock(nn.Module):
         scales: Sequence[Tokens],
         cpes: Sequence[PositionEncoding | None],
         crpes: Sequence[RelativePositionEncoding | None],
+        wanted: Collection[int] = CO_SCALES,
     ) -> list[Tokens]:
-        """Transform the tokens of scales 2 to 4, with the encodings of each scale."""
+        """Transform the tokens of scales 2 to 4, with the encodings of each scale; those not `wanted` have no MLP."""
         rate = self.drop_path if self.training else 0.0
         scales = [tokens if cpe is None else cpe(tokens) for tokens, cpe in zip(scales, cpes, strict=True)]
         attended = self._attention(scales, crpes)
@@ -84,8 +85,8 @@ class ParallelBlock(nn.Module):
             add(tokens, branch.rows, drop_path(tokens, rate)) for tokens, branch in zip(scales, attended, strict=True)
         ]
         return [
-            self.mlp2(norm, tokens, drop_path(tokens, rate))
-            for norm, tokens in zip(self._norms(2), scales, strict=True)
+            self.mlp2(norm, tokens, drop_path(tokens, rate)) if scale in wanted else tokens
+            for scale, norm, tokens in zip(CO_SCALES, self._norms(2), scales, strict=True)
         ]
 
     def _norms(self, place: int) -> list[nn.LayerNorm]:

@@ -101,6 +101,7 @@ class Encoder(nn.Module):
         self.in_channels = in_channels
         self.checkpointing = checkpointing
         self.stages: tuple[int, ...] = STAGES
+        self.wanted: tuple[int, ...] = STAGES
         for stage, width, before in zip(STAGES, channels, (in_channels, *channels), strict=False):
             self.add_module(f"patch_embed{stage}", PatchEmbed(before, width, patch=4 if stage == 1 else 2))
             self.register_parameter(f"cls_token{stage}", nn.Parameter(torch.zeros(1, 1, width)))
@@ -146,9 +147,11 @@ class Encoder(nn.Module):
     def _parallel(self, scales: list[Tokens]) -> list[Tokens]:
         cpes = [getattr(self, f"cpe{scale}") for scale in CO_SCALES]
         crpes = [getattr(self, f"crpe{scale}") for scale in CO_SCALES]
-        for block in self.parallel_blocks:
+        *blocks, last = self.parallel_blocks
+        for block in blocks:
             scales = self._run(block, scales, cpes, crpes)
-        return scales
+        mixed: list[Tokens] = self._run(last, scales, cpes, crpes, self.wanted)
+        return mixed
 
     def _run(self, block: nn.Module, *given: Any) -> Any:
         """Run a block, of which nothing but its inputs is kept for the backward pass if checkpointing."""
@@ -204,6 +207,7 @@ class CoaT(Encoder, Freezable):
             )
         self.out_indices = tuple(indices)
         self.levels = tuple(Level(STRIDES[index], self.variant.channels[index]) for index in indices)
+        self.wanted = tuple(STAGES[index] for index in indices)
         last = max(indices)
         self.stages = STAGES[: last + 1] if self.variant.lite or last == 0 else STAGES
         if self.out_indices != LEVELS:

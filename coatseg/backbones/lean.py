@@ -41,11 +41,12 @@ PLAIN_LAYERS = (nn.Linear, nn.LayerNorm, nn.Conv2d)
 def applies(rows: Tensor, *layers: nn.Module) -> bool:
     """Say whether to compute as here, by the layers' weights and biases instead of the layers.
 
-    Not in graphs that are compiled, exported, traced or only counted, and not by layers that are more than their
-    parameters: adapters in their place, pruned or parametrised ones, and those that hooks look at.
+    Not in graphs that are compiled, exported, traced or only counted, not for a batch of no images, and not by layers
+    that are more than their parameters: adapters in their place, pruned or parametrised ones, and those that hooks look
+    at.
     """
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if torch.compiler.is_compiling() or tracing or rows.device.type == "meta":
+    if torch.compiler.is_compiling() or tracing or rows.device.type == "meta" or len(rows) == 0:
         return False
     return all(map(is_plain, layers))
 
@@ -150,7 +151,7 @@ class AddedLinear(Function):
         rows, kept, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         by_branch = scaled(gradient, kept).to(weight.dtype)
-        by_rows, *by_layer = matmul.linear_backward(by_branch, rows.to(weight.dtype), weight)
+        by_rows, *by_layer = matmul.linear_backward(by_branch, rows.to(weight.dtype), weight, *trained(ctx, 1))
         by_residual = None if ctx.residual_dtype is None else gradient.to(ctx.residual_dtype)
         return by_residual, by_rows.to(rows.dtype), None, None, *by_layer
 
@@ -172,10 +173,11 @@ class NormedLinear(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients of the rows and the layers."""
         rows, weight, *norm = ctx.saved_tensors
+        norm_trained, layer_trained = trained(ctx, 2)
         normed = normalize(rows, norm, ctx.eps)
         given = normed.rows.to(weight.dtype)
-        by_normed, *by_layer = matmul.linear_backward(gradient.contiguous(), given, weight)
-        by_rows, *by_norm = normalize_backward(by_normed, rows, normed, norm)
+        by_normed, *by_layer = matmul.linear_backward(gradient.contiguous(), given, weight, layer_trained)
+        by_rows, *by_norm = normalize_backward(by_normed, rows, normed, norm, norm_trained)
         return by_rows, None, None, *by_norm, *by_layer
 
 
@@ -206,19 +208,20 @@ class AddedMLP(Function):
         """Give the gradients of the rows and the layers."""
         rows, kept, hidden, *layers = ctx.saved_tensors
         norm, wide, narrow = layers[:2], layers[2:4], layers[4:]
+        norm_trained, wide_trained, narrow_trained = trained(ctx, 3)
         dtype = wide[0].dtype
         gradient = gradient.contiguous()
         by_rows = torch.empty_like(rows)
-        sums: list[Tensor] = []
+        sums: list[Tensor | None] = []
         for part in parts(rows, wide[0]):
             normed = normalize(rows[part], norm, ctx.eps)
             given = normed.rows.to(dtype)
             widened = matmul.linear(given, *wide) if hidden is None else hidden
             by_branch = scaled(gradient[part], None if kept is None else kept[part]).to(dtype)
-            by_hidden, *by_narrow = matmul.linear_backward(by_branch, F.gelu(widened), narrow[0])
+            by_hidden, *by_narrow = matmul.linear_backward(by_branch, F.gelu(widened), narrow[0], narrow_trained)
             by_widened = torch.ops.aten.gelu_backward.grad_input(by_hidden, widened, grad_input=by_hidden)
-            by_normed, *by_wide = matmul.linear_backward(by_widened, given, wide[0])
-            by_part, *by_norm = normalize_backward(by_normed, rows[part], normed, norm)
+            by_normed, *by_wide = matmul.linear_backward(by_widened, given, wide[0], wide_trained)
+            by_part, *by_norm = normalize_backward(by_normed, rows[part], normed, norm, norm_trained)
             torch.add(gradient[part], by_part, out=by_rows[part])
             sums = added(sums, [*by_norm, *by_wide, *by_narrow])
         return by_rows, None, None, None, *sums
@@ -237,10 +240,12 @@ def normalize(rows: Tensor, norm: Sequence[Tensor], eps: float) -> Normed:
     return Normed(*torch.native_layer_norm(rows, [rows.shape[-1]], norm[0], norm[1], eps))
 
 
-def normalize_backward(gradient: Tensor, rows: Tensor, normed: Normed, norm: Sequence[Tensor]) -> Gradients:
-    """Give the gradients of a layer norm by its rows, weight and bias."""
+def normalize_backward(
+    gradient: Tensor, rows: Tensor, normed: Normed, norm: Sequence[Tensor], trained: bool
+) -> Gradients:
+    """Give the gradients of a layer norm by its rows and, if they are trained, weight and bias."""
     gradients: Gradients = torch.ops.aten.native_layer_norm_backward(
-        gradient.to(rows.dtype), rows, [rows.shape[-1]], normed.mean, normed.rstd, norm[0], norm[1], [True, True, True]
+        gradient.to(rows.dtype), rows, [rows.shape[-1]], normed.mean, normed.rstd, *norm, [True, trained, trained]
     )
     return gradients
 
@@ -276,9 +281,17 @@ def cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return [tensor.to(dtype) for tensor in tensors]
 
 
-def added(sums: list[Tensor], terms: list[Tensor]) -> list[Tensor]:
-    """Add terms to their sums, of which there are none at first."""
-    return [total.add_(term) for total, term in zip(sums, terms, strict=True)] if sums else terms
+def added(sums: list[Tensor | None], terms: list[Tensor | None]) -> list[Tensor | None]:
+    """Add terms to their sums, of which there are none at first; what is not trained has no term."""
+    if not sums:
+        return terms
+    return [None if term is None else total.add_(term) for total, term in zip(sums, terms, strict=True)]  # type: ignore[union-attr]
+
+
+def trained(ctx: Any, count: int) -> list[bool]:
+    """Say of each of the `count` layers, which a function takes last, by weight and bias, whether it is trained."""
+    needed = ctx.needs_input_grad[len(ctx.needs_input_grad) - 2 * count :]
+    return [weight or bias for weight, bias in zip(needed[::2], needed[1::2], strict=True)]
 
 
 # Across tokens
@@ -312,8 +325,8 @@ class AddedConvolution(Function):
         by_image = depthwise.gradient_by_image(by_seen, weight.to(rows.dtype))
         by_rows = gradient.clone()
         Tokens(by_rows, ctx.shape).image.add_(by_image if ctx.valid is None else ctx.valid.keep(by_image))
-        by_weight = depthwise.gradient_by_weight(by_seen, seen, weight.shape[-1])
-        return by_rows, None, None, by_weight, at_least_float(by_seen.sum((0, 2, 3)))
+        by_layer = depthwise_backward(by_seen, seen, weight, *trained(ctx, 1))
+        return by_rows, None, None, *by_layer
 
 
 class ConvAttention(Function):
@@ -364,7 +377,8 @@ class ConvAttention(Function):
         by_image, image_queries, seen = Tokens(gradient, shape).image, queries.image, values.within()
         by_image_queries, by_seen_values = Tokens(by_queries, shape).image, Tokens(by_values, shape).image
         by_windows: list[Tensor | None] = []
-        for group, weight, bias in zip(groups(ctx.channels), windows[::2], windows[1::2], strict=True):
+        layers = zip(groups(ctx.channels), windows[::2], windows[1::2], trained(ctx, len(windows) // 2), strict=True)
+        for group, weight, bias, window_trained in layers:
             kernel = weight.to(rows.dtype)
             given = seen[:, group].contiguous(memory_format=torch.channels_last)
             by_image_queries[:, group].addcmul_(
@@ -373,9 +387,16 @@ class ConvAttention(Function):
             by_window = by_image[:, group] * image_queries[:, group]
             by_given = depthwise.gradient_by_image(by_window, kernel)
             by_seen_values[:, group].add_(by_given if valid is None else valid.keep(by_given))
-            by_windows.append(depthwise.gradient_by_weight(by_window, given, weight.shape[-1]))
-            by_windows.append(at_least_float(by_window.sum((0, 2, 3))))
+            by_windows.extend(depthwise_backward(by_window, given, weight, window_trained))
         return by_rows, None, None, None, None, *by_windows
+
+
+def depthwise_backward(gradient: Tensor, image: Tensor, weight: Tensor, trained: bool) -> list[Tensor | None]:
+    """Give the gradients of a depthwise convolution by its weight and bias, if they are trained."""
+    if not trained:
+        return [None, None]
+    by_weight = depthwise.gradient_by_weight(gradient, image, weight.shape[-1])
+    return [by_weight, at_least_float(gradient.sum((0, 2, 3)))]
 
 
 def groups(channels: Sequence[int]) -> Iterator[slice]:

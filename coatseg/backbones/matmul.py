@@ -18,7 +18,8 @@ LEAST_NUMBERS = 20_480
 MANY_ROWS = 4096
 """From so many rows a bfloat16 convolution gains more than the reordering of its weights costs."""
 
-Gradients = tuple[Tensor, Tensor, Tensor]
+Gradients = tuple[Tensor, Tensor | None, Tensor | None]
+"""By the rows, the weight and the bias of a layer; None by what is not trained."""
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -28,8 +29,10 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _as_rows(F.conv2d(_as_map(rows), weight[:, :, None, None], bias, dilation=_dilation()))
 
 
-def linear_backward(gradient: Tensor, rows: Tensor, weight: Tensor) -> Gradients:
-    """Give the gradients of `linear` by its rows, weight and bias, the last two in float32 or better."""
+def linear_backward(gradient: Tensor, rows: Tensor, weight: Tensor, trained: bool = True) -> Gradients:
+    """Give the gradients of `linear` by its rows and, if they are trained, weight and bias, in float32 or better."""
+    if not trained:
+        return linear(gradient, weight.mT), None, None
     outputs = len(weight)
     if not convolves(rows, rows.dtype == torch.float32):
         by_weight = gradient.mT @ rows

@@ -49,12 +49,12 @@ class Tokens(NamedTuple):
             image, class_tokens = self.rows[:count], self.rows[count:]
         else:  # in one operation, whose gradient is one too
             image, class_tokens = torch.split(self.rows, self.shape.parts)
-        return image.view(*self.shape, -1).permute(0, 3, 1, 2), class_tokens[:, None]
+        return image.view(*self.shape, image.shape[1]).permute(0, 3, 1, 2), class_tokens[:, None]
 
     @property
     def image(self) -> Tensor:
         """The image tokens as a channels-last map (B, C, H, W), which may be changed in place."""
-        return self.rows[: self.shape.parts[0]].view(*self.shape, -1).permute(0, 3, 1, 2)
+        return self.rows[: self.shape.parts[0]].view(*self.shape, self.rows.shape[1]).permute(0, 3, 1, 2)
 
     @property
     def cls(self) -> Tensor:
@@ -74,4 +74,4 @@ def pixels(image: Tensor) -> Tensor:
 def as_map(tokens: Tensor, like: Tensor) -> Tensor:
     """View (B, H * W, C) tokens as a channels-last (B, C, H, W) map of the size of another."""
     batch, _, height, width = like.shape
-    return tokens.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    return tokens.view(batch, height, width, tokens.shape[2]).permute(0, 3, 1, 2)

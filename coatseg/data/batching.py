@@ -16,16 +16,16 @@ from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sa
 
 def collate(samples: Sequence[Sample], info: DatasetInfo, repeated: Sequence[bool]) -> Batch:
     """Normalise and pad samples into one batch; zeros, the mean colour, fill up at the bottom and right."""
-    images = [normalise(sample.image, info) for sample in samples]
-    height = max(image.shape[1] for image in images)
-    width = max(image.shape[2] for image in images)
-    padded = torch.zeros(len(images), info.channels, height, width)
-    for row, image in zip(padded, images, strict=True):
-        row[:, : image.shape[1], : image.shape[2]] = image
+    sizes = tuple((sample.image.shape[0], sample.image.shape[1]) for sample in samples)
+    images = torch.empty(len(samples), info.channels, *(max(lengths) for lengths in zip(*sizes, strict=True)))
+    for row, sample, (height, width) in zip(images, samples, sizes, strict=True):
+        normalise(sample.image, info, out=row[:, :height, :width])
+        row[:, height:] = 0
+        row[:, :height, width:] = 0
     targets = tuple(target_of(sample) for sample in samples)
     return Batch(
-        images=padded,
-        sizes=tuple((image.shape[1], image.shape[2]) for image in images),
+        images=images,
+        sizes=sizes,
         targets=targets,
         ids=tuple(sample.id for sample in samples),
         original_sizes=tuple(sample.original_size for sample in samples),

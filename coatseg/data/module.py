@@ -16,12 +16,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from coatseg.data.balance import RareClasses, class_counts, labels_of
-from coatseg.data.batching import collate_step
 from coatseg.data.images import Pixels
 from coatseg.data.needs import only_needed
 from coatseg.data.resizing import Sides, resize_image, size_within
 from coatseg.data.sampling import Draw, EvaluationStream, Groups, TrainingStream, steps_per_epoch
 from coatseg.data.shapes import lying, size_of
+from coatseg.data.transit import DrawnSamples
 from coatseg.errors import CoatsegError, ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
 from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample, Size
@@ -135,7 +135,7 @@ class DataModule(lightning.LightningDataModule):
             rare_classes=self._rare_classes(dataset),
             groups=self.groups,
         )
-        return Batches(self._loader(DrawnBatches(dataset, parts, self.transform, self.needs), stream), parts)
+        return Batches(self._loader(DrawnSteps(dataset, parts, self.transform, self.needs), stream), parts)
 
     def _rare_classes(self, dataset: Dataset) -> RareClasses | None:
         if self.rare_class_temperature is None:
@@ -167,7 +167,7 @@ class DataModule(lightning.LightningDataModule):
             world_size=trainer.world_size,
         )
         resized = None if self.evaluation_resize is None else partial(with_image_resized, sides=self.evaluation_resize)
-        return Batches(self._loader(DrawnBatches(dataset, as_read=resized, needs=self.needs), stream))
+        return Batches(self._loader(DrawnSteps(dataset, as_read=resized, needs=self.needs), stream))
 
     def _trainer(self) -> lightning.Trainer:
         if self.trainer is None:
@@ -184,9 +184,9 @@ class DataModule(lightning.LightningDataModule):
                 f"It is the total of one optimizer step: set a multiple of {shares}, such as data.batch_size={legal}.",
             )
 
-    def _loader(self, batches: DrawnBatches, stream: TrainingStream | EvaluationStream) -> DataLoader[Any]:
+    def _loader(self, steps: DrawnSteps, stream: TrainingStream | EvaluationStream) -> DataLoader[Any]:
         return DataLoader(
-            batches,
+            steps,
             sampler=stream,
             batch_size=None,
             collate_fn=_as_is,
@@ -199,8 +199,8 @@ class DataModule(lightning.LightningDataModule):
         )
 
 
-class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
-    """Turns the draws of one optimizer step, or of one evaluation batch, into batches; runs in the worker processes.
+class DrawnSteps(torch.utils.data.Dataset[DrawnSamples | CoatsegError]):
+    """Turns the draws of one optimizer step, or of one evaluation batch, into samples; runs in the worker processes.
 
     Truths that the task does not need are dropped first. `transform` augments draws that have a seed, `as_read` is
     applied to the others. An error comes back as a value: raised in a worker, it would lose its type and mend on the
@@ -221,13 +221,12 @@ class DrawnBatches(torch.utils.data.Dataset[list[Batch] | CoatsegError]):
         self.needs = needs
         self.as_read = as_read
 
-    def __getitem__(self, draws: list[Draw]) -> list[Batch] | CoatsegError:
+    def __getitem__(self, draws: list[Draw]) -> DrawnSamples | CoatsegError:
         try:
-            samples = [self._sample(draw) for draw in draws]
+            samples = tuple(self._sample(draw) for draw in draws)
         except CoatsegError as error:
             return error
-        repeated = [draw.repeated for draw in draws]
-        return collate_step(samples, self.dataset.info, self.parts, repeated)
+        return DrawnSamples(samples, tuple(draw.repeated for draw in draws), self.dataset.info, self.parts)
 
     def _sample(self, draw: Draw) -> Sample:
         if self.transform is None or draw.seed is None:
@@ -248,10 +247,10 @@ class Batches:
         return len(self.loader) * self.parts
 
     def __iter__(self) -> Iterator[Batch]:
-        for batches in self.loader:
-            if isinstance(batches, CoatsegError):
-                raise batches
-            yield from batches
+        for drawn in self.loader:
+            if isinstance(drawn, CoatsegError):
+                raise drawn
+            yield from drawn.batches() if isinstance(drawn, DrawnSamples) else drawn  # pinned ones are batches already
 
 
 class Limited:
@@ -323,8 +322,8 @@ def default_workers() -> int:
     return min(4, cores if torch.accelerator.is_available() else cores // 4)
 
 
-def _as_is(batches: list[Batch]) -> list[Batch]:
-    return batches
+def _as_is(drawn: Any) -> Any:
+    return drawn
 
 
 def _one_thread(worker: int) -> None:

@@ -54,13 +54,14 @@ def smp_channels(levels: Sequence[Level], head: str, *, coarsest: int = STRIDES[
     """Give the channels an smp decoder is built from: image, stride 2 (none), then the levels up to stride `coarsest`.
 
     Raises:
-        ConfigError: the levels are not those of the strides 4, 8, 16 and 32.
+        ConfigError: the levels do not begin with those of the strides 4, 8, 16 and 32, as far as they are needed.
     """
     strides = tuple(level.stride for level in levels)
-    if strides != STRIDES:
+    needed = tuple(stride for stride in STRIDES if stride <= coarsest)
+    if strides[: len(needed)] != needed:
         raise ConfigError(
-            f"head={head} needs feature maps at strides {STRIDES}; this backbone has {strides}.",
-            "Choose a backbone with four levels, such as any CoaT.",
+            f"head={head} needs feature maps at strides {needed}; this backbone has {strides}.",
+            "Leave backbone.out_indices out, or choose a backbone with these levels, such as any CoaT.",
         )
     return [3, 0, *(level.channels for level in levels if level.stride <= coarsest)]
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coatseg.errors import ConfigError
 from coatseg.heads.detection import Detections
 from coatseg.heads.regions import paste_masks
 from coatseg.inference.inference import WHOLE, Inference
@@ -43,10 +42,6 @@ class DetectionTask(Task):
         max_detections: PositiveInt = 100,
     ) -> None:
         super().__init__(model, info, optimizer=optimizer, schedule=schedule, seed=seed, inference=inference)
-        if not inference.plain:
-            raise ConfigError(
-                f"inference: {inference.words}; detectors see whole images, once.", "Choose inference=whole."
-            )
         self.numbers = self.class_numbers(info)
         self.counts = CocoCounts(
             tuple(info.classes[number] for number in self.numbers),

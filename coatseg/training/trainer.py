@@ -16,7 +16,9 @@ from coatseg.errors import ConfigError
 from coatseg.training.checkpoints import WholeCheckpointIO
 
 AUTO = "auto"
-
+PRECISIONS = (AUTO, "bf16-mixed", "16-mixed", "32-true", "bf16-true", "16-true", "64-true")
+SHORT_PRECISIONS = (None, "bf16", "16", "32", "64", 16, 32, 64)
+"""What Lightning takes for one of them as well."""
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 """Names of the instructions that compute in bfloat16, of x86 and of ARM, as torch and Linux call them."""

@@ -528,3 +528,14 @@ def test_an_mlp_adds_what_it_makes_of_normalised_tokens(way):
     torch.testing.assert_close(sequence(mlp(norm, given)), sequence(given) + branch)
     factors = torch.full((len(given.rows), 1), 0.5)
     torch.testing.assert_close(sequence(mlp(norm, given, factors)), sequence(given) + branch / 2)
+
+
+@pytest.mark.parametrize("name", ["coat_lite_tiny", "coat_tiny"])
+def test_a_batch_may_have_no_images(name):
+    backbone = create_backbone(name)
+    maps = backbone(torch.zeros(0, 3, 64, 96))
+    assert [tuple(image.shape) for image in maps] == [
+        (0, level.channels, 64 // level.stride, 96 // level.stride) for level in backbone.levels
+    ]
+    sum(image.sum() for image in maps).backward()
+    assert not any(parameter.grad.any() for parameter in backbone.parameters())

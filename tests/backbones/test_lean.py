@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.nn.utils import prune
+from torch.utils.flop_counter import FlopCounterMode
 
 from coatseg.backbones import lean
 from coatseg.backbones.attention import MLP, Attention, PositionEncoding, RelativePositionEncoding, drop_path
@@ -138,6 +139,28 @@ def test_frozen_parameters_get_no_gradient_and_the_others_theirs():
             assert_near(parameter.grad, expected[name], 1e-5)
 
 
+@pytest.mark.parametrize("frozen", ["norm", "qkv", "crpe", "cpe", "mlp", "factoratt_crpe"])
+def test_layers_that_are_frozen_whole_leave_the_gradients_of_the_others(frozen):
+    model = model_of("coat_lite_tiny", torch.float64)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(frozen not in name)
+    compare(model, images(1, 64, 64).double())
+
+
+def test_gradients_of_frozen_layers_are_not_computed():
+    model, given = model_of("coat_lite_tiny"), images(1, 96, 96).requires_grad_()
+
+    def products() -> int:
+        maps = model(given)
+        with FlopCounterMode(display=False) as counter:
+            torch.autograd.grad(sum(image.square().sum() for image in maps), given)
+        return counter.get_total_flops()
+
+    trained = products()
+    model.requires_grad_(False)
+    assert products() < 0.75 * trained
+
+
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_model_is_copied_and_pickled(way):
     model, given = model_of("coat_lite_tiny"), images(1, 64, 64)
@@ -180,6 +203,23 @@ def test_in_float16_maps_are_finite_and_close():
         assert ours.dtype == torch.float16
         assert ours.isfinite().all()
         assert (ours.float() - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize("channels", [64, 128])  # heads multiplied as one matrix, and each by itself
+def test_in_float16_gradients_bear_many_tokens(channels):
+    torch.manual_seed(0)
+    shape = Shape(1, 128, 128)
+    rows = torch.randn(sum(shape.parts), 3 * channels).half()
+    weights = torch.randn(sum(shape.parts), channels).half()
+
+    def gradient(dtype: torch.dtype) -> Tensor:
+        given = rows.to(dtype).requires_grad_()
+        out = lean.ConvAttention.apply(given, shape, None, 8, ())
+        return torch.autograd.grad(out, given, weights.to(dtype))[0].double()
+
+    found, exact = gradient(torch.float16), gradient(torch.float64)
+    for ours, theirs in zip(found.chunk(3, 1), exact.chunk(3, 1), strict=True):
+        assert (ours - theirs).norm() < 0.01 * theirs.norm()
 
 
 # Each module

@@ -111,3 +111,14 @@ def test_choosing_levels_draws_no_random_numbers_and_works_in_any_precision():
         backbone.choose_levels([0])
     assert torch.equal(torch.get_rng_state(), state)
     assert [image.shape[1] for image in backbone(torch.zeros(1, 3, 64, 64).double())] == [64]
+
+
+@pytest.mark.parametrize(("indices", "scales"), [((0, 1, 2, 3), 3), ((0, 3), 1), ((1, 2), 2)])
+def test_the_last_parallel_block_widens_only_the_scales_that_are_asked_for(indices, scales):
+    backbone = create_backbone("coat_tiny", out_indices=indices)
+    calls = []
+    for block in backbone.parallel_blocks:
+        block.mlp2.register_forward_hook(lambda mlp, *_: calls.append(mlp))
+    backbone(images(1, 64, 64))
+    counts = [sum(mlp is block.mlp2 for mlp in calls) for block in backbone.parallel_blocks]
+    assert counts == [3, 3, 3, 3, 3, scales]

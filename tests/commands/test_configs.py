@@ -2,19 +2,21 @@
 
 import itertools
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from coatseg.build import TABLES, build_data, build_inference
+from coatseg.build import TABLES, build_data, build_inference, gives
 from coatseg.check import check
 from coatseg.commands.console import say_repairs
 from coatseg.commands.evaluate import evaluate_checkpoint, group_file, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
-from coatseg.data.batching import collate
+from coatseg.errors import ConfigError
 from coatseg.inference.inference import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder, write_layers
@@ -38,11 +40,13 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "voc": lambda root: [f"data.root={write_voc(root, augmented=1)}", "data.augmented=true", *SMALL],
     "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
+    "scenes_objects": lambda root: list(OBJECT_SCENES),
     "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS],
     "coco_json": lambda root: [f"data.root={write_coco_json(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
     "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
     "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
 }
+OBJECT_SCENES = ("data.size=[64,64]", "data.train_images=4", "data.val_images=3", "data.batch_size=2")
 OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks")
 """The datasets that have no labels of pixels."""
 
@@ -54,7 +58,35 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_choice_of_every_group_composes_and_is_valid(composed: Composed, file: Path) -> None:
-    check(composed(f"{file.parent.name}={file.stem}"))
+    task = TASKS.get(next(iter(gives(made_by(file)))), "seg") if file.parent.name == "head" else None
+    check(composed(*([] if task is None else [f"task={task}"]), f"{file.parent.name}={file.stem}"))
+
+
+TASKS = {"boxes": "det", "masks": "inst"}
+"""For what a head gives, the task that takes it."""
+
+
+def made_by(file: Path) -> str:
+    """The name of the head that a file chooses."""
+    return str(yaml.safe_load((ROOT / "conf" / file).read_text())["name"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("task=det", "head=fpn"), "head=fpn gives logits; the task detection takes boxes"),
+        (("task=det", "head=mask_rcnn"), "head=mask_rcnn gives masks; the task detection takes boxes"),
+        (("task=inst", "head=fcos"), "head=fcos gives boxes; the task instance takes masks"),
+        (("task=seg", "head=fcos"), "head=fcos gives boxes; the task semantic takes logits"),
+        (("task=det", "loss=dice"), "loss.dice: detectors bring losses of their own"),
+        (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
+        (("task=det", "inference=flip"), "detectors see whole images, once"),
+        (("task=seg", "~loss"), "loss names no loss"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(composed: Composed, overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        check(composed(*overrides))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -88,15 +120,46 @@ def test_every_dataset_runs(composed: Composed, tmp_path: Path, data: str) -> No
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", f"data={data}", *overrides)
 
 
+AVERAGE_PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
+BOX_MEANS = frozenset(f"box_{name}" for name in AVERAGE_PRECISIONS)
+MASK_MEANS = BOX_MEANS | {f"mask_{name}" for name in AVERAGE_PRECISIONS}
+NARROW = {
+    **dict.fromkeys(("retinanet", "fcos"), ("head.width=16",)),
+    **dict.fromkeys(("faster_rcnn", "cascade_rcnn"), ("head.width=16", "head.proposals=[60,40]", "head.regions=16")),
+}
+"""What makes a detector small."""
+NARROW |= dict.fromkeys(("mask_rcnn", "cascade_mask_rcnn"), (*NARROW["faster_rcnn"], "head.mask_width=8"))
+
+
+def detection(task: str, head: str, *overrides: str) -> tuple[str, ...]:
+    """What a small run of a detector is typed with."""
+    return ("backbone=coat_lite_tiny", f"task={task}", f"head={head}", *NARROW[head], *overrides)
+
+
 @pytest.mark.parametrize("data", OBJECTS)
-def test_every_dataset_of_objects_makes_batches(composed: Composed, tmp_path: Path, data: str) -> None:
-    module = build_data(composed(f"data={data}", *DATA[data](tmp_path / "data")))
-    module.verify(("train", "val"))
-    train, val = module.split("train"), module.split("val")
-    batch = collate([module.transform(train[index], 0) for index in range(2)], module.info, (False, False))
-    assert [target.instances is not None for target in batch.targets] == [True, True]
-    assert train.info == val.info == module.info
-    assert "boxes" in module.info.annotates
+def test_every_dataset_of_objects_runs(composed: Composed, tmp_path: Path, data: str) -> None:
+    task, head, means = ("det", "faster_rcnn", BOX_MEANS) if data == "voc_boxes" else ("inst", "mask_rcnn", MASK_MEANS)
+    overrides = detection(task, head, f"data={data}", *DATA[data](tmp_path / "data"))
+    run_evaluate_resume(composed, tmp_path, *overrides, means=means)
+
+
+@pytest.mark.parametrize("head", NARROW)
+def test_every_detector_runs(composed: Composed, tmp_path: Path, head: str) -> None:
+    task, means = ("inst", MASK_MEANS) if "mask" in head else ("det", BOX_MEANS)
+    ema = ("callbacks.ema={}", "data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")
+    run_evaluate_resume(composed, tmp_path, *detection(task, head, *OBJECT_SCENES, *ema), means=means)
+    run = tmp_path / "runs" / "small"
+    assert "box AP" in (run / "report.md").read_text()
+    assert {"scores.png", "curves.png"} <= {path.name for path in (run / "pictures").iterdir()}
+    assert list((run / "pictures").glob("step_*.png"))
+
+
+def test_the_default_detectors_of_both_tasks_run(composed: Composed, tmp_path: Path) -> None:
+    for task, means in (("det", BOX_MEANS), ("inst", MASK_MEANS)):
+        few = ("head.proposals=[60,40]", "head.regions=16", f"output={tmp_path / task}")
+        overrides = (f"task={task}", *OBJECT_SCENES, *few)
+        scores = fit(composed("backbone=coat_lite_tiny", *overrides, "trainer.max_epochs=-1", "trainer.max_steps=1"))
+        assert set(scores.summary()) == means
 
 
 def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

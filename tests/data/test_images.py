@@ -209,6 +209,25 @@ def test_normalising_is_by_the_pixel_range_of_the_type(dtype, top):
     torch.testing.assert_close(tensor.flatten(), torch.tensor([-2.0, 0.0, 3.0]), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_normalising_writes_into_a_part_of_a_larger_tensor_and_nowhere_else(channels, dtype):
+    image = (RNG.random((9, 11, channels)) * 200).astype(dtype)
+    larger = torch.full((channels, 12, 13), 7.0)
+    normalise(image, info_of(channels), out=larger[:, :9, :11])
+    assert torch.equal(larger[:, :9, :11], normalise(image, info_of(channels)))
+    assert larger[:, 9:].eq(7).all()
+    assert larger[:, :9, 11:].eq(7).all()
+
+
+def test_normalised_bytes_are_exactly_what_float32_arithmetic_gives():
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    info = DatasetInfo("any", ("a",), ((0, 0, 0),), frozenset({"semantic"}))
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (info.mean, info.std))
+    exact = (image.transpose(2, 0, 1).astype(np.float32) / np.float32(255) - mean) / std
+    np.testing.assert_array_equal(normalise(image, info).numpy(), exact)
+
+
 def test_a_picture_comes_back_from_a_tensor():
     image = RNG.integers(0, 256, (9, 11, 3), dtype=np.uint8)
     np.testing.assert_array_equal(denormalise(normalise(image, info_of()), info_of()), image)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coatseg.build import TABLES, build_data
-from coatseg.data.module import DataModule, DrawnBatches
+from coatseg.data.module import DataModule, DrawnSteps
 from coatseg.data.needs import KEPT, only_needed
 from coatseg.data.sampling import Draw
 from coatseg.data.scenes import Scenes
@@ -57,9 +57,8 @@ def test_every_need_of_the_built_in_tasks_is_known():
 def test_dropping_changes_nothing_else_of_the_stream():
     transform = everything()
     for seed in range(10):
-        every, alone = (
-            DrawnBatches(Objects(), 1, transform, needs)[[Draw(0, seed)]][0] for needs in (None, "semantic")
-        )
+        steps = [DrawnSteps(Objects(), 1, transform, needs)[[Draw(0, seed)]] for needs in (None, "semantic")]
+        (every,), (alone,) = (step.batches() for step in steps)
         assert every.images.equal(alone.images)
         assert every.targets[0].label_map.equal(alone.targets[0].label_map)
         assert (alone.targets[0].instances, alone.targets[0].layers) == (None, None)
@@ -67,7 +66,7 @@ def test_dropping_changes_nothing_else_of_the_stream():
 
 def test_the_task_of_a_configuration_says_what_is_kept(composed):
     data = build_data(composed("data=scenes", "data.size=[64,64]", "data.augmentations.crop.size=[64,64]"))
-    (batch,) = DrawnBatches(data.split("train"), 1, data.transform, data.needs)[[Draw(0, seed=0)]]
+    (batch,) = DrawnSteps(data.split("train"), 1, data.transform, data.needs)[[Draw(0, seed=0)]].batches()
     assert batch.targets[0].label_map is not None
     assert batch.targets[0].instances is None
 

@@ -9,7 +9,7 @@ from PIL import Image
 from coatseg.data import windows
 from coatseg.data.folder import Folder
 from coatseg.data.images import read_image
-from coatseg.data.module import DataModule, DrawnBatches, Limited, example
+from coatseg.data.module import DataModule, DrawnSteps, Limited, example
 from coatseg.data.sampling import Draw
 from coatseg.data.transforms import Transform, horizontal_flip
 from coatseg.data.windows import draw_window
@@ -117,11 +117,11 @@ def test_an_image_smaller_than_a_window_gives_all_there_is(tmp_path, suffix):
 def test_training_batches_are_drawn_and_evaluation_is_not(tmp_path):
     write_scenes(tmp_path)
     dataset = Folder(tmp_path, "train", window=[32, 48], windows_per_image=4)
-    training = DrawnBatches(dataset, 1, lambda sample, seed: sample)
-    (batch,) = training[[Draw(0, seed=11), Draw(3, seed=12)]]
+    training = DrawnSteps(dataset, 1, lambda sample, seed: sample)
+    (batch,) = training[[Draw(0, seed=11), Draw(3, seed=12)]].batches()
     assert batch.ids == (dataset.drawn(0, 11).id, dataset.drawn(3, 12).id)
     assert batch.original_sizes == ((32, 48), (32, 48))
-    (whole,) = DrawnBatches(Folder(tmp_path, "val", window=[32, 48]))[[Draw(0)]]
+    (whole,) = DrawnSteps(Folder(tmp_path, "val", window=[32, 48]))[[Draw(0)]].batches()
     assert whole.original_sizes == (SIZE,)
 
 
