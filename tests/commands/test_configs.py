@@ -39,7 +39,7 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
     "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS],
-    "coco_json": lambda root: [f"data.root={write_coco_json(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
+    "coco_json": lambda root: [f"data.root={write_coco_json(root, count=12)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
     "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
     "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
 }
