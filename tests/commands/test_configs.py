@@ -99,6 +99,14 @@ def test_every_dataset_of_objects_makes_batches(composed: Composed, tmp_path: Pa
     assert "boxes" in module.info.annotates
 
 
+def test_files_of_each_split_can_be_typed(composed: Composed, tmp_path: Path) -> None:
+    annotations = "{train: annotations/instances_train2017.json, val: annotations/instances_val2017.json}"
+    typed = [f"data.annotations={annotations}", "data.images={train: train2017, val: val2017}"]
+    config = composed("data=coco_json", f"data.root={write_coco(tmp_path / 'data')}", *typed)
+    check({**config, "task": composed()["task"]})
+    assert build_data(config).split("val")[0].id == "101"
+
+
 def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_coco_json(tmp_path / "mine")
     path = root / "annotations.json"
