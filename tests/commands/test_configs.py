@@ -103,7 +103,7 @@ def test_files_of_each_split_can_be_typed(composed: Composed, tmp_path: Path) ->
     annotations = "{train: annotations/instances_train2017.json, val: annotations/instances_val2017.json}"
     typed = [f"data.annotations={annotations}", "data.images={train: train2017, val: val2017}"]
     config = composed("data=coco_json", f"data.root={write_coco(tmp_path / 'data')}", *typed)
-    check({**config, "task": composed()["task"]})
+    check(config)
     assert build_data(config).split("val")[0].id == "101"
 
 
