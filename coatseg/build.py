@@ -371,7 +371,8 @@ def check_task_fits(config: Options, info: DatasetInfo) -> None:
     if needs not in info.annotates:
         raise ConfigError(
             f"task={name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.",
-            "Choose a task that these labels serve, or other data; data=folder has multilabel with data.layers=true.",
+            "Choose a task that these labels serve, or other data; data=folder has multilabel with data.layers=true, "
+            "data=cityscapes has instances with data.instances=true.",
         )
 
 

@@ -23,7 +23,8 @@ IDS_PER_CLASS = 1000
 class InstanceMasks(ObjectFiles):
     """The `split` of images and id masks under `root`: in a mask 0 is background, and each object has a number.
 
-    `images` and `masks` are the names of the two folders; a mask has the path of its image, whatever the suffixes.
+    `images` and `masks` are the names of the two folders; a mask has the path of its image with `mask_ending` after its
+    stem, whatever the suffixes.
     `split_by`, `val_fraction`, `fold`, `folds` and `seed` are those of `Folder`. Of a single class an object may have
     any number; of several, it is 1000 times its class, counted from 1, and a number below 1000.
 
@@ -40,6 +41,7 @@ class InstanceMasks(ObjectFiles):
         *,
         images: str = "images",
         masks: str = "masks",
+        mask_ending: str = "",
         classes: Sequence[str] = ("object",),
         split_by: str = "auto",
         val_fraction: float = 0.2,
@@ -51,7 +53,7 @@ class InstanceMasks(ObjectFiles):
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
         names = check_class_names(classes)
-        tree = Tree(root, images, masks, "", None)
+        tree = Tree(root, images, masks, "", None, mask_ending)
         hashing = Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed)
         self._pairs = tuple(find_pairs(tree, split, split_by, hashing))
         self.info = DatasetInfo(

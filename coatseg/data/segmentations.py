@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from coatseg.structures import Size
 
+Counts = npt.NDArray[np.int64]
+
 HUNDREDTHS = 100.0
 LARGEST_COORDINATE = 1e6
 
@@ -53,24 +55,22 @@ class Segmentations:
         Raises:
             SegmentationError: run lengths that do not fill the image.
         """
-        runs = [self._runs(number, size) for number in numbers]
-        masks = np.zeros((len(runs), *size), np.uint8)
-        if runs:
-            # Decoded masks lie column by column.
-            for mask, drawn in zip(masks, coco_masks.decode(runs).transpose(2, 1, 0), strict=True):
-                cv2.transpose(drawn, dst=mask)
+        counts = [self._counts(number, size) for number in numbers]
+        masks = np.zeros((len(counts), *size), np.uint8)
+        for mask, runs in zip(masks, counts, strict=True):
+            _paint(mask, runs)
         return masks.view(bool)
 
-    def _runs(self, number: int, size: Size) -> dict[str, Any]:
+    def _counts(self, number: int, size: Size) -> Counts:
         text = self.codes[self.texts[number] : self.texts[number + 1]]
         if len(text):
             counts = decode_counts(text)
             if (counts < 0).any() or counts.sum() != size[0] * size[1]:
                 raise SegmentationError(number, _unfilled(int(counts.sum()), size))
-            return {"size": list(size), "counts": text.tobytes()}
+            return counts
         polygons = [self._polygon(ring) for ring in range(self.rings[number], self.rings[number + 1])]
-        merged: dict[str, Any] = coco_masks.merge(coco_masks.frPyObjects(polygons, *size))
-        return merged
+        merged = coco_masks.merge(coco_masks.frPyObjects(polygons, *size))
+        return decode_counts(np.frombuffer(merged["counts"], np.uint8))
 
     def _polygon(self, ring: int) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]
@@ -160,7 +160,7 @@ class SegmentationColumn:
         return Segmentations(rings, points, kept, texts, np.frombuffer(bytes(self._codes), np.uint8))
 
 
-def decode_counts(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+def decode_counts(codes: npt.NDArray[np.uint8]) -> Counts:
     """Decode compressed run lengths: groups of 5 bits, lowest first, of the difference to the count before the last.
 
     The text may be anything; counts that make no sense come out as such.
@@ -177,6 +177,19 @@ def decode_counts(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     for begin in (1, 2):
         counts[begin::2] = np.cumsum(differences[begin::2])
     return counts
+
+
+def _paint(mask: npt.NDArray[np.uint8], counts: Counts) -> None:
+    """Write 1 where every second run is, column by column, into (H, W) zeros; several times as fast as libraries do."""
+    counts = counts[: len(counts) // 2 * 2]  # what follows the last run of the object is background
+    if not counts[1::2].any():
+        return
+    height, end = mask.shape[0], int(counts.sum())
+    first, last = int(counts[0]) // height, -(-end // height)
+    counts[0] -= first * height
+    block = np.zeros((last - first) * height, np.uint8)
+    block[: end - first * height] = np.repeat((np.arange(len(counts)) % 2).astype(np.uint8), counts)
+    mask[:, first:last] = cv2.transpose(block.reshape(last - first, height))
 
 
 def _unfilled(pixels: int, size: Size) -> str:

@@ -22,21 +22,29 @@ LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in
 
 @dataclass(frozen=True)
 class Tree:
-    """Where the folders, lists and classes of a dataset are, and how its masks are found."""
+    """Where the folders, lists and classes of a dataset are, and how its masks are found.
+
+    The stem of a mask is that of its image and `mask_ending`.
+    """
 
     root: Path
     images: str
     masks: str
     classes: str
     layers: LayerMasks | None
+    mask_ending: str = ""
 
     def find_masks(self, folder: Path) -> dict[str, Path]:
         """Map the stem of every mask below a folder to its file."""
-        return self.layers.find(folder) if self.layers else files_by_stem(folder)
+        if self.layers:
+            return self.layers.find(folder)
+        ending = self.mask_ending
+        masks = files_by_stem(folder).items()
+        return {stem.removesuffix(ending): path for stem, path in masks if stem.endswith(ending)}
 
     def mask_of(self, stem: str, folder: Path) -> Path:
         """Say where the mask of an image would be."""
-        return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}.png"
+        return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}{self.mask_ending}.png"
 
 
 @dataclass(frozen=True)

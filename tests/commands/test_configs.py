@@ -42,7 +42,7 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
     "scenes_objects": lambda root: list(OBJECT_SCENES),
     "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS],
-    "coco_json": lambda root: [f"data.root={write_coco_json(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
+    "coco_json": lambda root: [f"data.root={write_coco_json(root, count=12)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
     "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
     "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
 }
@@ -160,6 +160,14 @@ def test_the_default_detectors_of_both_tasks_run(composed: Composed, tmp_path: P
         overrides = (f"task={task}", *OBJECT_SCENES, *few)
         scores = fit(composed("backbone=coat_lite_tiny", *overrides, "trainer.max_epochs=-1", "trainer.max_steps=1"))
         assert set(scores.summary()) == means
+
+
+def test_files_of_each_split_can_be_typed(composed: Composed, tmp_path: Path) -> None:
+    annotations = "{train: annotations/instances_train2017.json, val: annotations/instances_val2017.json}"
+    typed = [f"data.annotations={annotations}", "data.images={train: train2017, val: val2017}"]
+    config = composed("data=coco_json", f"data.root={write_coco(tmp_path / 'data')}", *typed)
+    check(config)
+    assert build_data(config).split("val")[0].id == "101"
 
 
 def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

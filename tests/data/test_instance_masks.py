@@ -23,7 +23,10 @@ class TestInstanceMasks(DatasetContract):
 class TestPennFudan(DatasetContract):
     def make(self, root):
         root = write_instance_masks(root, places=PENN_FUDAN)
-        return InstanceMasks(root, "train", images="PNGImages", masks="PedMasks", classes=("person",))
+        for mask in (root / "PedMasks").iterdir():
+            mask.rename(mask.with_stem(f"{mask.stem}_mask"))
+        names = {"images": "PNGImages", "masks": "PedMasks", "mask_ending": "_mask"}
+        return InstanceMasks(root, "train", **names, classes=("person",))
 
 
 class TestSeveralClasses(DatasetContract):
@@ -109,6 +112,8 @@ def test_what_is_wrong_with_a_mask_is_told(tmp_path):
     mask.unlink()
     with pytest.raises(DatasetError, match=r"0000.png has no mask in"):
         InstanceMasks(tmp_path, "train")
+    with pytest.raises(DatasetError, match=r"(?s)has no mask in .*Add .*0000_mask.png"):
+        InstanceMasks(tmp_path, "train", mask_ending="_mask")
 
 
 def test_what_cannot_be_is_told(tmp_path):

@@ -11,8 +11,14 @@ from sklearn.preprocessing import StandardScaler
 
 from coatseg.data.scenes import Scenes
 from coatseg.errors import DatasetError
+from tests.contracts.dataset import DatasetContract
 
 SMALL = (96, 96)
+
+
+class TestScenesAsADataset(DatasetContract):
+    def make(self, root):
+        return Scenes("val", size=SMALL, val_images=4)
 
 
 @pytest.fixture(scope="module")

@@ -34,3 +34,12 @@ def test_annotations_are_drawn_in_any_order():
     assert [np.argwhere(mask).min(0).tolist() for mask in masks] == [[1, 4], [1, 0], [1, 4]]
     assert masks.sum((1, 2)).tolist() == [4, 4, 4]
     assert column.collected().masks([], (5, 8)).shape == (0, 5, 8)
+
+
+@pytest.mark.parametrize("counts", [[40], [40, 0], [0, 40], [0, 0, 40, 0], [39, 1], [0, 1, 39], [7, 5, 0, 9, 3, 0, 16]])
+def test_runs_of_any_kind_are_painted(counts):
+    column = SegmentationColumn()
+    column.add({"size": [5, 8], "counts": counts}, (5, 8))
+    drawn = column.collected().masks([0], (5, 8))[0]
+    expected = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(8, 5).T
+    np.testing.assert_array_equal(drawn, expected)
