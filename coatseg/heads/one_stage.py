@@ -127,8 +127,7 @@ def fcos(
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
     fpn = pyramid_of(levels, width, "fcos", norm)
-    head = FCOSHead(width, 1, classes)
-    # As torchvision's, whose 32 groups do not fit every width.
+    head = FCOSHead(32, 1, classes)  # of the least width that its 32 groups take; its parts are made anew
     head.classification_head = FCOSClassificationHead(width, 1, classes, norm_layer=group_norm)
     head.regression_head = FCOSRegressionHead(width, 1, norm_layer=group_norm)
     detector = FCOS(
