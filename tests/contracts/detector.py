@@ -77,6 +77,11 @@ class DetectorContract:
         torch.stack(list(self.losses(detector, [HARD[name]]).values())).sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in detector.parameters())
 
+    def test_weights_that_are_not_finite_show_in_its_losses(self) -> None:
+        detector = self.detector().train()
+        next(iter(detector.head.fpn.parameters())).data.fill_(torch.nan)
+        assert not torch.stack(list(self.losses(detector, [objects([[8, 8, 40, 40]])]).values())).sum().isfinite()
+
     def test_what_it_finds_is_sorted_float32_and_within_its_image(self) -> None:
         detector = self.detector()
         self.be_bold(detector)
