@@ -47,7 +47,7 @@ SETTINGS: dict[str, Any] = {
     "compile": bool,
     "plugins": list[str],
 }
-NEWER_SETTINGS: dict[str, Any] = {"keep_memory": bool}
+NEWER_SETTINGS: dict[str, Any] = {"keep_memory": bool, "weights": str | None}
 """Those that the configuration of an older checkpoint does not have."""
 NAMED = ("backbone", "head", "task", "optimizer", "schedule")
 KEYED = {"callbacks": "callback", "logger": "logger", "loss": "loss"}

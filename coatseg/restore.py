@@ -34,12 +34,20 @@ def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, inf
             f"{info.mean} and {info.std}.",
             "State the same channels, data.mean and data.std as in training.",
         )
-    check_task_fits(config, info)
-    # The task will not be trained, and the schedule it was trained under may not fit a run of no length.
-    untrained = {**without_pretrained(config), "schedule": {"name": "constant"}}
-    task = build_task(untrained, info, total=1)
+    task = untrained_task(config, info)
     load_state(task, checkpoint["state_dict"], path)
     return task
+
+
+def untrained_task(config: Options, info: DatasetInfo) -> Task:
+    """Build the task of `config`, for data with these facts, whose weights will come from elsewhere.
+
+    Raises:
+        ConfigError: the data has no labels for the task.
+    """
+    check_task_fits(config, info)
+    # The task will not be trained, and the schedule it was trained under may not fit a run of no length.
+    return build_task({**without_pretrained(config), "schedule": {"name": "constant"}}, info, total=1)
 
 
 def load_state(task: Task, state: Mapping[str, Any], path: Path) -> None:

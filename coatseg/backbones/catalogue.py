@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from coatseg.download import RemoteFile, download, exclusive
 from coatseg.errors import ConfigError, DownloadError, UnreachableError, WeightsError, nearest
+
+BASE = "https://vcl.ucsd.edu/coat/pretrained"
+"""Where the authors keep what they released."""
 
 
 def _sources(name: str, authors_name: str, sha256: str) -> tuple[RemoteFile, ...]:
     authors = f"{authors_name}_{sha256}.pth"
     hub = f"https://huggingface.co/timm/{name}.in1k/resolve/main/pytorch_model.bin"
     return (
-        RemoteFile(f"https://vcl.ucsd.edu/coat/pretrained/{authors}", authors, checksum=f"sha256:{sha256}"),
+        RemoteFile(f"{BASE}/{authors}", authors, checksum=f"sha256:{sha256}"),
         RemoteFile(hub, f"timm_{name}.in1k.bin"),
     )
 
@@ -31,24 +35,27 @@ SOURCES: dict[str, tuple[RemoteFile, ...]] = {
 }
 
 
-def fetch(name: str) -> Path:
-    """Give the path of the catalogue's weights of a variant, in the cache; downloads them when they are not there yet.
+def fetch(
+    name: str, sources: Mapping[str, tuple[RemoteFile, ...]] = SOURCES, option: str = "backbone.pretrained"
+) -> Path:
+    """Give the path of a catalogue's weights of a name, in the cache; downloads them when they are not there yet.
 
-    The cache is the folder $COATSEG_CACHE, or ~/.cache/coatseg.
+    The cache is the folder $COATSEG_CACHE, or ~/.cache/coatseg. `sources` are the addresses of each name, the first to
+    try first; `option` is the key under which a user may give a file of their own.
 
     Raises:
-        ConfigError: the catalogue has no such variant.
+        ConfigError: the catalogue has no such name.
         WeightsError: no address could be reached, or a download is not what its publisher states.
     """
-    if name not in SOURCES:
-        raise ConfigError(f"There are no pretrained weights called {name!r}.", nearest(name, SOURCES))
+    if name not in sources:
+        raise ConfigError(f"There are no pretrained weights called {name!r}.", nearest(name, sources))
     folder = cache_folder()
     try:
-        return _cached(name, folder) or _fetch(name, folder)
+        return _cached(sources[name], folder) or _fetch(name, sources[name], folder, option)
     except DownloadError as error:
         raise WeightsError(
             error.what,
-            "Try again; if it stays so, fetch the file by other means and set backbone.pretrained=PATH to where it is.",
+            f"Try again; if it stays so, fetch the file by other means and set {option}=PATH to where it is.",
         ) from error
 
 
@@ -57,21 +64,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("COATSEG_CACHE") or Path.home() / ".cache" / "coatseg")
 
 
-def _fetch(name: str, folder: Path) -> Path:
+def _fetch(name: str, sources: Sequence[RemoteFile], folder: Path, option: str) -> Path:
     failures = []
     with exclusive(folder):
-        if cached := _cached(name, folder):  # another process fetched it in the meantime
+        if cached := _cached(sources, folder):  # another process fetched it in the meantime
             return cached
-        for source in SOURCES[name]:
+        for source in sources:
             try:
                 return download(source, folder)
             except UnreachableError as error:
                 failures.append(f"{source.url} ({error.reason})")
     raise WeightsError(
         f"The weights of {name} could not be downloaded. Tried {', '.join(failures)}.",
-        "Fetch one of these files by other means and set backbone.pretrained=PATH to where it is.",
+        f"Fetch one of these files by other means and set {option}=PATH to where it is.",
     )
 
 
-def _cached(name: str, folder: Path) -> Path | None:
-    return next((path for source in SOURCES[name] if (path := folder / source.name).is_file()), None)
+def _cached(sources: Sequence[RemoteFile], folder: Path) -> Path | None:
+    return next((path for source in sources if (path := folder / source.name).is_file()), None)

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import coatseg
@@ -39,6 +41,17 @@ def open_nested_keys(arguments: list[str]) -> list[str]:
     """
     plain = [SEARCHED_KEY.sub("", argument) for argument in arguments]
     return [f"++{argument}" if NESTED_KEY.match(argument) else argument for argument in plain]
+
+
+def compose_typed(arguments: list[str]) -> dict[str, Any]:
+    """Compose what `python train.py` would from these arguments, as plain containers.
+
+    Raises:
+        ConfigError: no such key or choice.
+    """
+    with typed_hydra_errors(), initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", open_nested_keys(arguments))
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
 def choices(group: str) -> list[str]:

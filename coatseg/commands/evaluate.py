@@ -1,22 +1,31 @@
-"""`coatseg evaluate checkpoint=...`: the metrics of a checkpoint, from what it holds itself."""
+"""`coatseg evaluate checkpoint=...`: the metrics of a checkpoint, from what it holds itself.
+
+`coatseg evaluate weights=... experiment=...`: those of a file of weights alone, from what is typed like a training.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from coatseg.commands.composition import choices, config_folder
+from coatseg.commands.composition import choices, compose_typed, config_folder
 from coatseg.commands.console import friendly_errors, quiet_libraries, say, say_repairs
 from coatseg.errors import ConfigError, RunExistsError, nearest
 
+if TYPE_CHECKING:
+    from coatseg.data.module import DataModule
+    from coatseg.tasks.base import Task
+
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
+       coatseg evaluate weights=NAME_OR_PATH experiment=NAME [split=val] [output=DIR] [KEY=VALUE ...]
 
 Prints the metrics of a checkpoint and a table per class. The checkpoint holds its configuration; the keys of its
 data, trainer, inference and task can be given anew, such as data.root=..., trainer.devices=2, inference.flip=true,
@@ -24,9 +33,12 @@ inference.window=[512,512] or task.boundary_iou=true. Modules of your own that i
 plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the
 confusion matrix (for objects: of precision over recall) and one of the worst images (worst=8 of them; 0 for none) are
 written there, and for objects detections.json, in COCO's results format. On a CPU under Linux freed memory stays with
-the process, which is faster, unless keep_memory=false."""
+the process, which is faster, unless keep_memory=false.
 
-OWN = ("checkpoint", "split", "output", "plugins", "worst", "keep_memory")
+weights= scores a file that holds no configuration: a detector that CoaT's authors released, by its name or its path.
+The model and its data are then typed as for python train.py: experiment=coco_mask_rcnn_coat_small_3x data.root=..."""
+
+OWN = ("checkpoint", "weights", "split", "output", "plugins", "worst", "keep_memory")
 GROUPS = ("data", "inference")
 """The sections for which another file of their group can be chosen."""
 SECTIONS = (*GROUPS, "trainer", "task")
@@ -45,13 +57,24 @@ def main() -> None:
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
-    """Read KEY=VALUE arguments; a path needs no quotes here."""
+    """Read KEY=VALUE arguments; a path needs no quotes here.
+
+    With weights=..., what is not of this command's own is composed as for a training, and comes under "config".
+    """
     for argument in arguments:
-        key, equals, _ = argument.partition("=")
-        if not equals:
+        if "=" not in argument:
             raise ConfigError(
                 f"{argument} is not of the form KEY=VALUE.", "For example checkpoint=runs/NAME/checkpoints/best.ckpt."
             )
+    if any(argument.startswith("weights=") for argument in arguments):
+        own = [argument for argument in arguments if argument.partition("=")[0] in OWN]
+        typed = [argument for argument in arguments if argument not in own]
+        options = _dotlist(own)
+        if "checkpoint" in options:
+            raise ConfigError("checkpoint and weights are both given.", "Score one at a time.")
+        return {**options, "config": compose_typed(typed)}
+    for argument in arguments:
+        key = argument.partition("=")[0]
         if key.partition(".")[0] not in (*OWN, *SECTIONS):
             raise ConfigError(
                 f"{key} is no key of coatseg evaluate.", nearest(key.partition(".")[0], (*OWN, *SECTIONS))
@@ -59,12 +82,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     # A bare data=NAME chooses a file of the group; what is nested goes on top of it.
     chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in GROUPS)
     plain = [argument for argument in arguments if argument.partition("=")[0] not in GROUPS]
-    try:
-        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(
-            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
-        ) from error
+    options = _dotlist(plain)
     for group, name in chosen.items():
         options[group] = {**group_file(group, name), **options.get(group, {})}
     for section in SECTIONS:
@@ -73,6 +91,15 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     if options.get("checkpoint") is None:
         raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
     return options
+
+
+def _dotlist(arguments: list[str]) -> dict[str, Any]:
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(arguments)))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
+        ) from error
 
 
 def group_file(group: str, name: str) -> dict[str, Any]:
@@ -100,16 +127,22 @@ def check_output(folder: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: a task, its data, the configuration of both, what to call it, and after how many steps."""
+
+    config: Mapping[str, Any]
+    data: DataModule
+    task: Task
+    path: Path
+    step: int
+
+
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
-    """Build what the checkpoint holds, score it on a split, print, and write if asked to."""
-    from coatseg.build import build_data
-    from coatseg.check import check
-    from coatseg.commands.machine import settle
+    """Build what the checkpoint, or the file of weights, is of, score it on a split, print, and write if asked to."""
     from coatseg.commands.result import result_of
-    from coatseg.restore import restore_task
     from coatseg.schema import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate
-    from coatseg.training.checkpoints import RECORD, read_checkpoint
     from coatseg.training.detections import Detections
     from coatseg.training.report import terminal_table, write_report, write_scores
     from coatseg.training.trainer import make_trainer
@@ -119,7 +152,39 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     began = time.monotonic()
     if "output" in options:
         check_output(Path(str(options["output"])))
-    path, split = Path(str(options["checkpoint"])), str(options.get("split", "val"))
+    split = str(options.get("split", "val"))
+    count = fitting(options.get("worst", 8), NonNegativeInt, "worst")
+    subject = (_of_weights if "config" in options else _of_checkpoint)(options, split)
+    config, data, task = subject.config, subject.data, subject.task
+    say(data.verify((split,)))
+    say_repairs(data, split)
+    say(f"inference: {task.inference.words}")
+    worst = WorstImages(data.info, count=count) if "output" in options and count else None
+    detections = Detections(data.info)
+    watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
+    trainer = make_trainer(config["trainer"], watching)
+    scores = evaluate(trainer, task, data, split)
+    title = f"{config['head']['name']} on {config['backbone']['name']}, {data.info.name} {split}"
+    say(terminal_table(scores, title))
+    say(scores.headline())
+    if "output" in options and trainer.is_global_zero:
+        folder = Path(options["output"])
+        result = result_of(task, trainer, checkpoint=subject.path, step=subject.step, split=split, began=began)
+        write_scores(folder, scores, result)
+        detections.write(folder / "detections.json")
+        facts = {"checkpoint": str(subject.path), "inference": task.inference.words}
+        say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
+
+
+def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
+    """Build what a checkpoint holds, with those keys that are given anew."""
+    from coatseg.build import build_data
+    from coatseg.check import check
+    from coatseg.commands.machine import settle
+    from coatseg.restore import restore_task
+    from coatseg.training.checkpoints import RECORD, read_checkpoint
+
+    path = Path(str(options["checkpoint"]))
     checkpoint = read_checkpoint(path)
     config = checkpoint[RECORD]["config"]
     named_anew = "name" in options.get("data", {})
@@ -134,29 +199,35 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     }
     if "name" in options.get("task", {}):
         raise ConfigError("task.name is the checkpoint's own.", "Set other keys of the task, or train it anew.")
-    count = fitting(options.get("worst", 8), NonNegativeInt, "worst")
     check(config)
     settle(config["trainer"], config["keep_memory"])
     data = build_data(config, split)
-    task = restore_task(path, checkpoint, config, data.info)
-    say(data.verify((split,)))
-    say_repairs(data, split)
-    say(f"inference: {task.inference.words}")
-    worst = WorstImages(data.info, count=count) if "output" in options and count else None
-    detections = Detections(data.info)
-    watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
-    trainer = make_trainer(config["trainer"], watching)
-    scores = evaluate(trainer, task, data, split)
-    title = f"{config['head']['name']} on {config['backbone']['name']}, {data.info.name} {split}"
-    say(terminal_table(scores, title))
-    say(scores.headline())
-    if "output" in options and trainer.is_global_zero:
-        folder = Path(options["output"])
-        step = int(checkpoint["global_step"])
-        write_scores(folder, scores, result_of(task, trainer, checkpoint=path, step=step, split=split, began=began))
-        detections.write(folder / "detections.json")
-        facts = {"checkpoint": str(path), "inference": task.inference.words}
-        say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
+    return Subject(
+        config, data, restore_task(path, checkpoint, config, data.info), path, int(checkpoint["global_step"])
+    )
+
+
+def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
+    """Build what was typed, and load a file of weights into it, every tensor of the model."""
+    from coatseg.build import build_data
+    from coatseg.check import check
+    from coatseg.commands.machine import settle
+    from coatseg.restore import untrained_task
+    from coatseg.start import start_from
+
+    config = {
+        **options["config"],
+        "plugins": options.get("plugins", []),
+        "keep_memory": options.get("keep_memory", True),
+    }
+    check(config)
+    settle(config["trainer"], config["keep_memory"])
+    data = build_data(config, split)
+    task = untrained_task(config, data.info)
+    source = str(options["weights"])
+    for line in start_from(task.model, source, whole=True).lines():
+        say(line)
+    return Subject(config, data, task, Path(source), 0)
 
 
 if __name__ == "__main__":

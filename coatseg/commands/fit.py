@@ -22,6 +22,7 @@ from coatseg.commands.console import first_process, say, say_repairs
 from coatseg.commands.machine import settle
 from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
+from coatseg.start import Loaded, start_from
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate
 from coatseg.training.checkpoints import read_checkpoint
@@ -51,10 +52,12 @@ def fit(config: Mapping[str, Any]) -> Scores:
     resume = checkpoint_to_resume(config["resume"], output, name)
     settle(config["trainer"], config.get("keep_memory", True))
     lightning.seed_everything(config["seed"], verbose=False)
-    built = build(config if resume is None else without_pretrained(config))
+    weights = config.get("weights") if resume is None else None
+    built = build(config if resume is None and weights is None else without_pretrained(config))
     if resume is not None:
         check_resumable(resume, config, built.data.info.classes, len(built.data.split("train")))
-    introduce(config, built, resume)
+    start = None if weights is None else start_from(built.task.model, weights)
+    introduce(config, built, resume, start)
     run, new = open_run(config, output, name)
     try:
         trainer = trainer_of(config, built, run)
@@ -80,7 +83,7 @@ def fit(config: Mapping[str, Any]) -> Scores:
     return scores
 
 
-def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> None:
+def introduce(config: Mapping[str, Any], built: Built, resume: Path | None, start: Loaded | None = None) -> None:
     """Say what will be trained on what, and from which weights."""
     backbone, head = config["backbone"], config["head"]
     model = built.task.model
@@ -99,6 +102,9 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None) -> N
         say(f"{unused / 1e6:.2f} M of these parameters are not trained: no output depends on them")
     if resume is not None:
         say(f"going on from {resume}")
+    elif start is not None:
+        for line in start.lines():
+            say(line)
     elif not backbone.get("pretrained"):
         say(f"{backbone['name']} starts from random weights; backbone.pretrained=true starts from ImageNet's")
     if first_process():

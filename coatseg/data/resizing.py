@@ -30,12 +30,12 @@ Sides = Annotated[
 def size_within(size: Size, short: int, long: int) -> Size:
     """Scale a size so that its shorter side is `short`, unless the longer would pass `long`, which it then is.
 
-    The other side is rounded down, as torchvision's GeneralizedRCNNTransform does; in integers, so that the side that
-    decides is exact.
+    The other side is rounded to the nearest pixel, as MMDetection and Detectron2 do (torchvision rounds down); in
+    integers, so that the side that decides is exact.
     """
     least, most = min(size), max(size)
     wanted, have = (short, least) if short * most <= long * least else (long, most)
-    height, width = (max(1, side * wanted // have) for side in size)
+    height, width = (max(1, (2 * side * wanted + have) // (2 * have)) for side in size)
     return height, width
 
 

@@ -20,14 +20,15 @@ from torchvision.ops import generalized_box_iou_loss
 from coatseg.heads.detection import DetectionHead, Detections, FeaturePyramid, Maps, Norm, in_float32
 from coatseg.heads.regions import RegionPooler
 from coatseg.heads.two_stage import (
-    BOX_HEADS,
     BOX_SIZE,
     HIDDEN,
     LOSSES,
     MASK_SIZE,
     BoxHead,
+    BoxNorm,
     Pair,
     Ratios,
+    box_layers,
     mask_layers,
     proposal_network,
     pyramid_of,
@@ -50,9 +51,9 @@ class Step:
 STEPS = (
     Step(0.5, 1.0, (10.0, 10.0, 5.0, 5.0)),
     Step(0.6, 0.5, (20.0, 20.0, 10.0, 10.0)),
-    Step(0.7, 0.25, (30.0, 30.0, 15.0, 15.0)),
+    Step(0.7, 0.25, (1 / 0.033, 1 / 0.033, 1 / 0.067, 1 / 0.067)),
 )
-"""The paper's three (section 4), with the standard deviations of targets that its authors' code and MMDetection use."""
+"""The paper's three (section 4), with the standard deviations of targets that MMDetection uses."""
 
 GIOU_WEIGHT = 10.0
 """What MMDetection multiplies a GIoU loss of boxes by."""
@@ -66,16 +67,14 @@ class CascadeStep(RoIHeads):  # type: ignore[misc]
         self,
         step: Step,
         fpn: FeaturePyramid,
-        width: int,
         classes: int,
-        norm: Norm,
-        box_head: BoxHead,
+        box_head: nn.Module,
         box_loss: BoxLoss,
         regions: int,
     ) -> None:
         super().__init__(
             RegionPooler(fpn.strides, BOX_SIZE),
-            BOX_HEADS[box_head](width, norm),
+            box_head,
             in_float32(FastRCNNPredictor(HIDDEN, classes + 1)),
             fg_iou_thresh=step.iou,
             bg_iou_thresh=step.iou,
@@ -278,6 +277,7 @@ def cascade_rcnn(
     width: PositiveInt = 256,
     norm: Norm = "none",
     box_head: BoxHead = "mlp",
+    box_norm: BoxNorm | None = None,
     box_loss: BoxLoss = "smooth_l1",
     anchor_scale: Annotated[float, Gt(0)] = 8.0,
     ratios: Ratios = (0.5, 1.0, 2.0),
@@ -290,13 +290,17 @@ def cascade_rcnn(
     """Build Cascade R-CNN: three steps at IoU 0.5, 0.6 and 0.7; `box_loss` compares boxes, the rest is Faster R-CNN's.
 
     Raises:
-        ConfigError: the backbone's strides do not begin at 4 and double from level to level.
+        ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
+            convolutions.
     """
     fpn = pyramid_of(levels, width, "cascade_rcnn", norm)
     return Cascade(
         fpn,
         proposal_network(fpn, width, anchor_scale, ratios, proposals),
-        [CascadeStep(step, fpn, width, classes, norm, box_head, box_loss, regions) for step in STEPS],
+        [
+            CascadeStep(step, fpn, classes, box_layers(width, norm, box_head, box_norm), box_loss, regions)
+            for step in STEPS
+        ],
         len(levels),
         score_threshold=score_threshold,
         nms_threshold=nms_threshold,
@@ -311,6 +315,7 @@ def cascade_mask_rcnn(
     width: PositiveInt = 256,
     norm: Norm = "none",
     box_head: BoxHead = "mlp",
+    box_norm: BoxNorm | None = None,
     box_loss: BoxLoss = "smooth_l1",
     mask_width: PositiveInt = 256,
     anchor_scale: Annotated[float, Gt(0)] = 8.0,
@@ -324,13 +329,17 @@ def cascade_mask_rcnn(
     """Build Cascade Mask R-CNN: Cascade R-CNN, see there, and a mask head of `mask_width` channels for each step.
 
     Raises:
-        ConfigError: the backbone's strides do not begin at 4 and double from level to level.
+        ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
+            convolutions.
     """
     fpn = pyramid_of(levels, width, "cascade_mask_rcnn", norm)
     head = MaskCascade(
         fpn,
         proposal_network(fpn, width, anchor_scale, ratios, proposals),
-        [CascadeStep(step, fpn, width, classes, norm, box_head, box_loss, regions) for step in STEPS],
+        [
+            CascadeStep(step, fpn, classes, box_layers(width, norm, box_head, box_norm), box_loss, regions)
+            for step in STEPS
+        ],
         len(levels),
         score_threshold=score_threshold,
         nms_threshold=nms_threshold,

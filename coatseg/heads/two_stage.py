@@ -14,6 +14,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from coatseg.errors import ConfigError
 from coatseg.heads.detection import (
     Anchors,
     DetectionHead,
@@ -29,6 +30,7 @@ from coatseg.schema import PositiveInt, Rate, legal
 from coatseg.structures import Level
 
 BoxHead = Literal["mlp", "conv"]
+BoxNorm = Literal["none", "group", "batch"]
 Ratios = Annotated[
     tuple[Annotated[float, Gt(0)], ...], MinLen(1), legal("Give heights over widths, such as [0.5,1.0,2.0]")
 ]
@@ -89,6 +91,7 @@ def faster_rcnn(
     width: PositiveInt = 256,
     norm: Norm = "none",
     box_head: BoxHead = "mlp",
+    box_norm: BoxNorm | None = None,
     anchor_scale: Annotated[float, Gt(0)] = 8.0,
     ratios: Ratios = (0.5, 1.0, 2.0),
     proposals: Pair = (2000, 1000),
@@ -100,17 +103,21 @@ def faster_rcnn(
     """Build Faster R-CNN on a pyramid of strides 4 to 64.
 
     `width` channels in the pyramid; `norm` in it and in the heads, "group" for training from scratch (He et al.,
-    "Rethinking ImageNet pre-training", 2019); `box_head`: two linear layers, or four convolutions and one. Anchors have
+    "Rethinking ImageNet pre-training", 2019); `box_head`: two linear layers, or four convolutions and one, which may
+    have a `box_norm` of their own, "batch" for that of MMDetection's 4conv1fc (with trainer.sync_batchnorm=true it is
+    taken over all processes). Anchors have
     `anchor_scale` times their map's stride a side, in the given `ratios` of height to width. `proposals` are kept per
     image, and per level before NMS, in training and after it; the losses see `regions` of them an image. Of the boxes
     scored above `score_threshold`, those that overlap a better one of their class beyond `nms_threshold` are dropped,
     and `detections` kept. The other numbers are the usual ones (Detectron2, torchvision, MMDetection).
 
     Raises:
-        ConfigError: the backbone's strides do not begin at 4 and double from level to level.
+        ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
+            convolutions.
     """
     fpn = pyramid_of(levels, width, "faster_rcnn", norm)
-    heads = region_heads(fpn, classes, width, norm, box_head, regions, score_threshold, nms_threshold, detections)
+    boxes = box_layers(width, norm, box_head, box_norm)
+    heads = region_heads(fpn, classes, boxes, regions, score_threshold, nms_threshold, detections)
     return TwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
 
 
@@ -121,6 +128,7 @@ def mask_rcnn(
     width: PositiveInt = 256,
     norm: Norm = "none",
     box_head: BoxHead = "mlp",
+    box_norm: BoxNorm | None = None,
     mask_width: PositiveInt = 256,
     anchor_scale: Annotated[float, Gt(0)] = 8.0,
     ratios: Ratios = (0.5, 1.0, 2.0),
@@ -133,10 +141,12 @@ def mask_rcnn(
     """Build Mask R-CNN: Faster R-CNN, see there, and a mask head of four convolutions of `mask_width` channels.
 
     Raises:
-        ConfigError: the backbone's strides do not begin at 4 and double from level to level.
+        ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
+            convolutions.
     """
     fpn = pyramid_of(levels, width, "mask_rcnn", norm)
-    heads = region_heads(fpn, classes, width, norm, box_head, regions, score_threshold, nms_threshold, detections)
+    boxes = box_layers(width, norm, box_head, box_norm)
+    heads = region_heads(fpn, classes, boxes, regions, score_threshold, nms_threshold, detections)
     heads.mask_roi_pool = RegionPooler(fpn.strides, MASK_SIZE)
     heads.mask_head, heads.mask_predictor = mask_layers(width, mask_width, classes, norm)
     return MaskTwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
@@ -169,9 +179,7 @@ def proposal_network(
 def region_heads(
     fpn: FeaturePyramid,
     classes: int,
-    width: int,
-    norm: Norm,
-    box_head: BoxHead,
+    box_head: nn.Module,
     regions: int,
     score_threshold: float,
     nms_threshold: float,
@@ -180,7 +188,7 @@ def region_heads(
     """Build what classifies and refines the proposed regions."""
     return RoIHeads(
         RegionPooler(fpn.strides, BOX_SIZE),
-        BOX_HEADS[box_head](width, norm),
+        box_head,
         in_float32(FastRCNNPredictor(HIDDEN, classes + 1)),
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
@@ -200,14 +208,26 @@ def mask_layers(width: int, mask_width: int, classes: int, norm: Norm) -> tuple[
     return head, in_float32(MaskRCNNPredictor(mask_width, mask_width, classes + 1))
 
 
-def convolutions(width: int, norm: Norm) -> nn.Module:
-    """Build a box head of four convolutions and a linear layer."""
-    norm_layer = None if norm == "none" else group_norm
-    head: nn.Module = FastRCNNConvFCHead((width, BOX_SIZE, BOX_SIZE), [width] * 4, [HIDDEN], norm_layer)
-    return head
+def box_layers(width: int, norm: Norm, head: BoxHead, own_norm: BoxNorm | None) -> nn.Module:
+    """Build what sees the regions of (width, 7, 7): two linear layers, or four convolutions with norms and one.
+
+    Raises:
+        ConfigError: a norm of its own for a head without convolutions.
+    """
+    if head == "mlp":
+        if own_norm is not None:
+            raise ConfigError(
+                f"head.box_norm={own_norm}: two linear layers have no norm.", "Set head.box_head=conv, or leave it out."
+            )
+        linear: nn.Module = TwoMLPHead(width * BOX_SIZE**2, HIDDEN)
+        return linear
+    norm_layer = BOX_NORMS[own_norm or norm]
+    layers: nn.Module = FastRCNNConvFCHead((width, BOX_SIZE, BOX_SIZE), [width] * 4, [HIDDEN], norm_layer)
+    return layers
 
 
-BOX_HEADS: dict[BoxHead, Callable[[int, Norm], nn.Module]] = {
-    "mlp": lambda width, norm: TwoMLPHead(width * BOX_SIZE**2, HIDDEN),
-    "conv": convolutions,
+BOX_NORMS: dict[BoxNorm, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "group": group_norm,
+    "batch": nn.BatchNorm2d,
 }

@@ -162,7 +162,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or RECORD not in checkpoint:
         raise CheckpointError(
             f"{path} is no checkpoint of coatseg: it holds no config.",
-            "A file of weights alone goes to backbone.pretrained=PATH.",
+            "A file of weights alone goes to backbone.pretrained=PATH, one of a whole detector to weights=PATH.",
         )
     return checkpoint
 

@@ -1,7 +1,8 @@
 """The optimizers of a run.
 
 Both take `layer_decay`, by which the learning rate falls from each depth of the backbone to the one below it, and
-`backbone_rate`, the backbone's share of `lr`; heads are trained at `lr` itself (see parameters.py).
+`backbone_rate`, the backbone's share of `lr`; heads are trained at `lr` itself (see parameters.py). With `decay_all`
+norms, biases and class tokens decay too.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ def adamw(
     betas: tuple[Rate, Rate] = (0.9, 0.999),
     layer_decay: PositiveShare = 1.0,
     backbone_rate: PositiveShare = 1.0,
+    decay_all: bool = False,
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter, 2019)."""
     groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay, backbone_rate=backbone_rate
+        model,
+        lr=lr,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        backbone_rate=backbone_rate,
+        decay_all=decay_all,
     )
     return _clippable(AdamW(groups, lr=lr, betas=betas, fused=_on_cpu(model)))
 
@@ -39,6 +46,7 @@ def sgd(
     nesterov: bool = False,
     layer_decay: PositiveShare = 1.0,
     backbone_rate: PositiveShare = 1.0,
+    decay_all: bool = False,
 ) -> Optimizer:
     """Stochastic gradient descent with momentum (Sutskever et al., 2013), in torch's form.
 
@@ -51,7 +59,12 @@ def sgd(
             "Set optimizer.momentum=0.9, or leave nesterov out.",
         )
     groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay, backbone_rate=backbone_rate
+        model,
+        lr=lr,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        backbone_rate=backbone_rate,
+        decay_all=decay_all,
     )
     return _clippable(SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_on_cpu(model)))
 

@@ -16,18 +16,24 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 
 
 def parameter_groups(
-    model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0, backbone_rate: float = 1.0
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    backbone_rate: float = 1.0,
+    decay_all: bool = False,
 ) -> list[dict[str, Any]]:
     """Put every trainable parameter once into the group of its rate and its weight decay.
 
-    Rates are those of `rate_shares` times `lr`. The group of the highest rate comes first: it is the rate that is
-    logged.
+    Rates are those of `rate_shares` times `lr`; with `decay_all` everything decays, else what `decays` names. The group
+    of the highest rate comes first: it is the rate that is logged.
     """
     shares = rate_shares(model, layer_decay, backbone_rate)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((shares[name], decays(name, parameter)), []).append(parameter)
+            groups.setdefault((shares[name], decay_all or decays(name, parameter)), []).append(parameter)
     return [
         {"params": groups[share, decayed], "lr": lr * share, "weight_decay": weight_decay if decayed else 0.0}
         for share, decayed in sorted(groups, reverse=True)

@@ -7,6 +7,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
 from coatseg.build import TABLES, gives
+from coatseg.errors import ConfigError
 from coatseg.heads.cascade import STEPS, Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
 from coatseg.heads.detection import Anchors, DetectionHead
 from coatseg.heads.one_stage import OneStage, fcos, retinanet
@@ -48,7 +49,9 @@ class TestCascadeMaskRCNN(TestCascadeRCNN):
     masks = True
 
     def make(self, levels: Levels, classes: int) -> MaskCascade:
-        return cascade_mask_rcnn(levels, classes, mask_width=8, box_head="conv", box_loss="giou", **FEW)
+        return cascade_mask_rcnn(
+            levels, classes, mask_width=8, box_head="conv", box_norm="batch", box_loss="giou", **FEW
+        )
 
 
 class TestRetinaNet(DetectorContract):
@@ -147,7 +150,7 @@ def test_the_cascade_asks_more_of_every_step() -> None:
     deviations = [[1 / weight for weight in step.box_coder.weights] for step in head.boxes_by]
     assert deviations == [
         pytest.approx([0.1, 0.1, 0.2, 0.2]), pytest.approx([0.05, 0.05, 0.1, 0.1]),
-        pytest.approx([0.0333, 0.0333, 0.0667, 0.0667], abs=1e-4),
+        pytest.approx([0.033, 0.033, 0.067, 0.067]),
     ]  # fmt: skip
 
 
@@ -157,6 +160,14 @@ def test_a_giou_loss_is_zero_for_boxes_that_need_no_refinement() -> None:
     loss = step.loss(torch.zeros(2, 4), torch.zeros(2, 4, 4), boxes, torch.tensor([1, 0]), boxes)
     assert loss["boxes"].item() == pytest.approx(0, abs=1e-5)
     assert loss["classes"].item() == pytest.approx(torch.tensor(4.0).log().item())
+
+
+def test_batch_norms_are_those_of_the_box_heads_convolutions_alone() -> None:
+    head = cascade_mask_rcnn(LEVELS, 3, width=16, box_head="conv", box_norm="batch")
+    norms = [name for name, module in head.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms == [f"steps.{step}.box_head.{number}.1" for step in range(3) for number in range(4)]
+    with pytest.raises(ConfigError, match=r"head.box_norm=batch.*\n.*head.box_head=conv"):
+        mask_rcnn(LEVELS, 3, box_norm="batch")
 
 
 def test_mask_rcnn_has_the_usual_size() -> None:

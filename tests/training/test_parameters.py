@@ -38,6 +38,12 @@ def test_norms_biases_and_class_tokens_do_not_decay(model: Model) -> None:
         assert {group["weight_decay"] for group in groups} == {0.0, 0.05}
 
 
+def test_everything_decays_where_asked_to(model: Model) -> None:
+    (group,) = parameter_groups(model, lr=1.0, weight_decay=0.05, decay_all=True)
+    assert len(group["params"]) == len(list(model.parameters()))
+    assert group["weight_decay"] == 0.05
+
+
 def test_layer_wise_rates_by_their_formula(model: Model) -> None:
     depths = model.backbone.depths()
     last = max(depths.values())
