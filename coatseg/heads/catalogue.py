@@ -42,7 +42,7 @@ DETECTORS: Mapping[str, tuple[RemoteFile, ...]] = {
     "cascade_mask_rcnn_coat_lite_small_3x": _cascade("coat_lite_small", "3x", "3d224926"),  # 48.9 / 42.6
     "cascade_mask_rcnn_coat_small_1x": _cascade("coat_small", "1x", "3185cd67"),  # 50.4 / 43.5
     "cascade_mask_rcnn_coat_small_3x": _cascade("coat_small", "3x", "4f7a069e"),  # 52.2 / 45.1
-    "detectron2_mask_rcnn_coat_lite_mini_1x": _detectron2("coat_lite_mini", "1x", "5bb8caf8"),
+    "detectron2_mask_rcnn_coat_lite_mini_1x": _detectron2("coat_lite_mini", "1x", "5bb8caf8"),  # 39.9 / 36.4
     "detectron2_mask_rcnn_coat_lite_mini_3x": _detectron2("coat_lite_mini", "3x", "4dec4a9b"),
     "detectron2_mask_rcnn_coat_lite_small_1x": _detectron2("coat_lite_small", "1x", "759f3316"),
     "detectron2_mask_rcnn_coat_lite_small_3x": _detectron2("coat_lite_small", "3x", "0a5baf05"),

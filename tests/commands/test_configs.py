@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from coatseg.build import TABLES, build_data, build_inference, gives
+from coatseg.build import TABLES, build_data, build_inference, gives, make, named
 from coatseg.check import check
 from coatseg.commands.console import say_repairs
 from coatseg.commands.evaluate import evaluate_checkpoint, group_file, read_arguments
@@ -28,6 +28,10 @@ Composed = Callable[..., dict[str, Any]]
 FILES = sorted(
     path.relative_to(ROOT / "conf") for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "experiment"
 )
+METRICS = {
+    "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco": "box AP",
+}  # fmt: skip
+"""What the experiments, by the beginnings of their names, are judged by."""
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SMALL = ("data.limit=4", "data.batch_size=2", "data.workers=0", "data.augmentations.crop.size=[64,64]")
 SMALL_OBJECTS = ("data.limit=4", "data.batch_size=2", "data.workers=0")
@@ -95,10 +99,13 @@ def test_every_experiment_composes_and_opens_with_its_command(composed: Composed
     opening = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().splitlines()[:8]
     assert any(f"python train.py experiment={experiment}" in line for line in opening)
     assert any("batch" in line for line in opening)
-    assert any("mIoU" in line for line in opening)
+    assert any(METRICS[experiment.partition("_")[0]] in line for line in opening)
 
 
 SEMANTIC_MEANS = frozenset({"mIoU", "mAcc", "aAcc"})
+INSTANCE_MEANS = frozenset(
+    f"{kind}_{name}" for kind in ("box", "mask") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
+)
 
 
 def run_evaluate_resume(
@@ -279,7 +286,41 @@ def test_the_timm_backbone_runs(composed: Composed, tmp_path: Path) -> None:
     run_evaluate_resume(composed, tmp_path, "backbone=timm", "backbone.model=resnet18", *DATA["scenes"](tmp_path))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+COCO = [
+    "data.evaluation_resize=[64,96]", "data.augmentations.resize_or_crop.short=[64,80]",
+    "data.augmentations.resize_or_crop.crop=[40,60]", "data.augmentations.resize_or_crop.crop_short=[48,64]",
+    "head.width=16", "head.proposals=[50,20]", "head.regions=16", "backbone.name=coat_lite_tiny",
+    "backbone.pretrained=false", "schedule.warmup=0",
+]  # fmt: skip
+"""What makes the recipes of COCO small; without their backbones, those of a head are one."""
+
+
+@pytest.mark.parametrize("experiment", ["coco_mask_rcnn_coat_mini_1x", "coco_cascade_mask_rcnn_coat_small_3x"])
+def test_the_recipes_of_coco_run_small(composed: Composed, tmp_path: Path, experiment: str) -> None:
+    overrides = [f"experiment={experiment}", *DATA["coco"](tmp_path / "data"), *COCO]
+    assert set(fit(composed(*overrides, "trainer.max_steps=1")).summary()) == INSTANCE_MEANS
+
+
+def test_the_recipes_of_coco_are_the_authors(composed: Composed) -> None:
+    config = composed("experiment=coco_cascade_mask_rcnn_coat_small_3x")
+    assert config["head"] == {
+        "name": "cascade_mask_rcnn", "box_head": "conv", "box_norm": "batch", "box_loss": "giou",
+    }  # fmt: skip
+    assert config["backbone"] == {"name": "coat_small", "pretrained": True, "drop_path": 0.2}
+    assert config["optimizer"] == {"name": "adamw", "lr": 1e-4, "weight_decay": 0.05, "decay_all": True}
+    epoch = 7330
+    factor = make("schedule", *named(config["schedule"], "schedule"), "schedule", total=36 * epoch, epoch=epoch)
+    assert [factor(step * epoch) for step in (26, 27, 33)] == pytest.approx([1, 0.1, 0.01])
+    assert [factor(step * epoch - 1) for step in (27, 33)] == pytest.approx([1, 0.1])
+    assert factor(0) == pytest.approx(0.002)
+    assert factor(499) == 1
+    small = composed("experiment=coco_mask_rcnn_coat_lite_mini_1x")
+    assert small["backbone"] == {"name": "coat_lite_mini", "pretrained": True}
+    assert small["trainer"]["max_epochs"] == 12
+    assert "sync_batchnorm" not in small["trainer"]
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("coco_")])
 def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experiment: str) -> None:
     data = composed(f"experiment={experiment}")["data"]["name"]
     overrides = [*DATA[data](tmp_path / "data"), "data.evaluation_batch_size=1"]
