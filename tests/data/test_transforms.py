@@ -21,7 +21,7 @@ INFO = DatasetInfo(
     "blocks",
     ("background", "red", "green", "blue"),
     COLOURS,
-    frozenset({"semantic"}),
+    frozenset({"semantic", "boxes", "instances"}),
     ignore_index=255,
     things=(1, 2, 3),
 )
