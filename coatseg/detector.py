@@ -34,8 +34,9 @@ class Detector(Probed):
         """Find the objects of each image, or give the losses against `targets` by name.
 
         `sizes` are the (height, width) of the images where they are padded already, with anything. The backbone's
-        features are those of each image alone; the head's convolutions see zeros beyond its edge. Boxes are in pixels
-        of the image.
+        features are those of each image alone. In evaluation the head runs on each image's own part of them, so that
+        what it finds is what it finds in the image alone; in training it runs once, and its convolutions and norms see
+        zeros beyond an image's edge. Boxes are in pixels of the image.
 
         Raises:
             ConfigError: there are not as many sizes as images, or one is larger than the images.
@@ -51,8 +52,21 @@ class Detector(Probed):
         rounded = [(rows + -rows % divisor, columns + -columns % divisor) for rows, columns in own]
         differ = any(size != tuple(padded.shape[-2:]) for size in rounded)
         pyramid = self.backbone(padded, rounded if differ else None)
+        if differ and targets is None:
+            rows = enumerate(zip(rounded, own, strict=True))
+            return [self._alone(padded, pyramid, index, whole, size) for index, (whole, size) in rows]
         outputs: list[Detections] | dict[str, Tensor] = self.head(padded, pyramid, own, targets)
         return outputs
+
+    def _alone(self, images: Tensor, pyramid: Sequence[Tensor], index: int, padded: Size, size: Size) -> Detections:
+        """Find the objects of one image of `size`, by its own part of the pyramid, that of its `padded` size."""
+        height, width = padded
+        own = [
+            features[index : index + 1, :, : height // level.stride, : width // level.stride]
+            for features, level in zip(pyramid, self.backbone.levels, strict=True)
+        ]
+        found: list[Detections] = self.head(images[index : index + 1, :, :height, :width], own, [size])
+        return found[0]
 
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
         """Give the pyramid's maps, and the parameters of the backbone: those of the head are all of use."""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import boxes as box_operations
 from torchvision.ops import generalized_box_iou_loss
 
 from coatseg.heads.detection import DetectionHead, Detections, FeaturePyramid, Maps, Norm, in_float32
+from coatseg.heads.masks import mask_loss
 from coatseg.heads.regions import RegionPooler
 from coatseg.heads.two_stage import (
     BOX_SIZE,
@@ -244,17 +245,8 @@ class MaskCascade(Cascade):
         targets: list[dict[str, Tensor]],
     ) -> dict[str, Tensor]:
         """Give the loss of a step's masks at its boxes that hold an object."""
-        objects = [torch.where(rows > 0)[0] for rows in labels]
-        chosen = [rows[kept] for rows, kept in zip(boxes, objects, strict=True)]
-        indices = [rows[kept] for rows, kept in zip(matched, objects, strict=True)]
-        head = self.mask_steps[number]
-        loss = maskrcnn_loss(
-            head(self.mask_pooler(maps, chosen)),
-            chosen,
-            [target["masks"] for target in targets],
-            [target["labels"] for target in targets],
-            indices,
-        )
+        head = cast(MaskStep, self.mask_steps[number])
+        loss = mask_loss(lambda rows: head(self.mask_pooler(maps, rows)), boxes, matched, labels, targets)
         return {"masks": head.weight * loss}
 
     def with_masks(self, maps: Maps, found: list[Detections]) -> list[Detections]:

@@ -1,4 +1,4 @@
-"""Regions of a pyramid: pooling by aligned RoIAlign, and pasting predicted masks back into the image."""
+"""Regions of a pyramid, pooled by aligned RoIAlign."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
@@ -16,9 +15,6 @@ CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
 """A box of 224x224 pixels is pooled at stride 16 = 2**4 (Lin et al., 2017, equation 1)."""
 LARGE_LEVEL = 5
 """The coarsest map that boxes are pooled from, stride 32; coarser ones serve proposals alone."""
-
-PASTED_AT_ONCE = 2**26
-"""How many pixels of masks are resampled at once, which bounds the memory."""
 
 
 class RegionPooler(MultiScaleRoIAlign):  # type: ignore[misc]
@@ -45,28 +41,7 @@ class RegionPooler(MultiScaleRoIAlign):  # type: ignore[misc]
         pooled = maps[0].new_zeros(len(rows), maps[0].shape[1], *self.output_size)
         for level, (features, stride) in enumerate(zip(maps, self.strides, strict=True)):
             chosen = torch.where(levels == level)[0]
-            part = roi_align(features, rows[chosen].to(features.dtype), self.output_size, 1 / stride, 0, aligned=True)
+            # In float32: boxes of 16 bit would move by whole pixels.
+            part = roi_align(features.float(), rows[chosen].float(), self.output_size, 1 / stride, 0, aligned=True)
             pooled = pooled.index_copy(0, chosen, part.to(pooled.dtype))
         return pooled
-
-
-def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
-    """Resample masks (N, 1, M, M) of probabilities from their boxes (N, 4) to (N, height, width) bool, on the CPU.
-
-    A pixel belongs to an object if the bilinear probability at its centre reaches the threshold; outside the box it
-    does not.
-    """
-    height, width = size
-    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool)
-    at_once = max(1, PASTED_AT_ONCE // (height * width))
-    y = torch.arange(height, device=boxes.device, dtype=torch.float32) + 0.5
-    x = torch.arange(width, device=boxes.device, dtype=torch.float32) + 0.5
-    for begin in range(0, len(masks), at_once):
-        left, top, right, bottom = boxes[begin : begin + at_once].float().unbind(1)
-        down = 2 * (y - top[:, None]) / (bottom - top)[:, None] - 1
-        across = 2 * (x - left[:, None]) / (right - left)[:, None] - 1
-        across, down = across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)
-        grid = torch.stack([across, down], dim=-1)
-        part = functional.grid_sample(masks[begin : begin + at_once].float(), grid, align_corners=False)[:, 0]
-        pasted[begin : begin + at_once] = (part >= threshold).cpu()
-    return pasted

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -25,6 +25,7 @@ from coatseg.heads.detection import (
     group_norm,
     in_float32,
 )
+from coatseg.heads.masks import mask_loss
 from coatseg.heads.regions import RegionPooler
 from coatseg.schema import PositiveInt, Rate, legal
 from coatseg.structures import Level
@@ -41,11 +42,30 @@ BOX_SIZE, MASK_SIZE = 7, 14
 HIDDEN = 1024
 
 
+class RegionHeads(RoIHeads):  # type: ignore[misc]
+    """torchvision's region heads, whose masks learn from targets that are not half a pixel off."""
+
+    def losses(self, maps: Maps, boxes: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Give the losses of a sample of the proposed boxes (N, 4), a tensor an image; label 0 is background."""
+        boxes, matched, labels, aims = self.select_training_samples(boxes, targets)
+        logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(maps, boxes)))
+        classes, distance = fastrcnn_loss(logits, deltas, labels, aims)
+        losses = {"classes": classes, "boxes": distance}
+        if self.has_mask():
+            losses["masks"] = mask_loss(lambda rows: self.mask_logits(maps, rows), boxes, matched, labels, targets)
+        return losses
+
+    def mask_logits(self, maps: Maps, boxes: list[Tensor]) -> Tensor:
+        """Give the logits (all N, 1 + classes, 28, 28) of the masks in boxes (N, 4), a tensor an image."""
+        logits: Tensor = self.mask_predictor(self.mask_head(self.mask_roi_pool(maps, boxes)))
+        return logits
+
+
 class TwoStage(DetectionHead):
     """A pyramid, a network that proposes regions, and heads that look at each of them."""
 
     def __init__(
-        self, fpn: FeaturePyramid, proposals: RegionProposalNetwork, regions: RoIHeads, levels_used: int
+        self, fpn: FeaturePyramid, proposals: RegionProposalNetwork, regions: RegionHeads, levels_used: int
     ) -> None:
         super().__init__()
         self.fpn = fpn
@@ -57,7 +77,7 @@ class TwoStage(DetectionHead):
         """Give the losses of the proposals and of the heads."""
         background_first = [{**target, "labels": target["labels"] + 1} for target in truth]
         boxes, first = self.proposals(images, maps, background_first)
-        _, second = self.regions(maps, boxes, images.image_sizes, background_first)
+        second = self.regions.losses(maps, boxes, background_first)
         losses: dict[str, Tensor] = {LOSSES.get(name, name): loss for name, loss in {**first, **second}.items()}
         return losses
 
@@ -74,14 +94,8 @@ class MaskTwoStage(TwoStage):
     gives = frozenset({"masks"})
 
 
-LOSSES = {
-    "loss_objectness": "objectness",
-    "loss_rpn_box_reg": "proposals",
-    "loss_classifier": "classes",
-    "loss_box_reg": "boxes",
-    "loss_mask": "masks",
-}
-"""What torchvision's losses are called here."""
+LOSSES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "proposals"}
+"""What torchvision's losses of the proposals are called here."""
 
 
 def faster_rcnn(
@@ -184,9 +198,9 @@ def region_heads(
     score_threshold: float,
     nms_threshold: float,
     detections: int,
-) -> RoIHeads:
+) -> RegionHeads:
     """Build what classifies and refines the proposed regions."""
-    return RoIHeads(
+    return RegionHeads(
         RegionPooler(fpn.strides, BOX_SIZE),
         box_head,
         in_float32(FastRCNNPredictor(HIDDEN, classes + 1)),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from coatseg.heads.detection import Detections
-from coatseg.heads.regions import paste_masks
+from coatseg.heads.masks import paste_masks
 from coatseg.inference.inference import WHOLE, Inference
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts

@@ -101,6 +101,15 @@ class DetectorContract:
             else:
                 assert row.masks is None
 
+    def test_an_image_is_found_the_same_alone_and_in_a_padded_batch(self) -> None:
+        detector = self.detector()
+        self.be_bold(detector)
+        images = torch.randn(2, 3, 64, 128)
+        together = self.found(detector, images, [(64, 60), (64, 128)])
+        (alone,) = self.found(detector, images[:1, :, :, :60])
+        torch.testing.assert_close(together[0].boxes, alone.boxes, rtol=0, atol=1e-3)
+        assert torch.equal(together[0].labels, alone.labels)
+
     def test_finding_nothing_is_no_error(self) -> None:
         detector = self.detector()
         self.be_shy(detector)

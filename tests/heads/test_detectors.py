@@ -10,8 +10,9 @@ from coatseg.build import TABLES, gives
 from coatseg.errors import ConfigError
 from coatseg.heads.cascade import STEPS, Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
 from coatseg.heads.detection import Anchors, DetectionHead
+from coatseg.heads.masks import mask_targets, paste_masks
 from coatseg.heads.one_stage import OneStage, fcos, retinanet
-from coatseg.heads.regions import RegionPooler, paste_masks
+from coatseg.heads.regions import RegionPooler
 from coatseg.heads.two_stage import TwoStage, faster_rcnn, mask_rcnn
 from coatseg.structures import Level, parameter_count
 from tests.contracts.detector import LEVELS, DetectorContract
@@ -140,7 +141,7 @@ def test_a_half_mask_fills_half_of_its_box() -> None:
 def test_masks_are_pasted_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     masks, boxes = torch.rand(5, 1, 28, 28), torch.tensor([[1.0, 2.0, 30.5, 17.25]]).repeat(5, 1)
     whole = paste_masks(masks, boxes, (24, 32))
-    monkeypatch.setattr("coatseg.heads.regions.PASTED_AT_ONCE", 24 * 32 * 2)
+    monkeypatch.setattr("coatseg.heads.masks.PIXELS_AT_ONCE", 24 * 32 * 2)
     assert torch.equal(paste_masks(masks, boxes, (24, 32)), whole)
 
 
@@ -174,3 +175,31 @@ def test_mask_rcnn_has_the_usual_size() -> None:
     # Detectron2's Mask R-CNN on ResNet-50 of 44.4 M parameters, without that of 23.5 M, on its 80 classes.
     levels = (Level(4, 256), Level(8, 512), Level(16, 1024), Level(32, 2048))
     assert parameter_count(mask_rcnn(levels, 80)) == pytest.approx(44.4e6 - 23.5e6, rel=0.01)
+
+
+def test_pooling_maps_of_16_bit_moves_no_box() -> None:
+    features = torch.randn(1, 4, 256, 512).bfloat16()
+    boxes, pooler = [torch.tensor([[1101.0, 803.0, 1115.0, 817.0]])], RegionPooler((4,), 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = pooler({"0": features}, boxes)
+    torch.testing.assert_close(pooled, pooler({"0": features.float()}, boxes).bfloat16())
+
+
+def test_what_masks_learn_is_what_is_pasted() -> None:
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    discs = torch.stack([(y - 12) ** 2 + (x - 9) ** 2 <= 3**2, (y - 25) ** 2 + (x - 24) ** 2 <= 8**2])
+    boxes = torch.tensor([[6.0, 9.0, 13.0, 16.0], [16.0, 17.0, 33.0, 34.0]])
+    aims = mask_targets(discs, boxes, torch.tensor([0, 1]), 28)
+    assert set(aims.unique().tolist()) == {0.0, 1.0}
+    pasted = paste_masks(aims[:, None], boxes, (40, 40))
+    overlaps = (pasted & discs).sum((1, 2)) / (pasted | discs).sum((1, 2))
+    assert overlaps.min() > 0.97
+    assert torch.equal(mask_targets(discs, boxes[[1, 0]], torch.tensor([1, 0]), 28), aims[[1, 0]])
+
+
+def test_targets_of_masks_are_made_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks, boxes = torch.rand(6, 24, 32) > 0.5, torch.tensor([[1.0, 2.0, 30.5, 17.25]]).repeat(9, 1)
+    indices = torch.tensor([5, 0, 0, 3, 2, 1, 4, 5, 1])
+    whole = mask_targets(masks, boxes, indices, 28)
+    monkeypatch.setattr("coatseg.heads.masks.PIXELS_AT_ONCE", 24 * 32 * 2)
+    assert torch.equal(mask_targets(masks, boxes, indices, 28), whole)
