@@ -23,6 +23,7 @@ DTYPES = {"float32": "F32", "float16": "F16"}
 ALIGNMENT = 64
 ENTRY_ROOM = 160
 """Bytes that one map takes in a shard's header beside the id of its image."""
+MANIFEST = "manifest.jsonl"
 ZARR = "maps.zarr"
 
 MapArray = npt.NDArray[np.floating[Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol
@@ -145,8 +145,8 @@ def _length(address: str) -> int:
     return int(system.size(path) or 0)
 
 
-def _digest(lines: Sequence[str] | object) -> str:
+def _digest(lines: Iterable[str]) -> str:
     digest = sha256()
-    for line in lines:  # type: ignore[attr-defined]
+    for line in lines:
         digest.update(line.encode())
     return digest.hexdigest()[:16]

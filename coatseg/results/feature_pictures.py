@@ -20,7 +20,7 @@ from coatseg.visualize.sheets import contact_sheet, scaled
 
 WIDTH = 320
 COMPONENTS = "principal components 1 to 3 as red, green, blue"
-RESPONSE = "factorized attention's response to the point: red adds, blue subtracts"
+RESPONSE = "weights of the factorized attention for the point: red above, blue below their mean"
 
 
 class FeaturePictures:
@@ -46,7 +46,7 @@ class FeaturePictures:
         if self.responses is not None:
             rows.append(self._responses(self.responses, number, read, image, list(maps)))
             titles.append(RESPONSE)
-        captions = [read.sample.id, *(f"stride {stride}" for stride in maps)]
+        captions = ["image", *(f"stride {stride}" for stride in maps)]
         sheet = contact_sheet(rows, captions, WIDTH, titles)
         content = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
         self.place.write(f"pictures/{read.sample.id}.png", content.tobytes())

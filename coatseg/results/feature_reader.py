@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from coatseg.errors import DatasetNotFoundError
-from coatseg.results.feature_files import ZARR, MapArray, zarr_group
-from coatseg.results.features import MANIFEST
+from coatseg.results.feature_files import MANIFEST, ZARR, MapArray, zarr_group
 from coatseg.results.places import Place
 
 

@@ -20,14 +20,13 @@ import torch
 
 from coatseg.data.batching import collate
 from coatseg.errors import ConfigError, RunExistsError
-from coatseg.results.feature_files import FORMATS, MapArray
+from coatseg.results.feature_files import FORMATS, MANIFEST, MapArray
 from coatseg.results.feature_images import FeatureImages, Read, Unread
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.places import Place
 
 SETTINGS = "features.json"
-MANIFEST = "manifest.jsonl"
 SKIPPED = "skipped.jsonl"
 PARTS = "parts"
 FOLDERS = ("shards", "maps", "pictures")

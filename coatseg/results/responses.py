@@ -36,7 +36,7 @@ def response(queries: Tensor, keys: Tensor, cls_key: Tensor, point: Point) -> Te
     tokens = torch.cat([cls_key[:, None], keys.flatten(1)], dim=1)
     weights = at_least_float(tokens).softmax(dim=1)[:, 1:]
     query = at_least_float(queries[:, row, column])
-    summed = (query[:, None] * weights).sum(0) / HEADS / (channels // HEADS) ** 0.5
+    summed: Tensor = (query[:, None] * weights).sum(0) / (HEADS * (channels // HEADS) ** 0.5)
     return summed.view(height, width)
 
 

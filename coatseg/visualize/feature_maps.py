@@ -10,6 +10,7 @@ from .label_maps import Picture, faded
 
 SHOWN = (1, 99)
 """The percentiles of a component that become black and full colour, so that single outliers do not dim the rest."""
+OPACITY = 0.9
 WARM, COLD = np.array((214, 40, 30)), np.array((30, 80, 200))
 
 
@@ -34,11 +35,14 @@ def principal_components(features: npt.NDArray[np.floating]) -> Picture:
 
 
 def heat(image: Picture, values: npt.NDArray[np.floating]) -> Picture:
-    """Lay values (h, w) over a pale RGB image: red where they are above zero, blue below, strong as they are large."""
+    """Lay values (h, w) over a pale RGB image: red where they are above their mean, blue where below.
+
+    Full colour is at the largest difference, single outliers aside; where all are the same the image stays pale.
+    """
     height, width = image.shape[:2]
-    spread = cv2.resize(np.asarray(values, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    spread = cv2.resize(np.asarray(values - values.mean(), np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     largest = float(np.percentile(np.abs(spread), SHOWN[1])) or 1.0
-    weight = (np.abs(spread) / largest).clip(0, 1)[..., None] * 0.9
+    weight = (np.abs(spread) / largest).clip(0, 1)[..., None] * OPACITY
     tint = np.where(spread[..., None] > 0, WARM, COLD)
     return np.asarray((faded(image) * (1 - weight) + tint * weight).round().astype(np.uint8))
 
