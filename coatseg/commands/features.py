@@ -78,6 +78,8 @@ OWN: dict[str, tuple[Any, Any]] = {
 ADDRESSES = ("checkpoint", "input", "output")
 SECTIONS = ("backbone", "data", "trainer")
 TRAINER = {"accelerator": "auto", "devices": 1, "strategy": "auto", "num_nodes": 1, "precision": "32-true"}
+SHOWN = 20
+"""How many of the skipped files are named."""
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "auto")
 
 
@@ -198,19 +200,21 @@ def write_features(options: Mapping[str, Any]) -> int:
     from coatseg.commands.image_progress import counted
     from coatseg.commands.machine import settle
     from coatseg.data.module import default_workers
-    from coatseg.results.feature_files import check_installed
-    from coatseg.results.features import FeatureWriter, Plan
+    from coatseg.results.feature_files import MANIFEST, check_installed
+    from coatseg.results.features import SKIPPED, FeatureWriter, Plan
     from coatseg.results.places import Place
     from coatseg.results.sources import pixel_limit
     from coatseg.training.trainer import AUTO, automatic_precision
 
     quiet_libraries()
+    check_installed(options["format"])
+    place = Place(options["output"])
+    if first_process():
+        place.check_writable()
     load_plugins(options["plugins"])
     model = make_model(options)
     settle(options["trainer"], options["keep_memory"])
     images = find_images(options, model)
-    place = Place(options["output"])
-    check_installed(options["format"])
     pictures = make_pictures(options, model, place)
     trainer = dict(options["trainer"])
     if trainer["precision"] == AUTO:
@@ -229,7 +233,7 @@ def write_features(options: Mapping[str, Any]) -> int:
         pictures=pictures,
         workers=default_workers() or 1 if options["workers"] is None else options["workers"],
     )
-    say(f"{model.words}")
+    say(model.words)
     if first_process():
         done = writer.begin()
         if done:
@@ -246,9 +250,11 @@ def write_features(options: Mapping[str, Any]) -> int:
     if not fabric.is_global_zero:
         return 0
     skipped = writer.finish()
-    for unread in skipped:
+    for unread in skipped[:SHOWN]:
         say(f"skipped: {unread.reason}")
-    say(f"{len(images) - len(skipped)} images, {len(skipped)} skipped; manifest: {place.address}/manifest.jsonl")
+    if len(skipped) > SHOWN:
+        say(f"skipped: and {len(skipped) - SHOWN} more, in {place.address}/{SKIPPED}")
+    say(f"{len(images) - len(skipped)} images, {len(skipped)} skipped; manifest: {place.address}/{MANIFEST}")
     return len(skipped)
 
 
