@@ -28,9 +28,10 @@ def principal_components(features: npt.NDArray[np.floating]) -> Picture:
     first *= np.sign(first[np.abs(first).argmax(0), np.arange(first.shape[1])])
     components = rows @ first
     low, high = np.percentile(components, SHOWN, axis=0)
-    scaled = (components - low) / np.where(high > low, high - low, 1)
+    spread = high - low
+    varies = spread > 1e-9 * max(spread.max(), np.finfo(np.float64).tiny)  # beyond the rounding of larger components
     picture = np.full((height * width, 3), 0.5)
-    picture[:, : scaled.shape[1]] = np.where(high > low, scaled.clip(0, 1), 0.5)
+    picture[:, : len(spread)][:, varies] = ((components - low)[:, varies] / spread[varies]).clip(0, 1)
     return np.asarray((255 * picture).round().astype(np.uint8)).reshape(height, width, 3)
 
 
