@@ -254,7 +254,8 @@ def write_features(options: Mapping[str, Any]) -> int:
         say(f"skipped: {unread.reason}")
     if len(skipped) > SHOWN:
         say(f"skipped: and {len(skipped) - SHOWN} more, in {place.address}/{SKIPPED}")
-    say(f"{len(images) - len(skipped)} images, {len(skipped)} skipped; manifest: {place.address}/{MANIFEST}")
+    told = f", {len(skipped)} skipped" if skipped else ""
+    say(f"features: {len(images) - len(skipped)} of {len(images)} images{told}, in {place.address}/{MANIFEST}")
     return len(skipped)
 
 
@@ -282,7 +283,7 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
 
     if options["input"] is not None:
         sources = find_sources(options["input"], output=options["output"])
-        say(sources.words)
+        say(f"input: {sources.words}")
         return FolderImages(
             sources, model.info, sides=model.sides, bands=model.bands, max_pixels=int(options["max_pixels"])
         )
@@ -294,7 +295,7 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
     if loading.get("limit") is not None:
         dataset = Limited(dataset, fitting(loading["limit"], PositiveInt, "data.limit"))
     sides = fitting(loading.get("evaluation_resize"), Sides | None, "data.evaluation_resize")
-    say(f"{len(dataset)} images of {name}, {split}")
+    say(f"input: {len(dataset)} images of {name} {split}")
     return DatasetImages(dataset, split, model.info, sides=sides)
 
 

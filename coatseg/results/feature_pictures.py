@@ -58,5 +58,9 @@ class FeaturePictures:
         point = as_point(self.query, read.sample.original_size)
         small = scaled(image, WIDTH)
         here = marked(small, point[0] * small.shape[1], point[1] * small.shape[0])
-        weights = (responses.at(stride, point, number, size).cpu().numpy() for stride in strides)
-        return [here, *(heat(small, values) for values in weights)]
+        drawn = [here]
+        for stride in strides:
+            values = responses.at(stride, point, number, size).cpu().numpy()
+            covers = (values.shape[0] * stride / size[0], values.shape[1] * stride / size[1])
+            drawn.append(heat(small, values, covers))
+        return drawn

@@ -20,8 +20,8 @@ Point = tuple[float, float]
 """x and y as shares of the image's width and height."""
 
 
-def response(queries: Tensor, keys: Tensor, cls_key: Tensor, point: Point) -> Tensor:
-    """Give the weight that the value at each place gets for the query at a point, averaged over heads: (h, w) float32.
+def response(queries: Tensor, keys: Tensor, cls_key: Tensor, place: tuple[int, int]) -> Tensor:
+    """Give the weight that the value at each place gets for the query at one, averaged over heads: (h, w) float32.
 
     Factorized attention is Q / sqrt(d) (softmax(K)^T V) (Xu et al., ICCV 2021, section 3), the softmax
     over all N tokens for each channel by itself. For one query q this is the sum over n of w_n v_n with the weights
@@ -29,10 +29,10 @@ def response(queries: Tensor, keys: Tensor, cls_key: Tensor, point: Point) -> Te
     and do not add up to one. The convolutional relative position encoding, which is added to this, is left out.
 
     `queries` and `keys` (C, h, w) are one image's, without padding; `cls_key` (C,) is that of the class token, which
-    takes its share of the softmax and has no place.
+    takes its share of the softmax and has no place. `place` is the query's (row, column).
     """
     channels, height, width = keys.shape
-    column, row = (min(int(share * length), length - 1) for share, length in zip(point, (width, height), strict=True))
+    row, column = place
     tokens = torch.cat([cls_key[:, None], keys.flatten(1)], dim=1)
     weights = at_least_float(tokens).softmax(dim=1)[:, 1:]
     query = at_least_float(queries[:, row, column])
@@ -66,7 +66,11 @@ class Responses:
         projected = self._known[stride]
         height, width = size[0] // stride, size[1] // stride
         queries, keys = (tokens.image[number, :, :height, :width] for tokens in projected[:2])
-        return response(queries, keys, projected.keys.cls[number, 0], point)
+        row, column = (
+            min(int(share * length) // stride, last - 1)  # what a map's floored size leaves over goes to its edge
+            for share, length, last in zip(reversed(point), size, (height, width), strict=True)
+        )
+        return response(queries, keys, projected.keys.cls[number, 0], (row, column))
 
     def _projected(self, stride: int) -> QueriesKeysValues:
         """Compute the queries, keys and values of the last block at a stride as it does itself."""

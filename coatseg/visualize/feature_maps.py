@@ -35,13 +35,16 @@ def principal_components(features: npt.NDArray[np.floating]) -> Picture:
     return np.asarray((255 * picture).round().astype(np.uint8)).reshape(height, width, 3)
 
 
-def heat(image: Picture, values: npt.NDArray[np.floating]) -> Picture:
+def heat(image: Picture, values: npt.NDArray[np.floating], covers: tuple[float, float] = (1.0, 1.0)) -> Picture:
     """Lay values (h, w) over a pale RGB image: red where they are above their mean, blue where below.
 
+    They cover these shares of its height and width, from the top left; what is left over is drawn as what it borders on.
     Full colour is at the largest difference, single outliers aside; where all are the same the image stays pale.
     """
     height, width = image.shape[:2]
-    spread = cv2.resize(np.asarray(values - values.mean(), np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    rows, columns = (max(1, round(share * length)) for share, length in zip(covers, (height, width), strict=True))
+    spread = cv2.resize(np.asarray(values - values.mean(), np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    spread = np.pad(spread, ((0, height - rows), (0, width - columns)), mode="edge")
     largest = float(np.percentile(np.abs(spread), SHOWN[1])) or 1.0
     weight = (np.abs(spread) / largest).clip(0, 1)[..., None] * OPACITY
     tint = np.where(spread[..., None] > 0, WARM, COLD)

@@ -52,7 +52,7 @@ def test_a_folder_through_a_named_backbone(typed: Typed, folder: Path, tmp_path:
     code, said, _ = typed(*words, "pictures=true", "query=[10,5]")
     assert code == 0
     assert "random weights" in said
-    assert "4 images, 0 skipped" in said
+    assert "4 of 4 images, in" in said
     assert read_features(out)["3", 8].shape == (128, 7, 8)
     assert read_features(out)["3", 8].dtype == np.float16
     assert cv2.imread(str(out / "pictures" / "3.png")).shape[1] > 3 * 320
@@ -73,7 +73,7 @@ def test_exit_code_1_says_that_files_were_skipped(typed: Typed, folder: Path, tm
         assert code == 1
         assert f"skipped: {folder}/cut.png" in said
         assert "notes.txt" in said
-        assert "4 images, 1 skipped" in said
+        assert "4 of 5 images, 1 skipped, in" in said
 
 
 def test_a_checkpoint_s_head_backbone_and_data(
@@ -108,7 +108,7 @@ def test_two_processes_write_what_one_does(typed: Typed, folder: Path, tmp_path:
     trainer = [f"output={tmp_path / 'two'}", "trainer.accelerator=cpu", "trainer.devices=2"]
     done = subprocess.run([*program, *trainer], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("4 images, 0 skipped") == 1
+    assert done.stdout.count("4 of 4 images, in") == 1
     assert typed(*words, f"output={tmp_path / 'one'}")[0] == 0
     one, two = read_features(tmp_path / "one"), read_features(tmp_path / "two")
     assert (tmp_path / "one" / "manifest.jsonl").read_bytes() == (tmp_path / "two" / "manifest.jsonl").read_bytes()

@@ -14,17 +14,17 @@ def test_two_places_by_hand() -> None:
     queries, keys, cls_key = torch.zeros(16, 1, 2), torch.zeros(16, 1, 2), torch.zeros(16)
     queries[0, 0, 1], queries[1, 0, 1] = 1.0, -2.0
     keys[0, 0] = torch.tensor([2.0, 1.0]).log()  # softmax 2/4, 1/4, and 1/4 for the class token
-    found = response(queries, keys, cls_key, (0.9, 0.0))
+    found = response(queries, keys, cls_key, (0, 1))
     expected = torch.tensor([[2 / 4 - 2 / 3, 1 / 4 - 2 / 3]]) / 2**0.5 / 8
     torch.testing.assert_close(found, expected)
-    assert torch.equal(response(queries, keys, cls_key, (0.1, 0.0)), torch.zeros(1, 2))
+    assert torch.equal(response(queries, keys, cls_key, (0, 0)), torch.zeros(1, 2))
 
 
 def test_it_is_what_attention_gives_for_a_value_at_one_place_alone() -> None:
     parts = [torch.randn(1, 32, 3, 4).contiguous(memory_format=torch.channels_last) for _ in range(2)]
     cls = torch.randn(2, 1, 1, 32)
     queries, keys = (Tokens.join(part, token) for part, token in zip(parts, cls, strict=True))
-    found = response(parts[0][0], parts[1][0], cls[1, 0, 0], (0.6, 0.4))
+    found = response(parts[0][0], parts[1][0], cls[1, 0, 0], (1, 2))
     for place in range(12):
         values = torch.zeros(1, 32, 3, 4)
         values.view(1, 32, 12)[..., place] = 1
@@ -51,6 +51,18 @@ def test_it_is_that_of_the_last_block_at_each_stride_whatever_the_batch(name: st
         assert found.shape == (64 // stride, 40 // stride)
         assert found.std() > 0 or stride == 32
         torch.testing.assert_close(found, batched[stride], atol=1e-6, rtol=1e-3)
+
+
+def test_a_pixel_asks_the_step_that_it_lies_in() -> None:
+    """70 pixels make two steps of 32 and leave six over, which count to the last."""
+    backbone = create_backbone("coat_lite_tiny").eval()
+    responses = Responses(backbone)
+    with torch.inference_mode(), responses.watching():
+        backbone(torch.randn(1, 3, 70, 70))
+    with torch.inference_mode():
+        first, second, third = (responses.at(32, as_point((40, y), (70, 70)), 0, (70, 70)) for y in (31, 32, 69))
+    assert torch.equal(second, third)
+    assert not torch.equal(first, second)
 
 
 def test_the_cross_attention_design_has_it_too() -> None:

@@ -36,6 +36,9 @@ def test_heat_is_red_above_the_mean_and_blue_below() -> None:
     warm = heat(image, np.array([[1.0, 3.0]]))
     assert warm[10, 0, 2] > warm[10, 0, 0]
     assert warm[10, 39, 0] > warm[10, 39, 2]
+    part = heat(image, np.array([[1.0, 3.0]]), covers=(1.0, 0.5))
+    assert part[10, 0, 2] > part[10, 0, 0]
+    assert (part[:, 19:] == part[:, 19:20]).all()
     flat = heat(image, np.full((2, 2), -4.0))
     assert (flat[..., 0] == flat[..., 2]).all()
 
