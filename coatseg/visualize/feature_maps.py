@@ -38,7 +38,7 @@ def principal_components(features: npt.NDArray[np.floating]) -> Picture:
 def heat(image: Picture, values: npt.NDArray[np.floating], covers: tuple[float, float] = (1.0, 1.0)) -> Picture:
     """Lay values (h, w) over a pale RGB image: red where they are above their mean, blue where below.
 
-    They cover these shares of its height and width, from the top left; what is left over is drawn as what it borders on.
+    They cover these shares of its height and width, from the top left; the rest is drawn as what it borders on.
     Full colour is at the largest difference, single outliers aside; where all are the same the image stays pale.
     """
     height, width = image.shape[:2]

@@ -15,15 +15,17 @@ from safetensors.numpy import load_file
 
 from coatseg import read_features
 from coatseg.data.images import normalise, read_image
-from coatseg.errors import ConfigError, DatasetNotFoundError, OutputError, RunExistsError
+from coatseg.data.scenes import Scenes
+from coatseg.errors import ConfigError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
 from coatseg.results.feature_files import FORMATS
-from coatseg.results.feature_images import FolderImages, Unread
+from coatseg.results.feature_images import DatasetImages, FolderImages, Unread
 from coatseg.results.feature_model import FeatureModel, named_model
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.features import FeatureWriter, Plan
 from coatseg.results.places import Place
 from coatseg.results.responses import Responses
 from coatseg.results.sources import find_sources
+from coatseg.structures import Sample
 
 SIZES = [(64, 64), (50, 70), (33, 40), (64, 32), (40, 64)]
 
@@ -197,6 +199,34 @@ def test_broken_images_are_named_and_skipped(model: FeatureModel, folder: Path, 
     assert "31x40 pixels; the least is 32x32" in said["small"]
     assert all(unread.file in unread.reason for unread in skipped)
     assert set(read_features(tmp_path / "out").ids) == {"0", "1", "2", "3", "deep/4"}
+
+
+def test_a_dataset_s_images_are_resized_as_in_its_evaluation_and_the_broken_ones_skipped(
+    model: FeatureModel, tmp_path: Path
+) -> None:
+    class Broken(Scenes):
+        def __getitem__(self, index: int) -> Sample:
+            if index == 1:
+                raise ImageError("b.png is cut short.", "Copy it again.")
+            return super().__getitem__(index)
+
+    dataset = Broken("val", size=(64, 96), val_images=3)
+    images = DatasetImages(dataset, "val", model.info, sides=(32, 200))
+    plan = Plan(format="npy", dtype="float32", batch_size=2, shard_images=2, made=model.made)
+    made = FeatureWriter(images, model.extractor, Place(tmp_path / "out"), plan)
+    made.begin()
+    assert sum(made.write()) == 3
+    assert made.finish() == [Unread("1", "", "b.png is cut short.")]
+    features = read_features(tmp_path / "out")
+    assert features.ids == [dataset[0].id, dataset[2].id]
+    row = features.rows[dataset[2].id, 4]
+    assert (row["original_size"], row["size"], row["shape"]) == ([64, 96], [32, 48], [64, 8, 12])
+
+
+def test_a_dataset_of_other_channels(model: FeatureModel) -> None:
+    info = replace(model.info, mean=(0.5,), std=(0.2,))
+    with pytest.raises(ConfigError, match="images of 3 channels, the model takes 1"):
+        DatasetImages(Scenes("val", size=(64, 64), val_images=1), "val", info)
 
 
 def test_nothing_but_broken_images(model: FeatureModel, tmp_path: Path) -> None:
