@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     from coatseg.backbones.coat import create_classifier
     from coatseg.backbones.smp import register_smp_encoders
     from coatseg.build import create_backbone, list_backbones, register
+    from coatseg.results.feature_reader import read_features
 
 __version__ = "0.1.0"
 
-__all__ = ["create_backbone", "create_classifier", "list_backbones", "register", "register_smp_encoders"]
+__all__ = [
+    "create_backbone",
+    "create_classifier",
+    "list_backbones",
+    "read_features",
+    "register",
+    "register_smp_encoders",
+]
 
 _HOMES = {
     "create_backbone": "coatseg.build",
     "create_classifier": "coatseg.backbones.coat",
     "list_backbones": "coatseg.build",
+    "read_features": "coatseg.results.feature_reader",
     "register": "coatseg.build",
     "register_smp_encoders": "coatseg.backbones.smp",
 }

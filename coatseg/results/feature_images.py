@@ -1,0 +1,152 @@
+"""The images whose feature maps are made, of a folder or of a dataset: read as in evaluation, the broken ones named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Protocol
+
+import fsspec
+
+from coatseg.data.images import Pixels
+from coatseg.data.resizing import resize_image, size_within
+from coatseg.errors import CoatsegError, ConfigError, ImageError
+from coatseg.results.sources import MAX_PIXELS, Sources, read_source
+from coatseg.structures import Dataset, DatasetInfo, Sample, Size
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An image that was skipped, and why; of a dataset's the id is its number, as reading would have told it."""
+
+    id: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Read:
+    """An image as read, or resized as in evaluation: what a Sample says of it, and its file ("" in a dataset)."""
+
+    sample: Sample
+    file: str
+
+
+class FeatureImages(Protocol):
+    """Images in a fixed order. `info` says how they are normalised; `digest` differs where they do."""
+
+    info: DatasetInfo
+    digest: str
+
+    def __len__(self) -> int: ...
+
+    def longest_id(self, index: int) -> int:
+        """Give a number of bytes that an image's id will not pass, without reading it."""
+        ...
+
+    def __getitem__(self, index: int) -> Read | Unread:
+        """Read an image; what cannot be read is told, not raised."""
+        ...
+
+
+class FolderImages:
+    """The images of `input=`. `sides` are the [short, long] that they are resized to, None for as read.
+
+    The digest is one of ids, addresses and lengths in bytes.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        info: DatasetInfo,
+        *,
+        sides: tuple[int, int] | None = None,
+        bands: Sequence[int] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.sources = sources
+        self.info = info
+        self.sides = sides
+        self.bands = bands
+        self.max_pixels = max_pixels
+        lines = (f"{source.id}\n{source.address}\n{_length(source.address)}\n" for source in sources.images)
+        self.digest = _digest(lines)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def longest_id(self, index: int) -> int:
+        """Give the length of an id."""
+        return len(self.sources.images[index].id.encode())
+
+    def __getitem__(self, index: int) -> Read | Unread:
+        source = self.sources.images[index]
+        try:
+            image = read_source(source, self.info.channels, self.bands, self.max_pixels)
+        except ImageError as error:
+            return Unread(source.id, source.address, error.what)
+        size = (image.shape[0], image.shape[1])
+        return Read(Sample(source.id, resized(image, self.sides), size), source.address)
+
+
+class DatasetImages:
+    """The images of a split of a dataset, normalised as `info` says, whatever the dataset itself states.
+
+    Raises:
+        ConfigError: the dataset's images have other channels.
+    """
+
+    def __init__(
+        self, dataset: Dataset, split: str, info: DatasetInfo, *, sides: tuple[int, int] | None = None
+    ) -> None:
+        if dataset.info.channels != info.channels:
+            raise ConfigError(
+                f"data={dataset.info.name} has images of {dataset.info.channels} channels, the model takes "
+                f"{info.channels}.",
+                "Set data.channels or data.bands, or take a model for these images.",
+            )
+        self.dataset = dataset
+        self.info = info
+        self.sides = sides
+        self.digest = _digest([dataset.info.name, split, str(len(dataset))])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def longest_id(self, index: int) -> int:
+        """Give the length of the longest name of a file."""
+        return 255
+
+    def __getitem__(self, index: int) -> Read | Unread:
+        try:
+            sample = self.dataset[index]
+        except CoatsegError as error:
+            return Unread(str(index), "", error.what)
+        image = Sample(sample.id, resized(sample.image, self.sides), sample.original_size)
+        return Read(image, "")
+
+
+def resized(image: Pixels, sides: tuple[int, int] | None) -> Pixels:
+    """Resize an image (H, W, C) as evaluation does, its shorter side to the first of `sides`, or leave it."""
+    if sides is None:
+        return image
+    size: Size = (image.shape[0], image.shape[1])
+    return resize_image(image, size_within(size, *sides))
+
+
+def normalised_by(info: DatasetInfo, mean: Sequence[float] | None, std: Sequence[float] | None) -> DatasetInfo:
+    """Give the facts with other means and deviations, where they are given."""
+    return replace(info, mean=tuple(mean or info.mean), std=tuple(std or info.std))
+
+
+def _length(address: str) -> int:
+    system, path = fsspec.core.url_to_fs(address)
+    return int(system.size(path) or 0)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = sha256()
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,66 @@
+"""A picture an image of its feature maps: principal components, and for CoaT the attention's response to a point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import cv2
+
+from coatseg.data.images import denormalise, normalise
+from coatseg.results.feature_images import Read
+from coatseg.results.feature_maps import Maps
+from coatseg.results.places import Place
+from coatseg.results.responses import Responses, as_point
+from coatseg.structures import DatasetInfo
+from coatseg.visualize.feature_maps import heat, marked, principal_components
+from coatseg.visualize.label_maps import Picture
+from coatseg.visualize.sheets import contact_sheet, scaled
+
+WIDTH = 320
+COMPONENTS = "principal components 1 to 3 as red, green, blue"
+RESPONSE = "weights of the factorized attention for the point: red above, blue below their mean"
+
+
+class FeaturePictures:
+    """Writes pictures/ID.png. `responses` are those of the backbone to the point `query`, None to leave them out."""
+
+    def __init__(
+        self, place: Place, info: DatasetInfo, responses: Responses | None = None, query: Sequence[float] = (0.5, 0.5)
+    ) -> None:
+        self.place = place
+        self.info = info
+        self.responses = responses
+        self.query = query
+
+    def watching(self) -> AbstractContextManager[Any]:
+        """Note what the responses need, for one batch that goes through the network."""
+        return nullcontext() if self.responses is None else self.responses.watching()
+
+    def draw(self, number: int, read: Read, maps: Maps) -> None:
+        """Draw the maps of image `number` of the last batch."""
+        image = denormalise(normalise(read.sample.image, self.info), self.info)
+        rows = [[image, *(principal_components(features.float().cpu().numpy()) for features in maps.values())]]
+        titles = [COMPONENTS]
+        if self.responses is not None:
+            rows.append(self._responses(self.responses, number, read, image, list(maps)))
+            titles.append(RESPONSE)
+        captions = ["image", *(f"stride {stride}" for stride in maps)]
+        sheet = contact_sheet(rows, captions, WIDTH, titles)
+        content = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+        self.place.write(f"pictures/{read.sample.id}.png", content.tobytes())
+
+    def _responses(
+        self, responses: Responses, number: int, read: Read, image: Picture, strides: Sequence[int]
+    ) -> list[Picture]:
+        size = (image.shape[0], image.shape[1])
+        point = as_point(self.query, read.sample.original_size)
+        small = scaled(image, WIDTH)
+        here = marked(small, point[0] * small.shape[1], point[1] * small.shape[0])
+        drawn = [here]
+        for stride in strides:
+            values = responses.at(stride, point, number, size).cpu().numpy()
+            covers = (values.shape[0] * stride / size[0], values.shape[1] * stride / size[1])
+            drawn.append(heat(small, values, covers))
+        return drawn

@@ -1,0 +1,114 @@
+"""Folders at any address that fsspec knows: a disk's, `memory://`, a bucket's. Files in them are whole or not there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from coatseg.atomic import not_written, whole_file
+from coatseg.errors import ConfigError, OutputError
+
+LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""The temporary names of whole_file."""
+
+
+class Place:
+    """A folder, or a file, at an address; names are relative to it, with slashes.
+
+    On a disk, files are flushed and moved into place; elsewhere they are sent under a temporary name, then moved.
+
+    Raises:
+        ConfigError: no such protocol, or its library is not installed.
+    """
+
+    def __init__(self, address: str | Path) -> None:
+        self.address = str(address)
+        try:
+            self.files, root = fsspec.core.url_to_fs(self.address)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"{self.address} cannot be reached: {error}.",
+                "Give a folder, or an address of fsspec's whose library is installed, such as s3:// with s3fs.",
+            ) from error
+        self.root = root.rstrip("/") or "/"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder as a path, if it is on a disk."""
+        return Path(self.root) if isinstance(self.files, LocalFileSystem) else None
+
+    def path(self, name: str = "") -> str:
+        """Give a file's path within the file system."""
+        return str(PurePosixPath(self.root, name)) if self.folder is None else str(Path(self.root, name))
+
+    def exists(self, name: str = "") -> bool:
+        """Say whether there is such a file or folder."""
+        return bool(self.files.exists(self.path(name)))
+
+    def read(self, name: str, begin: int | None = None, end: int | None = None) -> bytes:
+        """Read a file, or the bytes of it from `begin` to, not including, `end`."""
+        content: bytes = self.files.cat_file(self.path(name), start=begin, end=end)
+        return content
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """Write a file, which may be written in any order; it is there when all went well.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.folder is not None:
+            with whole_file(self.folder / name) as file:
+                yield file
+            return
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            self._send(name, file)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file at once; raises as `writing` does."""
+        with self.writing(name) as file:
+            file.write(content)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it, if it is there."""
+        if self.exists(name):
+            self.files.rm(self.path(name), recursive=True)
+
+    def remove_leftovers(self, folder: str = "", *, deep: bool = True) -> None:
+        """Remove what `writing` leaves in a folder, and below if `deep`, when the process is killed."""
+        if self.folder is not None:  # elsewhere the temporary name is always the same, and the file is written again
+            for path in (self.folder / folder).glob("**/.*" if deep else ".*"):
+                if LEFTOVER.fullmatch(path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
+
+    def check_writable(self) -> None:
+        """Write an empty file and remove it.
+
+        Raises:
+            OutputError: that cannot be done, or the place is a file.
+        """
+        if self.folder is not None and self.folder.is_file():
+            raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
+        self.write(".writable", b"")
+        self.remove(".writable")
+
+    def _send(self, name: str, content: IO[bytes]) -> None:
+        target = PurePosixPath(self.path(name))
+        temporary = str(target.with_name(f".{target.name}.part"))
+        try:
+            self.files.makedirs(str(target.parent), exist_ok=True)
+            with self.files.open(temporary, "wb") as file:
+                shutil.copyfileobj(content, file)
+            self.files.mv(temporary, str(target))
+        except OSError as error:
+            raise not_written(Path(self.address) / name, error) from error

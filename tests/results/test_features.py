@@ -1,0 +1,340 @@
+"""Feature maps of many images: what is stored is what the network gives, whatever interrupts the writing."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from coatseg import read_features
+from coatseg.data.images import normalise, read_image
+from coatseg.data.scenes import Scenes
+from coatseg.errors import ConfigError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
+from coatseg.results.feature_files import FORMATS
+from coatseg.results.feature_images import DatasetImages, FolderImages, Unread
+from coatseg.results.feature_model import FeatureModel, named_model
+from coatseg.results.feature_pictures import FeaturePictures
+from coatseg.results.features import FeatureWriter, Plan
+from coatseg.results.places import Place
+from coatseg.results.responses import Responses
+from coatseg.results.sources import find_sources
+from coatseg.structures import Sample
+
+SIZES = [(64, 64), (50, 70), (33, 40), (64, 32), (40, 64)]
+
+
+@pytest.fixture(scope="module")
+def model() -> FeatureModel:
+    return named_model("coat_lite_tiny", {}, strides=[4, 16])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five images of several sizes, one of them in a folder below."""
+    random = np.random.default_rng(0)
+    for number, (height, width) in enumerate(SIZES):
+        path = tmp_path / "in" / ("deep/4.png" if number == 4 else f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+    return tmp_path / "in"
+
+
+def writer(
+    model: FeatureModel,
+    given: str | Path,
+    output: str | Path,
+    *,
+    max_pixels: int = 10**9,
+    pictures: bool = False,
+    **changes: Any,
+) -> FeatureWriter:
+    images = FolderImages(find_sources(given), model.info, max_pixels=max_pixels)
+    plan = Plan(format="safetensors", dtype="float32", batch_size=2, shard_images=2, made=model.made)
+    coat = model.coat
+    assert coat is not None
+    place = Place(output)
+    drawn = FeaturePictures(place, model.info, Responses(coat)) if pictures else None
+    return FeatureWriter(images, model.extractor, place, replace(plan, **changes), pictures=drawn)
+
+
+def run(*arguments: Any, **options: Any) -> list[Unread]:
+    made = writer(*arguments, **options)
+    made.begin()
+    list(made.write())
+    return made.finish()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def alone(model: FeatureModel, path: Path) -> list[np.ndarray]:
+    image = normalise(read_image(path, 3), model.info)
+    with torch.inference_mode():
+        return [level[0].numpy() for level in model.network(image[None])]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_maps_are_those_of_each_image_alone(model: FeatureModel, folder: Path, tmp_path: Path, format_: str) -> None:
+    assert run(model, folder, tmp_path / "out", format=format_) == []
+    features = read_features(tmp_path / "out")
+    assert features.ids == ["0", "1", "2", "3", "deep/4"]
+    assert features.strides == (4, 16)
+    assert len(features) == 10
+    for image_id, (height, width) in zip(features.ids, SIZES, strict=True):
+        for stride, expected in zip((4, 16), alone(model, folder / f"{image_id}.png"), strict=True):
+            found = features[image_id, stride]
+            assert found.shape[1:] == (height // stride, width // stride)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, atol=2e-5)
+            row = features.rows[image_id, stride]
+            assert row["original_size"] == row["size"] == [height, width]
+            assert row["level"] == (0 if stride == 4 else 1)
+            assert Path(row["file"]) == folder / f"{image_id}.png"
+
+
+@pytest.mark.parametrize("format_", ["safetensors", "npy"])
+def test_numpy_alone_reads_what_the_manifest_says(
+    model: FeatureModel, folder: Path, tmp_path: Path, format_: str
+) -> None:
+    output = tmp_path / "out"
+    run(model, folder, output, format=format_)
+    features = read_features(output)
+    for row in map(json.loads, (output / "manifest.jsonl").read_text().splitlines()):
+        found = np.memmap(output / row["path"], row["dtype"], "r", row["offset"], tuple(row["shape"]))
+        np.testing.assert_array_equal(found, features[row["id"], row["stride"]])
+
+
+def test_the_formats_own_libraries_read_the_files(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    run(model, folder, tmp_path / "shards")
+    run(model, folder, tmp_path / "files", format="npy", dtype="float16")
+    names = sorted(path.name for path in (tmp_path / "shards" / "shards").iterdir())
+    assert names == ["00000.safetensors", "00001.safetensors", "00002.safetensors"]
+    features = read_features(tmp_path / "shards")
+    last = load_file(tmp_path / "shards" / "shards" / "00002.safetensors")
+    assert sorted(last) == ["deep/4/16", "deep/4/4"]
+    np.testing.assert_array_equal(last["deep/4/4"], features["deep/4", 4])
+    half = np.load(tmp_path / "files" / "maps" / "deep" / "4.16.npy")
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, features["deep/4", 16].astype(np.float16))
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("format_", ["safetensors", "npy"])
+def test_a_run_killed_at_any_file_ends_as_an_unbroken_one(
+    model: FeatureModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    (folder / "broken.png").write_bytes(b"no image")
+    run(model, folder, tmp_path / "whole", format=format_, pictures=True)
+    expected = tree(tmp_path / "whole")
+    whole = Place.writing
+    left = 0
+
+    def writing(place: Place, name: str) -> Any:
+        nonlocal left
+        if left == 0:
+            path = Path(place.path(name))  # what a killed process leaves of a file it was writing
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / f".{path.name}.k1ll_ed0").write_bytes(b"half")
+            raise Killed
+        left -= 1
+        return whole(place, name)
+
+    monkeypatch.setattr(Place, "writing", writing)
+    output, kills = tmp_path / "out", 0
+    while not (output / "manifest.jsonl").exists():
+        left = kills % 8  # a shard of two images is at most seven files
+        try:
+            run(model, folder, output, format=format_, pictures=True)
+        except Killed:
+            kills += 1
+    assert kills > 5
+    assert tree(output) == expected
+    left = 10**6
+    assert len(run(model, folder, output, format=format_, pictures=True)) == 1  # finished already, and still told
+    assert tree(output) == expected
+
+
+def test_processes_share_the_shards(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    run(model, folder, tmp_path / "one")
+    first, second = (writer(model, folder, tmp_path / "two") for _ in range(2))
+    first.begin()
+    assert (second.remaining(1, 2), sum(second.write(1, 2))) == (2, 2)
+    assert first.begin() == 1
+    assert (first.remaining(0, 2), sum(first.write(0, 2))) == (3, 3)
+    first.finish()
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_maps_do_not_depend_on_the_batch(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    run(model, folder, tmp_path / "one", batch_size=1)
+    run(model, folder, tmp_path / "five", batch_size=5, shard_images=5)
+    one, five = read_features(tmp_path / "one"), read_features(tmp_path / "five")
+    for key in one:
+        np.testing.assert_allclose(one[key], five[key], atol=2e-5)
+
+
+def test_broken_images_are_named_and_skipped(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "0.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("words")
+    (folder / "readme.txt").write_text("no image, and no word of it here")
+    Image.new("RGB", (200, 100)).save(folder / "bomb.png")
+    Image.new("RGB", (40, 31)).save(folder / "small.png")
+    skipped = run(model, folder, tmp_path / "out", max_pixels=10_000)
+    assert {unread.id for unread in skipped} == {"cut", "empty", "text", "bomb", "small"}
+    said = {unread.id: unread.reason for unread in skipped}
+    assert "max_pixels" in said["bomb"]
+    assert "31x40 pixels; the least is 32x32" in said["small"]
+    assert all(unread.file in unread.reason for unread in skipped)
+    assert set(read_features(tmp_path / "out").ids) == {"0", "1", "2", "3", "deep/4"}
+
+
+def test_a_dataset_s_images_are_resized_as_in_its_evaluation_and_the_broken_ones_skipped(
+    model: FeatureModel, tmp_path: Path
+) -> None:
+    class Broken(Scenes):
+        def __getitem__(self, index: int) -> Sample:
+            if index == 1:
+                raise ImageError("b.png is cut short.", "Copy it again.")
+            return super().__getitem__(index)
+
+    dataset = Broken("val", size=(64, 96), val_images=3)
+    images = DatasetImages(dataset, "val", model.info, sides=(32, 200))
+    plan = Plan(format="npy", dtype="float32", batch_size=2, shard_images=2, made=model.made)
+    made = FeatureWriter(images, model.extractor, Place(tmp_path / "out"), plan)
+    made.begin()
+    assert sum(made.write()) == 3
+    assert made.finish() == [Unread("1", "", "b.png is cut short.")]
+    features = read_features(tmp_path / "out")
+    assert features.ids == [dataset[0].id, dataset[2].id]
+    row = features.rows[dataset[2].id, 4]
+    assert (row["original_size"], row["size"], row["shape"]) == ([64, 96], [32, 48], [64, 8, 12])
+
+
+def test_a_dataset_of_other_channels(model: FeatureModel) -> None:
+    info = replace(model.info, mean=(0.5,), std=(0.2,))
+    with pytest.raises(ConfigError, match="images of 3 channels, the model takes 1"):
+        DatasetImages(Scenes("val", size=(64, 64), val_images=1), "val", info)
+
+
+def test_nothing_but_broken_images(model: FeatureModel, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    assert len(run(model, tmp_path / "in", tmp_path / "out")) == 1
+    assert load_file(tmp_path / "out" / "shards" / "00000.safetensors") == {}
+    assert read_features(tmp_path / "out").ids == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"dtype": "float16"}, "dtype float32 there, float16 now"), ({"batch_size": 1}, "batch_size 2 there, 1 now")],
+)
+def test_other_options_need_another_folder(
+    model: FeatureModel, folder: Path, tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    writer(model, folder, tmp_path / "out").begin()
+    with pytest.raises(RunExistsError, match=says):
+        writer(model, folder, tmp_path / "out", **changes).begin()
+
+
+def test_other_images_or_weights_need_another_folder(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    run(model, folder, tmp_path / "out")
+    other = replace(model, made={**model.made, "weights": "other"})
+    with pytest.raises(RunExistsError, match="weights"):
+        writer(other, folder, tmp_path / "out").begin()
+    Image.new("RGB", (64, 64)).save(folder / "0.png")
+    with pytest.raises(RunExistsError, match="digest_of_images"):
+        writer(model, folder, tmp_path / "out").begin()
+
+
+def test_too_large_for_float16(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    class Large:
+        strides, least_size = (4,), 32
+
+        def __call__(self, images: torch.Tensor, sizes: Any) -> Any:
+            return [{4: torch.full((1, 8, 8), 7e4)} for _ in sizes]
+
+    made = writer(model, folder, tmp_path / "out", dtype="float16")
+    made.extractor = Large()
+    made.begin()
+    with pytest.raises(ConfigError, match="beyond float16's 65504"):
+        list(made.write())
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+
+
+def test_an_output_that_cannot_be_written_stops_at_once(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(OutputError, match="is a file"):
+        Place(tmp_path / "file").check_writable()
+    with pytest.raises(OutputError, match="Cannot write"):
+        writer(model, folder, tmp_path / "file" / "out").begin()
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    files = fsspec.filesystem("memory")
+    files.rm("/", recursive=True) if files.exists("/") and files.ls("/") else None
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_folders_may_be_anywhere(model: FeatureModel, folder: Path, tmp_path: Path, memory: Any, format_: str) -> None:
+    memory.put(f"{folder}/", "/in/", recursive=True)
+    assert run(model, "memory://in", "memory://out", format=format_, pictures=True) == []
+    run(model, folder, tmp_path / "out", format=format_)
+    there, here = read_features("memory://out"), read_features(tmp_path / "out")
+    assert list(there) == list(here)
+    for key in here:
+        np.testing.assert_array_equal(there[key], here[key])
+    assert there.rows["0", 4]["file"] == "memory:///in/0.png"
+    assert memory.exists("/out/pictures/deep/4.png")
+    assert not [name for name in memory.find("/out") if "/." in name or "parts" in name]
+
+
+def test_a_remote_run_goes_on_too(
+    model: FeatureModel, folder: Path, memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(model, folder, "memory://whole")
+    begun = writer(model, folder, "memory://out")
+    begun.begin()
+    next(begun.write())
+    monkeypatch.setattr(memory, "mv", lambda *names: (_ for _ in ()).throw(OSError(5, "gone")))
+    with pytest.raises(OutputError, match="gone"):
+        list(writer(model, folder, "memory://out").write())
+    monkeypatch.undo()
+    run(model, folder, "memory://out")
+    whole, out = (
+        {name.removeprefix(f"/{top}"): memory.cat_file(name) for name in memory.find(f"/{top}")}
+        for top in ("whole", "out")
+    )
+    assert whole == out
+
+
+def test_places_that_are_none() -> None:
+    with pytest.raises(ConfigError, match="nowhere://maps cannot be reached"):
+        Place("nowhere://maps")
+
+
+def test_reading_what_is_not_there_or_not_finished(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    begun = writer(model, folder, tmp_path / "out")
+    begun.begin()
+    list(begun.write())
+    with pytest.raises(DatasetNotFoundError, match=r"no manifest\.jsonl"):
+        read_features(tmp_path / "out")
+    begun.finish()
+    with pytest.raises(KeyError):
+        read_features(tmp_path / "out")["0", 8]
