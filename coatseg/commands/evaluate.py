@@ -6,15 +6,11 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from coatseg.commands.composition import choices, config_folder
+from coatseg.commands.arguments import read_keys
 from coatseg.commands.console import friendly_errors, quiet_libraries, say, say_repairs
-from coatseg.errors import ConfigError, RunExistsError, nearest
+from coatseg.errors import ConfigError, RunExistsError
 
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
 
@@ -46,42 +42,11 @@ def main() -> None:
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
     """Read KEY=VALUE arguments; a path needs no quotes here."""
-    for argument in arguments:
-        key, equals, _ = argument.partition("=")
-        if not equals:
-            raise ConfigError(
-                f"{argument} is not of the form KEY=VALUE.", "For example checkpoint=runs/NAME/checkpoints/best.ckpt."
-            )
-        if key.partition(".")[0] not in (*OWN, *SECTIONS):
-            raise ConfigError(
-                f"{key} is no key of coatseg evaluate.", nearest(key.partition(".")[0], (*OWN, *SECTIONS))
-            )
-    # A bare data=NAME chooses a file of the group; what is nested goes on top of it.
-    chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in GROUPS)
-    plain = [argument for argument in arguments if argument.partition("=")[0] not in GROUPS]
-    try:
-        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(
-            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
-        ) from error
-    for group, name in chosen.items():
-        options[group] = {**group_file(group, name), **options.get(group, {})}
-    for section in SECTIONS:
-        if not isinstance(options.get(section, {}), dict):
-            raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
+    example = "checkpoint=runs/NAME/checkpoints/best.ckpt"
+    options = read_keys(arguments, "evaluate", OWN, SECTIONS, GROUPS, example)
     if options.get("checkpoint") is None:
-        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
+        raise ConfigError("Which checkpoint?", f"Give {example}.")
     return options
-
-
-def group_file(group: str, name: str) -> dict[str, Any]:
-    """Read a file of a group; one of inference says what differs from whole images."""
-    if name not in choices(group):
-        raise ConfigError(f"{group}={name} is unknown.", nearest(name, choices(group)))
-    files = ("whole", name) if group == "inference" else (name,)
-    paths = [config_folder() / group / f"{file}.yaml" for file in files]
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, paths)), resolve=True))
 
 
 def check_output(folder: Path) -> None:
