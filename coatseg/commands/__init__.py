@@ -11,7 +11,10 @@ from coatseg.errors import ConfigError, nearest
 VERBS = {
     "train": "train a model, evaluate its best checkpoint, write a report",
     "evaluate": "metrics of a checkpoint, per class",
+    "inspect": "what is in a dataset, and what is wrong with it",
 }
+MODULES = {"inspect": "inspect_data"}
+"""The modules of verbs that have another name, see there."""
 
 
 def main() -> None:
@@ -25,7 +28,7 @@ def main() -> None:
     with friendly_errors():
         if verb not in VERBS:
             raise ConfigError(f"coatseg has no command {verb}.", nearest(verb, VERBS))
-        module = importlib.import_module(f"coatseg.commands.{verb}")
+        module = importlib.import_module(f"coatseg.commands.{MODULES.get(verb, verb)}")
     # The processes of a distributed run are started again as `python sys.argv[0] ...`: the module's file runs its verb.
     sys.argv = [str(module.__file__), *sys.argv[2:]]
     module.main()
