@@ -12,6 +12,8 @@ VERBS = {
     "train": "train a model, evaluate its best checkpoint, write a report",
     "evaluate": "metrics of a checkpoint, per class",
     "inspect": "what is in a dataset, and what is wrong with it",
+    "info": "backbones, heads and datasets, with sizes",
+    "benchmark": "speed and memory of a model on this machine",
 }
 MODULES = {"inspect": "inspect_data"}
 """The modules of verbs that have another name, see there."""
