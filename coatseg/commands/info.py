@@ -13,7 +13,7 @@ from coatseg.commands.console import friendly_errors, say
 from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, nearest
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
-    from torch import nn
+    from coatseg.backbones.coat import CoaT
 
 USAGE = """Usage: coatseg info [backbones] [heads] [datasets]
 
@@ -151,14 +151,14 @@ def _say_table(title: str, columns: Row, rows: Callable[[], Iterator[Row]], note
         say(note)
 
 
-def _on_meta(name: str) -> nn.Module:
+def _on_meta(name: str) -> CoaT:
     """Build a backbone without memory for its weights."""
     import torch
 
-    from coatseg.build import create_backbone
+    from coatseg.backbones.coat import create_backbone
 
     with torch.device("meta"):
-        return create_backbone(name).eval()  # type: ignore[no-any-return, attr-defined]
+        return create_backbone(name).eval()
 
 
 @cache
@@ -167,7 +167,7 @@ def _macs_below(levels: int) -> float:
     from coatseg.computation import backbone_macs
 
     backbone = _on_meta(BACKBONE)
-    backbone.choose_levels(range(levels))  # type: ignore[operator]
+    backbone.choose_levels(range(levels))
     return backbone_macs(backbone, HEAD_SIZE)
 
 
