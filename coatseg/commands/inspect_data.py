@@ -171,16 +171,16 @@ def _say_inspection(inspection: Inspection) -> None:
 
 
 def _pictured(inspection: Inspection, open_split: Callable[[str], Dataset], count: int) -> list[tuple[str, Sample]]:
-    """Read the samples of the sheet again, evenly spread over those that could be read, of every split as many."""
+    """Read the samples of the sheet again, evenly spread over those that can be drawn, of every split as many."""
     from coatseg.data.inspect.inspection import spread
 
-    there = [split for split in inspection.splits if split.samples]
+    sound = {split.name: [facts for facts in split.samples if facts.sound] for split in inspection.splits}
+    there = {name: facts for name, facts in sound.items() if facts}
     pictured = []
-    for split in there if count else ():
-        dataset = open_split(split.name)
-        for number in spread(len(split.samples), max(1, count // len(there))):
-            sample = split.samples[number]
-            pictured.append((f"{split.name} {sample.id}", dataset[sample.index]))
+    for name, facts in there.items() if count else ():
+        dataset = open_split(name)
+        for number in spread(len(facts), max(1, count // len(there))):
+            pictured.append((f"{name} {facts[number].id}", dataset[facts[number].index]))
     return pictured
 
 

@@ -9,10 +9,34 @@ import cv2
 import pytest
 
 from coatseg import commands
+from coatseg.build import TABLES
 from tests.data.generate import write_folder
 from tests.data.objects import write_coco
 
 Typed = Callable[..., int]
+
+ODD_READER = """
+import numpy as np
+import coatseg
+from coatseg.structures import DatasetInfo, Sample
+
+@coatseg.register("dataset", "odd")
+class Odd:
+    info = DatasetInfo("odd", ("one",), ((9, 9, 9),), frozenset({"semantic"}))
+
+    def __init__(self, split):
+        self.split = split
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+        return Sample(self.split, image, (4, 4), label_map=np.full((4, 4), 700))
+
+    def verify(self, index):
+        pass
+"""
 
 
 @pytest.fixture
@@ -72,6 +96,17 @@ def test_a_dataset_that_cannot_be_opened_leaves_with_1(
     error = capsys.readouterr().err
     assert error.startswith("error: The classes file")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_no_reader_should_give_is_told_and_not_pictured(
+    tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_reader.py").write_text(ODD_READER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(TABLES, "dataset", dict(TABLES["dataset"]))
+    assert typed("data.name=odd", "plugins=[odd_reader]", "workers=0", "output=seen") == 1
+    assert "labels that are no class" in (tmp_path / "seen" / "report.md").read_text()
+    assert not (tmp_path / "seen" / "samples.png").exists()
 
 
 @pytest.mark.parametrize(

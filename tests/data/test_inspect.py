@@ -1,5 +1,7 @@
 """What an inspection counts, and what it finds, on datasets whose answers are known."""
 
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from coatseg.data.inspect.report import markdown, plain
 from coatseg.data.inspect.tables import classes_table, splits_table
 from coatseg.data.instance_masks import InstanceMasks
 from coatseg.data.scenes import Scenes
+from coatseg.data.voc_boxes import VOCBoxes
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset, DatasetInfo, Instances, Sample
 from tests.data.generate import write_camvid, write_folder, write_layers
@@ -282,6 +285,31 @@ def good_too() -> Sample:
 def test_objects_of_a_class_without_instances_are_broken() -> None:
     inspection = inspected(Listed(sample("bad", instances=objects(THING, labels=(0,)))))
     assert found(inspection, "labels that are no class") == ("train bad: 1 objects",)
+
+
+class Deadly(Listed):
+    """A dataset whose reader takes its process with it."""
+
+    def __getitem__(self, index: int) -> Sample:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_reading_process_that_is_killed_is_told() -> None:
+    with pytest.raises(DatasetError, match="was ended by the system"):
+        inspect_dataset(lambda split: Deadly(sample("a"), sample("b")), ["train"], workers=1)
+
+
+@pytest.mark.real
+def test_bccd_has_the_boxes_that_its_owners_count() -> None:
+    opener = partial(VOCBoxes, Path(os.environ["COATSEG_REAL_DATA"]) / "bccd" / "BCCD", classes=None)
+    inspection = inspect_dataset(opener, workers=0)
+    counts = sum(split.class_objects for split in inspection.splits)
+    # Two boxes of red cells are without area, which the reader says.
+    assert dict(zip(inspection.info.classes, counts, strict=True)) == {"RBC": 4155 - 2, "WBC": 372, "Platelets": 361}
+    assert [split.total for split in inspection.splits] == [205, 87, 72]
+    assert sum(len(split.repairs) for split in inspection.splits) == 2
+    assert not inspection.findings
 
 
 def test_classes_that_only_other_splits_show_are_named() -> None:

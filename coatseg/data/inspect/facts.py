@@ -68,6 +68,13 @@ class SampleFacts:
     labels: LabelFacts | None
     objects: ObjectFacts | None
 
+    @property
+    def sound(self) -> bool:
+        """Whether the sample is as readers promise: finite, with labels that are classes and boxes in the image."""
+        labels, objects = self.labels, self.objects
+        wrong = (0 if labels is None else labels.unknown, 0 if objects is None else objects.unknown + objects.outside)
+        return not (self.not_finite or any(wrong))
+
 
 @dataclass(frozen=True)
 class Unreadable:

@@ -134,7 +134,15 @@ def _results(dataset: Dataset, indices: Sequence[int], workers: int) -> Iterator
         num_workers=min(workers, len(indices)),
         worker_init_fn=_one_thread,
     )
-    yield from loader
+    try:
+        yield from loader
+    except RuntimeError as error:  # all that a reader raises is a result; this is a process that ended
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DatasetError(
+            f"A process that read {dataset.info.name} was ended by the system.",
+            "Mostly memory ran out: use fewer workers=, or workers=0 to see where it happens.",
+        ) from error
 
 
 def _as_is(facts: Any) -> Any:
