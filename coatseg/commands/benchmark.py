@@ -272,7 +272,7 @@ def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batc
 def _caveats(facts: Mapping[str, Any], task: Task, train: bool, measured: Sequence[Measured]) -> list[str]:
     """Say what the numbers were measured on, and what they do not say."""
     load = "" if facts["load"] is None else f"; load before {facts['load']:.1f}, and what else ran counts too"
-    lines = [f"on {facts['device']}, {facts['threads']} threads, torch {facts['torch']}{load}"]
+    lines = [f"on {facts['device']}, threads: {facts['threads']}, torch {facts['torch']}{load}"]
     if any(one.peak is not None for one in measured):
         lines.append("memory is above the loaded model and its images, in units of 2^20 bytes")
     if task.takes != "logits" and not train:
