@@ -6,7 +6,6 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from benchmarks.sides import SIDES, WORKS
 from benchmarks.timing import in_turn
 from coatseg.allocator import keep_memory
+from coatseg.measuring import reset_peak, resident_memory
 from coatseg.structures import Size
 
 WARMING = ("coat_lite_tiny", (64, 64))
@@ -67,19 +67,4 @@ def measure(task: Task) -> Measured:
     loaded = reset_peak()
     calls = {"work": work(model, images, task.precision)}
     seconds = in_turn(calls, task.repeats, task.warm_up)["work"]
-    return Measured(seconds, memory("VmHWM") - loaded)
-
-
-def reset_peak() -> int:
-    """Start the peak of the resident memory anew, and give what is resident.
-
-    A process takes its parent's peak over with getrusage; Linux's own count begins with the program, and can be reset.
-    """
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory("VmRSS")
-
-
-def memory(field: str) -> int:
-    """Read a number of bytes from Linux's account of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+    return Measured(seconds, resident_memory("VmHWM") - loaded)

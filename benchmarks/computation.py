@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import in_turn
 from coatseg.backbones.coat import STRIDES, Variant
+from coatseg.computation import giga_macs
 from coatseg.structures import Size
 
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -28,9 +28,7 @@ def giga_multiplications(model: nn.Module, batch: int, size: Size) -> dict[str, 
     """
     on_meta = copy.deepcopy(model).to("meta").eval()
     images = torch.zeros(batch, 3, *size, device="meta")
-    with FlopCounterMode(display=False) as counter:  # not under no_grad, which the counter does not bear
-        on_meta(images)
-    forward = counter.get_total_flops() / 2e9
+    forward = giga_macs(lambda: on_meta(images))
     return {"forward": forward, "training step": 3 * forward}
 
 

@@ -6,12 +6,12 @@ import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import coatseg
+from coatseg.measuring import cpu_model
 
 LIBRARIES = {
     "torch": "torch",
@@ -38,13 +38,6 @@ def machine_facts() -> dict[str, Any]:
         },
         "environment": {key: value for key, value in sorted(os.environ.items()) if key.startswith(MATTERS)},
     }
-
-
-def cpu_model(listing: Path = Path("/proc/cpuinfo")) -> str:
-    """Name the processor, as Linux lists it or as Python knows it."""
-    lines = listing.read_text().splitlines() if listing.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def told(facts: Mapping[str, Any]) -> str:

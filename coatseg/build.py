@@ -252,16 +252,11 @@ def build(config: Options) -> Built:
 
 def build_data(config: Options, split: str = "train") -> DataModule:
     """Build the data module; the dataset of `split`, where "train" is the one that trains, states the facts."""
-    name, options = named(config["data"], "data")
-    own, typed = split_data_options(options)
+    _, options = named(config["data"], "data")
+    typed = split_data_options(options)[1]
     hints = get_type_hints(DataModule.__init__, include_extras=True)
     loading = {option: fitting(value, hints[option], f"data.{option}") for option, value in typed.items()}
-
-    @cache  # the lists of files are read once
-    def dataset(split: str) -> Dataset:
-        made: Dataset = make("dataset", name, own, "data", split=split)
-        return made
-
+    dataset = dataset_opener(config["data"])
     info = dataset(loading.get("train_split", split) if split == "train" else split).info
     steps = [
         make("augmentation", step, step_options, f"data.augmentations.{step}", info=info)
@@ -270,6 +265,19 @@ def build_data(config: Options, split: str = "train") -> DataModule:
     task, _ = named(config["task"], "task")
     needs = getattr(constructor_of("task", task), "needs", None)
     return DataModule(dataset, transforms.Transform(steps, info), info, **loading, seed=config["seed"], needs=needs)
+
+
+def dataset_opener(section: Options) -> Callable[[str], Dataset]:
+    """Give what opens the dataset of a data section, split by split, each once."""
+    name, options = named(section, "data")
+    own, _ = split_data_options(options)
+
+    @cache  # the lists of files are read once
+    def dataset(split: str) -> Dataset:
+        made: Dataset = make("dataset", name, own, "data", split=split)
+        return made
+
+    return dataset
 
 
 def build_task(config: Options, info: DatasetInfo, total: int, epoch: int = 1) -> Task:

@@ -110,7 +110,7 @@ def check(config: Options) -> None:
         raise ConfigError("callbacks.checkpoints is off.", "A run needs them; set callbacks.checkpoints.every_steps.")
     _check_head_fits(config)
     _check_losses(config.get("loss"), task_class(config))
-    _check_data(config["data"])
+    check_data(config["data"])
     _check_trainer(config["trainer"])
 
 
@@ -167,7 +167,8 @@ def _check_losses(section: Options | None, task: type[Task]) -> None:
         raise ConfigError("Every loss has the weight 0.", f"Set loss.{next(iter(losses))}.weight=1.")
 
 
-def _check_data(section: Options) -> None:
+def check_data(section: Options) -> None:
+    """Check the section of a dataset: its own options, those of loading, and the augmentations."""
     name, options = named(section, "data")
     own, loading = split_data_options(options)
     constructor = constructor_of("dataset", name, "data")

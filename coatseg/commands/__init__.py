@@ -12,7 +12,12 @@ VERBS = {
     "train": "train a model, evaluate its best checkpoint, write a report",
     "evaluate": "metrics of a checkpoint, per class",
     "features": "feature maps of many images, as files",
+    "inspect": "what is in a dataset, and what is wrong with it",
+    "info": "backbones, heads and datasets, with sizes",
+    "benchmark": "speed and memory of a model on this machine",
 }
+MODULES = {"inspect": "inspect_data"}
+"""The modules of verbs that have another name, see there."""
 
 
 def main() -> None:
@@ -26,7 +31,7 @@ def main() -> None:
     with friendly_errors():
         if verb not in VERBS:
             raise ConfigError(f"coatseg has no command {verb}.", nearest(verb, VERBS))
-        module = importlib.import_module(f"coatseg.commands.{verb}")
+        module = importlib.import_module(f"coatseg.commands.{MODULES.get(verb, verb)}")
     # The processes of a distributed run are started again as `python sys.argv[0] ...`: the module's file runs its verb.
     sys.argv = [str(module.__file__), *sys.argv[2:]]
     module.main()

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console, RenderableType
 
@@ -46,11 +46,17 @@ def friendly_errors() -> Iterator[None]:
     try:
         yield
     except CoatsegError as error:
-        _leave(error)
+        leave(error)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _leave(OutputError(f"The disk is full: {error}.", "Free some space, then go on with resume=auto."))
+        leave(OutputError(f"The disk is full: {error}.", "Free some space, then go on with resume=auto."))
+
+
+def leave(error: CoatsegError, code: int = EXIT_CODE) -> NoReturn:
+    """Print what a user can mend, and leave."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)
 
 
 def quiet_libraries() -> None:
@@ -76,8 +82,3 @@ def quiet_libraries() -> None:
         ".*checkpoint was not created with WeightAveraging.*",
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def _leave(error: CoatsegError) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(EXIT_CODE)

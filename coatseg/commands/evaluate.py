@@ -10,15 +10,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from coatseg.commands.composition import choices, compose_typed, config_folder
+from coatseg.commands.arguments import read_keys
+from coatseg.commands.composition import compose_typed
 from coatseg.commands.console import friendly_errors, quiet_libraries, say, say_repairs
-from coatseg.errors import ConfigError, RunExistsError, nearest
+from coatseg.errors import ConfigError, RunExistsError
 
 if TYPE_CHECKING:
     from coatseg.data.module import DataModule
@@ -61,54 +58,17 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
     With weights=..., what is not of this command's own is composed as for a training, and comes under "config".
     """
-    for argument in arguments:
-        if "=" not in argument:
-            raise ConfigError(
-                f"{argument} is not of the form KEY=VALUE.", "For example checkpoint=runs/NAME/checkpoints/best.ckpt."
-            )
+    example = "checkpoint=runs/NAME/checkpoints/best.ckpt"
     if any(argument.startswith("weights=") for argument in arguments):
         own = [argument for argument in arguments if argument.partition("=")[0] in OWN]
-        typed = [argument for argument in arguments if argument not in own]
-        options = _dotlist(own)
+        options = read_keys(own, "evaluate", OWN, (), (), example)
         if "checkpoint" in options:
             raise ConfigError("checkpoint and weights are both given.", "Score one at a time.")
-        return {**options, "config": compose_typed(typed)}
-    for argument in arguments:
-        key = argument.partition("=")[0]
-        if key.partition(".")[0] not in (*OWN, *SECTIONS):
-            raise ConfigError(
-                f"{key} is no key of coatseg evaluate.", nearest(key.partition(".")[0], (*OWN, *SECTIONS))
-            )
-    # A bare data=NAME chooses a file of the group; what is nested goes on top of it.
-    chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in GROUPS)
-    plain = [argument for argument in arguments if argument.partition("=")[0] not in GROUPS]
-    options = _dotlist(plain)
-    for group, name in chosen.items():
-        options[group] = {**group_file(group, name), **options.get(group, {})}
-    for section in SECTIONS:
-        if not isinstance(options.get(section, {}), dict):
-            raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
+        return {**options, "config": compose_typed([argument for argument in arguments if argument not in own])}
+    options = read_keys(arguments, "evaluate", OWN, SECTIONS, GROUPS, example)
     if options.get("checkpoint") is None:
-        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
+        raise ConfigError("Which checkpoint?", f"Give {example}.")
     return options
-
-
-def _dotlist(arguments: list[str]) -> dict[str, Any]:
-    try:
-        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(arguments)))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(
-            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
-        ) from error
-
-
-def group_file(group: str, name: str) -> dict[str, Any]:
-    """Read a file of a group; one of inference says what differs from whole images."""
-    if name not in choices(group):
-        raise ConfigError(f"{group}={name} is unknown.", nearest(name, choices(group)))
-    files = ("whole", name) if group == "inference" else (name,)
-    paths = [config_folder() / group / f"{file}.yaml" for file in files]
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, paths)), resolve=True))
 
 
 def check_output(folder: Path) -> None:

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from coatseg.commands.arguments import group_file
 from coatseg.commands.console import first_process, friendly_errors, quiet_libraries, say
-from coatseg.commands.evaluate import group_file
 from coatseg.errors import ConfigError, nearest
 from coatseg.schema import PositiveFloat, PositiveInt, fitting, legal
 from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD

@@ -43,6 +43,28 @@ def shades(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
     return colours
 
 
+def names(info: DatasetInfo) -> Sequence[str]:
+    """Give what to call objects of each class; nothing where there is one class only."""
+    return [""] * len(info.classes) if len(info.things) == 1 else info.classes
+
+
+def draw_truth(
+    image: Picture,
+    boxes: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    crowd: npt.NDArray[np.bool_],
+    masks: npt.NDArray[np.bool_] | None,
+    info: DatasetInfo,
+    width: int,
+) -> Picture:
+    """Draw annotated objects over an RGB image, as `draw_objects`: the largest at the back, crowds in grey."""
+    order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(kind="stable")
+    chosen, many = labels[order].tolist(), crowd[order].tolist()
+    colours = [CROWD if one else shade for shade, one in zip(shades(chosen, info), many, strict=True)]
+    texts = [f"{names(info)[label]}{' crowd' if one else ''}" for label, one in zip(chosen, many, strict=True)]
+    return draw_objects(image, boxes[order], None if masks is None else masks[order], colours, texts, width)
+
+
 def draw_objects(
     image: Picture,
     boxes: npt.NDArray[np.floating],

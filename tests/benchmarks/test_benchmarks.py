@@ -13,15 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import alone, backbone, loading, loop, memory, timing, training
+from benchmarks import backbone, loading, loop, memory, timing, training
 from benchmarks.alone import Measured
 from benchmarks.computation import giga_multiplications
-from benchmarks.machine import cpu_model, machine_facts, told
+from benchmarks.machine import machine_facts, told
 from benchmarks.memory import for_four_times
 from benchmarks.options import parse, parser, shown, size
 from benchmarks.sides import OURS, PEER, largest_difference, pair
 from benchmarks.tables import Table, megabytes, milliseconds, publish
 from benchmarks.timing import Ratio, in_turn, speedup
+from coatseg import measuring
 
 Main = Callable[[Sequence[str]], None]
 
@@ -72,8 +73,8 @@ def test_the_machine_is_told_with_what_counts(monkeypatch: pytest.MonkeyPatch, t
     assert f"{torch.get_num_threads()} threads" in told(facts)
     assert "MALLOC_ARENA_MAX=1" in told(facts)
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast 9000\n" * 2)
-    assert cpu_model(tmp_path / "cpuinfo") == "Fast 9000"
-    assert cpu_model(tmp_path / "nothing")
+    assert measuring.cpu_model(tmp_path / "cpuinfo") == "Fast 9000"
+    assert measuring.cpu_model(tmp_path / "nothing")
 
 
 def test_the_quick_version_changes_what_is_not_typed() -> None:
@@ -119,13 +120,13 @@ def test_both_sides_compute_the_same() -> None:
 
 
 def test_the_peak_is_that_since_its_reset() -> None:
-    before = alone.reset_peak()
+    before = measuring.reset_peak()
     with mmap.mmap(-1, 64 * 2**20) as buffer:  # new pages: an array could get those that other tests have freed
         for page in range(0, len(buffer), mmap.PAGESIZE):
             buffer[page] = 1
-    assert 60 * 2**20 < alone.memory("VmHWM") - before < 80 * 2**20
-    assert alone.memory("VmHWM") - alone.reset_peak() >= 0
-    assert alone.memory("VmHWM") - alone.memory("VmRSS") < 2**20
+    assert 60 * 2**20 < measuring.resident_memory("VmHWM") - before < 80 * 2**20
+    assert measuring.resident_memory("VmHWM") - measuring.reset_peak() >= 0
+    assert measuring.resident_memory("VmHWM") - measuring.resident_memory("VmRSS") < 2**20
 
 
 TINY = ("--variants=coat_lite_tiny", "--repeats=1", "--batch=1")

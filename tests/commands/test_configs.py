@@ -13,8 +13,9 @@ import yaml
 
 from coatseg.build import TABLES, build_data, build_inference, gives, make, named
 from coatseg.check import check
+from coatseg.commands.arguments import group_file
 from coatseg.commands.console import say_repairs
-from coatseg.commands.evaluate import evaluate_checkpoint, group_file, read_arguments
+from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import ConfigError
 from coatseg.inference.inference import WHOLE

@@ -11,7 +11,7 @@ from torch import Tensor
 from coatseg.metrics.matching import LEAST_IOU, LEAST_SCORE, match
 from coatseg.structures import Colour, DatasetInfo, InstancePrediction, Target
 from coatseg.visualize.label_maps import Picture, faded
-from coatseg.visualize.objects import CROWD, FALSE, MISSED, RIGHT, draw_objects, shades
+from coatseg.visualize.objects import FALSE, MISSED, RIGHT, draw_objects, draw_truth, names, shades
 from coatseg.visualize.sheets import scaled
 
 from .base import WIDTH, View
@@ -52,13 +52,9 @@ class InstanceView(View):
         truth = target.instances
         if truth is None:
             return np.zeros_like(scaled(image, WIDTH))
-        width, height = (truth.boxes[:, 2:] - truth.boxes[:, :2]).unbind(1)
-        order = (width * height).argsort(stable=True)
-        labels, crowd = truth.labels[order].tolist(), truth.crowd[order].tolist()
-        colours = [CROWD if many else shade for shade, many in zip(shades(labels, info), crowd, strict=True)]
-        texts = [f"{names(info)[label]}{' crowd' if many else ''}" for label, many in zip(labels, crowd, strict=True)]
-        masks = None if prediction.masks is None or truth.masks is None else truth.masks[order]
-        return drawn(image, truth.boxes[order], masks, colours, texts)
+        masks = None if prediction.masks is None or truth.masks is None else truth.masks.cpu().numpy()
+        boxes, labels, crowd = (part.cpu().numpy() for part in (truth.boxes, truth.labels, truth.crowd))
+        return draw_truth(image, boxes, labels, crowd, masks, info, WIDTH)
 
     def mistaken(self, image: Picture, prediction: InstancePrediction, target: Target, info: DatasetInfo) -> Picture:
         """Draw missed objects and false alarms over what is right, on a faded image."""
@@ -79,11 +75,6 @@ class InstanceView(View):
             texts += [words[label] for label in objects.labels[chosen].tolist()]
         shown = torch.cat(masks) if len(masks) == len(groups) and prediction.masks is not None else None
         return drawn(faded(image), torch.cat(boxes), shown, colours, texts)
-
-
-def names(info: DatasetInfo) -> Sequence[str]:
-    """Give what to call objects of each class; nothing where there is one class only."""
-    return [""] * len(info.classes) if len(info.things) == 1 else info.classes
 
 
 def drawn(

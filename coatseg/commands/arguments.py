@@ -1,0 +1,65 @@
+"""KEY=VALUE arguments of the commands that compose no whole configuration, and files of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from coatseg.commands.composition import choices, config_folder
+from coatseg.errors import ConfigError, nearest
+
+
+def read_keys(
+    arguments: Sequence[str],
+    verb: str,
+    own: Collection[str],
+    sections: Collection[str],
+    groups: Collection[str],
+    example: str,
+) -> dict[str, Any]:
+    """Read the KEY=VALUE arguments of `coatseg VERB` into nested options; a path needs no quotes here.
+
+    `own` are its plain keys, `sections` those that have keys below them, such as data.root. `groups` are the sections
+    for which a bare data=NAME chooses a file; what is nested goes on top of it. `example` is one of the arguments.
+
+    Raises:
+        ConfigError: an argument of another form, an unknown key or choice, a value that YAML cannot read.
+    """
+    known = (*own, *sections)
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"{argument} is not of the form KEY=VALUE.", f"For example {example}.")
+        if key.partition(".")[0] not in known:
+            raise ConfigError(f"{key} is no key of coatseg {verb}.", nearest(key.partition(".")[0], known))
+    chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in groups)
+    plain = [argument for argument in arguments if argument.partition("=")[0] not in groups]
+    try:
+        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
+        ) from error
+    for group, name in chosen.items():
+        options[group] = {**group_file(group, name), **options.get(group, {})}
+    for section in sections:
+        if not isinstance(options.get(section, {}), dict):
+            raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
+    return options
+
+
+def group_file(group: str, name: str) -> dict[str, Any]:
+    """Read a file of a group; one of inference says what differs from whole images.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if name not in choices(group):
+        raise ConfigError(f"{group}={name} is unknown.", nearest(name, choices(group)))
+    files = ("whole", name) if group == "inference" else (name,)
+    paths = [config_folder() / group / f"{file}.yaml" for file in files]
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, paths)), resolve=True))

@@ -1,0 +1,301 @@
+"""`coatseg benchmark backbone=... head=...`: how fast a model is on this machine, and how much memory it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from coatseg.commands.arguments import group_file, read_keys
+from coatseg.commands.composition import choices, config_folder, open_nested_keys, typed_hydra_errors
+from coatseg.commands.console import friendly_errors, quiet_libraries, say
+from coatseg.errors import ConfigError, nearest
+
+if TYPE_CHECKING:  # importing it takes seconds, which --help has not
+    import lightning
+    import torch
+    from rich.table import Table
+
+    from coatseg.measuring import Measured
+    from coatseg.structures import Batch, DatasetInfo, Size
+    from coatseg.tasks.base import Task
+
+USAGE = """Usage: coatseg benchmark [backbone=NAME] [head=NAME] [task=NAME] [size=[512,512]] [batch=2] [precision=auto]
+       coatseg benchmark checkpoint=PATH [size=[512,512]] ...
+
+Measures the forward pass of a model on random images: the median and the 90th percentile of its time, images a second,
+and the peak of memory above the loaded model. With train=true it measures a training step: forward, losses against
+random truth, backward, and the optimizer's step. size=[[512,512],[1024,1024]] measures one after the other.
+
+The model is composed as coatseg train does, with random weights: groups backbone, head, auxiliary, task, loss and
+optimizer, and keys such as head.width=128. The task is that of the head unless it is given. classes=19 (of objects 80)
+and channels=3 are what the data would say. Or it is that of a checkpoint.
+
+precision is Lightning's: auto, 32-true, bf16-mixed, 16-mixed, ...; accelerator=auto is a GPU if there is one.
+repeats=20 calls are timed after warm_up=3; threads=N are those of the CPU. output=FILE.json keeps every time. On a CPU
+under Linux freed memory stays with the process, as in a training, unless keep_memory=false."""
+
+OWN = (
+    "checkpoint", "size", "batch", "precision", "train", "classes", "channels", "accelerator", "repeats", "warm_up",
+    "threads", "output", "keep_memory", "plugins",
+)  # fmt: skip
+COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
+TASKS = {"logits": "seg", "boxes": "det", "masks": "inst"}
+"""The file of conf/task that takes what a head gives."""
+CLASSES, OBJECT_CLASSES = 19, 80
+WARMING_SIDE = 64
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    arguments = sys.argv[1:]
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(USAGE)
+        return
+    with friendly_errors():
+        benchmark(*read_arguments(arguments))
+
+
+def read_arguments(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Part the arguments into options of the measurement and those that compose the model."""
+    composing = [argument for argument in arguments if "=" in argument and _section(argument) in COMPOSED]
+    rest = [argument for argument in arguments if argument not in composing]
+    for argument in rest:
+        key, equals, _ = argument.partition("=")
+        if equals and key not in OWN:
+            raise ConfigError(f"{key} is no key of coatseg benchmark.", nearest(key, (*OWN, *COMPOSED)))
+    options = read_keys(rest, "benchmark", OWN, (), (), "backbone=coat_small")
+    if composing and "checkpoint" in options:
+        raise ConfigError(f"{composing[0]} is for another model than the checkpoint's.", "Leave one of them out.")
+    return options, composing
+
+
+def _section(argument: str) -> str:
+    return argument.partition("=")[0].partition(".")[0]
+
+
+def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list[Measured]:
+    """Measure at every size, print a table, and write if asked to; give what was measured."""
+    import torch
+
+    from coatseg.commands.machine import settle
+    from coatseg.measuring import cpu_model
+    from coatseg.schema import NonNegativeInt, PositiveInt, fitting
+    from coatseg.structures import parameter_count
+    from coatseg.training.trainer import make_trainer
+
+    quiet_libraries()
+    sizes = _sizes(options.get("size", [512, 512]))
+    batch = fitting(options.get("batch", 2), PositiveInt, "batch")
+    train = fitting(options.get("train", False), bool, "train")
+    repeats = fitting(options.get("repeats", 20), PositiveInt, "repeats")
+    warm_up = fitting(options.get("warm_up", 3), NonNegativeInt, "warm_up")
+    output = options.get("output")
+    if output is not None and Path(str(output)).is_dir():
+        raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
+    if "threads" in options:
+        torch.set_num_threads(fitting(options["threads"], PositiveInt, "threads"))
+    chosen = {"accelerator": options.get("accelerator", "auto"), "precision": options.get("precision", "auto")}
+    task, info, named = _restored(options) if "checkpoint" in options else _composed(options, composing)
+    settle(chosen, fitting(options.get("keep_memory", True), bool, "keep_memory"))
+    trainer = make_trainer({**chosen, "devices": 1})
+    device = _placed(task, trainer)
+    work = "training step" if train else "forward pass"
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
+    facts = {
+        "model": named,
+        "parameters": parameter_count(task.model),
+        "classes": len(info.classes),
+        "work": work,
+        "batch": batch,
+        "precision": str(trainer.precision),
+        "device": machine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "load": _load(),
+    }
+    say(f"{named}, {facts['parameters'] / 1e6:.1f} M parameters, {len(info.classes)} classes")
+    measured = [_measured(task, info, trainer, size, batch, train, repeats, warm_up) for size in sizes]
+    say(_table(f"{work[0].upper()}{work[1:]}, batches of {batch}, {trainer.precision}", sizes, measured, batch))
+    for line in _caveats(facts, task, train, measured):
+        say(line)
+    if output is not None:
+        _write(Path(str(output)), facts, sizes, measured)
+    return measured
+
+
+def _sizes(stated: Any) -> list[Size]:
+    from coatseg.schema import PositiveInt, fitting
+
+    several = isinstance(stated, list) and stated and all(isinstance(size, list) for size in stated)
+    sizes = [[side, side] if isinstance(side, int) else side for side in (stated if several else [stated])]
+    return [fitting(size, tuple[PositiveInt, PositiveInt], "size") for size in sizes]
+
+
+def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
+    """Compose and build a model of random weights for data that would have the stated classes and channels."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from coatseg.build import build_task, gives, load_plugins, named, task_class
+    from coatseg.check import check
+    from coatseg.commands.random_data import random_info
+    from coatseg.schema import PositiveInt, fitting
+
+    load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
+    typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
+    head = typed.get("head")
+    if head in choices("head") and "task" not in typed:
+        (given,) = gives(group_file("head", head)["name"])
+        composing = [f"task={TASKS[given]}", *composing]
+    with typed_hydra_errors(), initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", open_nested_keys(list(composing)))
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    plain["plugins"] = options.get("plugins", [])
+    check(plain)
+    dense = task_class(plain).takes == "logits"
+    classes = fitting(options.get("classes", CLASSES if dense else OBJECT_CLASSES), PositiveInt, "classes")
+    channels = fitting(options.get("channels", 3), PositiveInt, "channels")
+    info = random_info(classes, channels)
+    task = build_task(plain, info, total=1)
+    (backbone, _), (name, _) = named(plain["backbone"], "backbone"), named(plain["head"], "head")
+    return task, info, f"{name} on {backbone}, random weights"
+
+
+def _restored(options: Mapping[str, Any]) -> tuple[Task, DatasetInfo, str]:
+    from coatseg.build import load_plugins
+    from coatseg.restore import restore_task
+    from coatseg.schema import fitting
+    from coatseg.structures import DatasetInfo
+    from coatseg.training.checkpoints import RECORD, read_checkpoint
+
+    for key in ("classes", "channels"):
+        if key in options:
+            raise ConfigError(f"{key} is the checkpoint's own.", "Leave it out.")
+    load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
+    path = Path(str(options["checkpoint"]))
+    checkpoint = read_checkpoint(path)
+    config, info = checkpoint[RECORD]["config"], DatasetInfo.from_plain(checkpoint[RECORD]["info"])
+    named = f"{config['head']['name']} on {config['backbone']['name']}, {path}"
+    return restore_task(path, checkpoint, config, info), info, named
+
+
+def _placed(task: Task, trainer: lightning.Trainer) -> torch.device:
+    """Put a task where the trainer would, in the precision that it would have."""
+    task.trainer = trainer
+    trainer.precision_plugin.convert_module(task)
+    device: torch.device = trainer.strategy.root_device
+    task.to(device)
+    return device
+
+
+def _measured(
+    task: Task,
+    info: DatasetInfo,
+    trainer: lightning.Trainer,
+    size: Size,
+    batch: int,
+    train: bool,
+    repeats: int,
+    warm_up: int,
+) -> Measured:
+    """Measure at one size, once the libraries have loaded what they load for the first pass."""
+    import torch
+
+    from coatseg.commands.random_data import random_batch
+    from coatseg.measuring import measure
+
+    make = _training_step if train else _forward_pass
+    device = trainer.strategy.root_device
+    try:
+        make(task, trainer, random_batch(info, task.needs, min(batch, 2), (WARMING_SIDE, WARMING_SIDE)).to(device))()
+        work = make(task, trainer, random_batch(info, task.needs, batch, size).to(device))
+        return measure(work, repeats=repeats, warm_up=warm_up, device=device)
+    except torch.OutOfMemoryError as error:
+        height, width = size
+        raise ConfigError(
+            f"{batch} images of {height}x{width} are too large for the memory of {device}.", "Lower batch= or size=."
+        ) from error
+
+
+def _forward_pass(task: Task, trainer: lightning.Trainer, batch: Batch) -> Callable[[], None]:
+    import torch
+
+    task.eval()
+    images = trainer.precision_plugin.convert_input(batch.images)
+
+    def forward() -> None:
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            task.model(images)
+
+    return forward
+
+
+def _training_step(task: Task, trainer: lightning.Trainer, batch: Batch) -> Callable[[], None]:
+    import torch
+
+    task.train()
+    optimizer = cast(dict[str, Any], task.configure_optimizers())["optimizer"]
+    batch = trainer.precision_plugin.convert_input(batch)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with trainer.precision_plugin.forward_context():
+            loss = torch.stack(list(task.losses(batch).values())).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batch: int) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in ("height x width", "median (ms)", "90% within (ms)", "images/s", "peak memory (MB)"):
+        table.add_column(column, justify="right")
+    for (height, width), one in zip(sizes, measured, strict=True):
+        table.add_row(
+            f"{height}x{width}",
+            f"{1000 * one.median:.1f}",
+            f"{1000 * one.p90:.1f}",
+            f"{batch / one.median:.2f}",
+            "-" if one.peak is None else f"{one.peak / 2**20:.0f}",
+        )
+    return table
+
+
+def _caveats(facts: Mapping[str, Any], task: Task, train: bool, measured: Sequence[Measured]) -> list[str]:
+    """Say what the numbers were measured on, and what they do not say."""
+    load = "" if facts["load"] is None else f"; load before {facts['load']:.1f}, and what else ran counts too"
+    lines = [f"on {facts['device']}, threads: {facts['threads']}, torch {facts['torch']}{load}"]
+    if any(one.peak is not None for one in measured):
+        lines.append("memory is above the loaded model and its images, in units of 2^20 bytes")
+    if task.takes != "logits" and not train:
+        lines.append("the time of a detector depends on how many objects it finds, here in random images")
+    return lines
+
+
+def _load() -> float | None:
+    """Give how many processes wanted to run in the last minute, where the system counts them."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _write(path: Path, facts: Mapping[str, Any], sizes: Sequence[Size], measured: Sequence[Measured]) -> None:
+    from coatseg.atomic import whole_file
+
+    rows = [
+        {"size": list(size), "median": one.median, "p90": one.p90, **asdict(one)}
+        for size, one in zip(sizes, measured, strict=True)
+    ]
+    with whole_file(path) as file:
+        file.write(json.dumps({**facts, "unit": "seconds, bytes", "sizes": rows}, indent=1).encode())
+    say(f"every time: {path}")
+
+
+if __name__ == "__main__":
+    main()

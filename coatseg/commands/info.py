@@ -1,0 +1,175 @@
+"""`coatseg info`: what there is to choose from, with sizes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from coatseg.commands.arguments import group_file
+from coatseg.commands.composition import choices
+from coatseg.commands.console import friendly_errors, say
+from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, nearest
+
+if TYPE_CHECKING:  # importing it takes seconds, which --help has not
+    from coatseg.backbones.coat import CoaT
+
+USAGE = """Usage: coatseg info [backbones] [heads] [datasets]
+
+Prints tables of what can be chosen; without a word, all three:
+backbones   parameters without a classifier, multiply-accumulates for an image of 224x224, feature maps
+heads       parameters and multiply-accumulates for an image of 512x512 on coat_small, for 19 classes, of objects 80;
+            detectors of two stages with 1000 proposals and 100 detections
+datasets    classes, annotations, where the files are looked for unless data.root= says otherwise, and whether they are
+            there
+
+Multiply-accumulates are those of convolutions and matrix products. They are counted; coatseg benchmark measures."""
+
+BACKBONE = "coat_small"
+BACKBONE_SIZE, HEAD_SIZE = (224, 224), (512, 512)
+CLASSES, OBJECT_CLASSES = 19, 80
+TOLD = {
+    "folder": ("by classes.txt", "semantic or multilabel"),
+    "coco": ("80", "boxes, instances"),
+    "coco_json": ("by its json", "boxes, instances"),
+    "coco_panoptic": ("133", "semantic"),
+    "voc_boxes": ("20, or your own", "boxes"),
+    "instance_masks": ("your own", "boxes, instances"),
+}
+"""The classes and annotations of readers that take them from files, where these are not there."""
+
+Row = tuple[str, ...]
+
+
+def main() -> None:
+    """Read the command line and print."""
+    asked = sys.argv[1:]
+    if any(word in ("--help", "-h") for word in asked):
+        print(USAGE)
+        return
+    with friendly_errors():
+        for word in asked:
+            if word not in TABLES:
+                raise ConfigError(f"coatseg info knows no {word}.", nearest(word, TABLES))
+        for word in asked or TABLES:
+            _say_table(*TABLES[word])
+
+
+def backbones() -> Iterator[Row]:
+    """Give a row for each backbone of ours."""
+    from coatseg.backbones.coat import VARIANTS
+    from coatseg.computation import backbone_macs
+    from coatseg.structures import parameter_count
+
+    for name in VARIANTS:
+        backbone = _on_meta(name)
+        levels = ", ".join(str(level.channels) for level in backbone.levels)
+        macs = backbone_macs(backbone, BACKBONE_SIZE)
+        yield name, f"{parameter_count(backbone) / 1e6:.1f}", f"{macs:.2f}", levels
+
+
+def heads() -> Iterator[Row]:
+    """Give a row for each file of conf/head, on `BACKBONE`."""
+    import torch
+
+    from coatseg.build import gives, make, named
+    from coatseg.computation import head_macs
+    from coatseg.structures import parameter_count
+
+    levels = _on_meta(BACKBONE).levels
+    for choice in choices("head"):
+        name, options = named(group_file("head", choice), "head")
+        given = gives(name)
+        classes = CLASSES if "logits" in given else OBJECT_CLASSES
+        with torch.device("meta"):
+            head = make("head", name, options, "head", levels=levels, classes=classes).eval()
+        macs, below = head_macs(head, levels, HEAD_SIZE), _macs_below(getattr(head, "levels_used", len(levels)))
+        yield (
+            choice,
+            ", ".join(sorted(given)),
+            str(classes),
+            f"{parameter_count(head) / 1e6:.1f}",
+            "-" if macs is None else f"{macs:.1f}",
+            "-" if macs is None else f"{macs + below:.1f}",
+        )
+
+
+def datasets() -> Iterator[Row]:
+    """Give a row for each file of conf/data; what is there is opened."""
+    from coatseg.build import constructor_of, dataset_opener
+
+    for choice in choices("data"):
+        section = group_file("data", choice)
+        constructor = constructor_of("dataset", section["name"])
+        info = getattr(sys.modules[constructor.__module__], "INFO", None)
+        try:
+            split = dataset_opener(section)("val")
+            info, there = split.info, f"{len(split)} val samples" if "root" in section else "made when asked for"
+        except DatasetNotFoundError:
+            there = "no"
+        except CoatsegError as error:
+            there = f"not as it should be: {error.what}"
+        if info is None:
+            classes, annotates = TOLD.get(section["name"], ("by its files", ""))
+        else:
+            classes, annotates = str(len(info.classes)), ", ".join(sorted(info.annotates))
+        yield choice, classes, annotates, section.get("root", ""), there
+
+
+TABLES: dict[str, tuple[str, Row, Callable[[], Iterator[Row]], str]] = {
+    "backbones": (
+        "Backbones",
+        ("backbone=", "parameters (M)", "GMACs at 224x224", "channels"),
+        backbones,
+        "Channels are those of the maps at strides 4, 8, 16 and 32. backbone=timm takes any feature extractor of timm: "
+        "backbone.model=NAME.",
+    ),
+    "heads": (
+        f"Heads on {BACKBONE}",
+        ("head=", "gives", "classes", "parameters (M)", "GMACs at 512x512", "with the backbone"),
+        heads,
+        "",
+    ),
+    "datasets": ("Datasets", ("data=", "classes", "annotates", "looked for in", "there"), datasets, ""),
+}
+"""For each word, the title, the columns, the rows, and a line below."""
+LEFT = ("gives", "annotates", "looked for in", "there", "channels")
+
+
+def _say_table(title: str, columns: Row, rows: Callable[[], Iterator[Row]], note: str) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        left = number == 0 or column in LEFT
+        table.add_column(column, justify="left" if left else "right", no_wrap=number == 0 or column == "looked for in")
+    for row in rows():
+        table.add_row(*row)
+    say(table)
+    if note:
+        say(note)
+
+
+def _on_meta(name: str) -> CoaT:
+    """Build a backbone without memory for its weights."""
+    import torch
+
+    from coatseg.backbones.coat import create_backbone
+
+    with torch.device("meta"):
+        return create_backbone(name).eval()
+
+
+@cache
+def _macs_below(levels: int) -> float:
+    """Count what the backbone computes for a head that looks at so many levels."""
+    from coatseg.computation import backbone_macs
+
+    backbone = _on_meta(BACKBONE)
+    backbone.choose_levels(range(levels))
+    return backbone_macs(backbone, HEAD_SIZE)
+
+
+if __name__ == "__main__":
+    main()

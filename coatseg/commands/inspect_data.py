@@ -1,0 +1,188 @@
+"""`coatseg inspect data=...`: what is in a dataset and what is wrong with it, before hours are spent.
+
+The file has another name than its verb, since processes that are started from this folder would find it in place of
+Python's own module inspect.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coatseg.commands.arguments import read_keys
+from coatseg.commands.console import friendly_errors, leave, quiet_libraries, say
+from coatseg.errors import ConfigError, DatasetError, RunExistsError
+
+if TYPE_CHECKING:  # importing it takes seconds, which --help has not
+    from coatseg.data.inspect import Inspection
+    from coatseg.structures import Dataset, Sample
+
+USAGE = """Usage: coatseg inspect data=NAME [data.KEY=VALUE ...] [split=NAME] [samples=N] [workers=N] [output=DIR]
+
+Reads every sample of a dataset, or with samples=N so many of each split, evenly spread, and prints what is in it and
+what is wrong. Splits are train, val and, if there is one, test, or those named with split=val or split=[train,val].
+workers=N processes read, by default one a core. output=DIR, by default runs/inspect-NAME, gets report.md,
+inspection.json with every place of every finding, and samples.png, a sheet of pictures=12 samples (0 for none).
+Modules of your own are named with plugins=[NAME].
+
+Broken are files that cannot be read, labels that are no class, boxes beyond their image and values that are no numbers:
+the exit code is 1 then. Suspicious are images in two splits or twice in one (by their decoded pixels), masks ignored
+everywhere, masks of 0 and 255, classes that are never seen, images of one colour, objects without a pixel, objects
+annotated twice, and pixels far from the mean that is stated. A command line that cannot be leaves with 2."""
+
+OWN = ("split", "samples", "workers", "output", "pictures", "plugins")
+BROKEN = 1
+SHEET = "samples.png"
+MOST_ROWS = 40
+"""Longer tables are in the report alone."""
+MOST_PLACES = 3
+
+
+def main() -> None:
+    """Read the command line and inspect."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(USAGE)
+        return
+    with friendly_errors():
+        options = read_keys(arguments, "inspect", OWN, ("data",), ("data",), "data=camvid")
+        try:
+            broken = inspect_data(options)
+        except DatasetError as error:
+            leave(error, BROKEN)
+    sys.exit(BROKEN if broken else 0)
+
+
+def inspect_data(options: Mapping[str, Any]) -> bool:
+    """Inspect what the options name, print and write; say whether anything is broken."""
+    from coatseg.build import load_plugins, named
+    from coatseg.check import check_data
+    from coatseg.data.inspect import inspect_dataset
+    from coatseg.data.inspect.report import write_report
+    from coatseg.schema import NonNegativeInt, PositiveInt, fitting
+    from coatseg.visualize.samples import sample_sheet
+    from coatseg.visualize.sheets import save_picture
+
+    quiet_libraries()
+    if "name" not in options.get("data", {}):
+        raise ConfigError("Which data?", "Give data=NAME; coatseg info datasets lists them.")
+    splits = _split_names(options.get("split"))
+    samples = fitting(options.get("samples"), PositiveInt | None, "samples")
+    workers = fitting(options.get("workers"), NonNegativeInt | None, "workers")
+    count = fitting(options.get("pictures", 12), NonNegativeInt, "pictures")
+    load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
+    check_data(options["data"])
+    folder = Path(str(options.get("output", f"runs/inspect-{named(options['data'], 'data')[0]}")))
+    check_output(folder)
+    open_split = _split_opener(options["data"])
+    with progress_bar() as progress:
+        inspection = inspect_dataset(open_split, splits, samples=samples, workers=workers, progress=progress)
+    _say_inspection(inspection)
+    pictured = _pictured(inspection, open_split, count)
+    if pictured:
+        save_picture(sample_sheet(pictured, inspection.info), folder / SHEET)
+    say(f"report: {write_report(folder, inspection, [('samples', SHEET)] if pictured else [])}")
+    return inspection.broken
+
+
+def check_output(folder: Path) -> None:
+    """Refuse to write where something else than an inspection has written; an inspection may be repeated.
+
+    Raises:
+        ConfigError: it is a file.
+        RunExistsError: another command's report is there.
+    """
+    from coatseg.data.inspect.report import DETAILS, REPORT
+
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
+    if (folder / REPORT).exists() and not (folder / DETAILS).exists():
+        raise RunExistsError(
+            f"{folder} has {REPORT} of something else.", "Choose another output=...; nothing was changed."
+        )
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each split on a terminal; give what moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def moved(split: str, done: int, total: int) -> None:
+            if split not in tasks:
+                tasks[split] = bar.add_task(split, total=total)
+            bar.update(tasks[split], completed=done)
+
+        yield moved
+
+
+def _split_opener(section: Mapping[str, Any]) -> Callable[[str], Dataset]:
+    """Give what opens a split, where "train" is the one that trains."""
+    from coatseg.build import dataset_opener
+
+    opened = dataset_opener(section)
+    return lambda split: opened(section.get("train_split", split) if split == "train" else split)
+
+
+def _split_names(stated: Any) -> Sequence[str] | None:
+    from coatseg.schema import fitting
+
+    names = [stated] if isinstance(stated, str) else stated
+    splits: list[str] | None = fitting(names, list[str] | None, "split")
+    return splits
+
+
+def _say_inspection(inspection: Inspection) -> None:
+    from rich.table import Table
+
+    from coatseg.data.inspect.tables import tables
+
+    for made in tables(inspection):
+        if len(made.rows) > MOST_ROWS:
+            say(f"{made.title}: {len(made.rows)} rows, in the report")
+            continue
+        shown = Table(title=made.title, title_justify="left", caption=made.note or None, caption_justify="left")
+        for number, column in enumerate(made.columns):
+            shown.add_column(column, justify="right" if number else "left", no_wrap=not number)
+        for row in made.rows:
+            shown.add_row(*row)
+        say(shown)
+    for split in inspection.splits:
+        for repair in split.repairs:
+            say(f"{inspection.info.name} {split.name}: {repair}")
+    for name, why in inspection.absent.items():
+        say(f"not looked at: {name} ({why})")
+    for finding in inspection.findings:
+        say(f"{'broken' if finding.broken else 'suspicious'}: {finding.what}. {finding.mend}")
+        for place in finding.where[:MOST_PLACES]:
+            say(f"  {place}")
+        if len(finding.where) > MOST_PLACES:
+            say(f"  and {len(finding.where) - MOST_PLACES} more")
+    if not inspection.findings:
+        say("nothing broken or suspicious was found")
+
+
+def _pictured(inspection: Inspection, open_split: Callable[[str], Dataset], count: int) -> list[tuple[str, Sample]]:
+    """Read the samples of the sheet again, evenly spread over those that can be drawn, of every split as many."""
+    from coatseg.data.inspect.inspection import spread
+
+    sound = {split.name: [facts for facts in split.samples if facts.sound] for split in inspection.splits}
+    there = {name: facts for name, facts in sound.items() if facts}
+    pictured = []
+    for name, facts in there.items() if count else ():
+        dataset = open_split(name)
+        for number in spread(len(facts), max(1, count // len(there))):
+            pictured.append((f"{name} {facts[number].id}", dataset[facts[number].index]))
+    return pictured
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Samples of a dataset with their truth, as people look at them before a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from coatseg.data.images import denormalise, normalise
+from coatseg.structures import DatasetInfo, Sample
+
+from .label_maps import Picture, colour, overlay, topmost
+from .objects import draw_truth
+from .sheets import contact_sheet, legend, scaled
+
+WIDTH = 320
+
+
+def sample_sheet(samples: Sequence[tuple[str, Sample]], info: DatasetInfo) -> Picture:
+    """Lay out titled samples, a row each: the image, its labels painted and over it, its objects; and a legend.
+
+    All samples have the same kinds of truth. The legend names the classes that they show.
+    """
+    shown = [(title, _pictures(sample, info)) for title, sample in samples]
+    captions = list(shown[0][1])
+    blocks = 1 if len(captions) > 2 else 2  # side by side, where a sheet would be a narrow strip
+    rows = -(-len(shown) // blocks)
+    parts = [shown[begin : begin + rows] for begin in range(0, len(shown), rows)]
+    sheets = [
+        contact_sheet([list(row.values()) for _, row in part], captions, WIDTH, [title for title, _ in part])
+        for part in parts
+    ]
+    height = max(len(sheet) for sheet in sheets)
+    filled = [np.pad(sheet, ((0, height - len(sheet)), (0, 0), (0, 0)), constant_values=255) for sheet in sheets]
+    sheet = np.concatenate(filled, axis=1)
+    seen = sorted(set().union(*(_classes(sample, info) for _, sample in samples)))
+    return np.concatenate([sheet, legend(info, sheet.shape[1], seen)])
+
+
+def _pictures(sample: Sample, info: DatasetInfo) -> dict[str, Picture]:
+    image = denormalise(normalise(sample.image, info), info)
+    pictures = {"image": scaled(image, WIDTH)}
+    labels = sample.label_map
+    if sample.layers is not None:
+        labels = topmost(sample.layers.transpose(2, 0, 1), info)
+    if labels is not None:
+        pictures |= {"classes": colour(labels, info), "classes over image": overlay(image, labels, info)}
+    if (objects := sample.instances) is not None:
+        pictures["objects"] = draw_truth(
+            image, objects.boxes, objects.labels, objects.crowd, objects.masks, info, WIDTH
+        )
+    return pictures
+
+
+def _classes(sample: Sample, info: DatasetInfo) -> set[int]:
+    """Give the classes of a sample that a legend names; of objects of one class, which have all colours, none."""
+    seen: set[int] = set()
+    if sample.label_map is not None:
+        seen |= set(np.unique(sample.label_map).tolist()) - {info.ignore_index}
+    if sample.layers is not None:
+        seen |= set(np.flatnonzero((sample.layers == 1).any((0, 1))).tolist())
+    if sample.instances is not None and len(info.things) > 1:
+        seen |= set(sample.instances.labels.tolist())
+    return seen
