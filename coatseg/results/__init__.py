@@ -1,0 +1,1 @@
+"""From a checkpoint to files: predictions, feature maps, models for other runtimes."""
