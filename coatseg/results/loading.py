@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def load(
     paths = [Path(path) for path in ([checkpoint] if isinstance(checkpoint, str | Path) else checkpoint)]
     if not paths:
         raise ConfigError("There is no checkpoint to load.", "Give one path, or a list of them.")
-    tasks, data = zip(*(_restored(path, inference or {}) for path in paths), strict=True)
+    tasks, data, precisions = zip(*(_restored(path, inference or {}) for path in paths), strict=True)
     _check_alike(paths, tasks, data)
     task = tasks[0]
     if len(tasks) > 1:
@@ -58,18 +59,26 @@ def load(
         score_threshold=fitting(score_threshold, Share | None, "score_threshold"),
         batch_size=fitting(batch_size, PositiveInt, "batch_size"),
         max_pixels=fitting(max_pixels, PositiveInt, "max_pixels"),
+        weights=[fingerprint(path) for path in paths],
+        precision=precisions[0],
     )
 
 
-def _restored(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
-    """Give a checkpoint's task, and how its data were read."""
+def fingerprint(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _restored(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any], str]:
+    """Give a checkpoint's task, how its data were read, and the precision that it was trained in."""
     checkpoint = read_checkpoint(path)
     record = checkpoint[RECORD]
     config = {**record["config"], "inference": {**(record["config"].get("inference") or {}), **inference}}
     task = restore_task(path, checkpoint, config, DatasetInfo.from_plain(record["info"]))
     hints = {"evaluation_resize": Sides | None, "bands": list[int] | None}
     data = {key: fitting(config["data"].get(key), hint, f"data.{key}") for key, hint in hints.items()}
-    return task, data
+    return task, data, str(config["trainer"].get("precision", "auto"))
 
 
 def _check_alike(paths: Sequence[Path], tasks: Sequence[Task], data: Sequence[Mapping[str, Any]]) -> None:

@@ -33,7 +33,8 @@ class Predictor:
     a SemanticPrediction, MultilabelPrediction or InstancePrediction at its size. `evaluation_resize` and `bands` are
     those of the data that the task was trained on. `score_threshold` drops objects of a lower score, gives pixels of a
     lower probability the ignore index, and replaces the threshold of layers; None leaves all as in evaluation.
-    `batch_size` images go through the model together; files of more than `max_pixels` are refused.
+    `batch_size` images go through the model together; files of more than `max_pixels` are refused. `weights` identify
+    what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in unless it is told otherwise.
 
     Where windows slide over the image at its own size, they are read, normalised and decoded piece by piece: memory is
     bounded by a row of windows and by what comes out. Labels are those of the whole image's logits.
@@ -51,6 +52,8 @@ class Predictor:
         score_threshold: float | None = None,
         batch_size: int = 1,
         max_pixels: int = MAX_PIXELS,
+        weights: Sequence[str] = (),
+        precision: str = "32-true",
     ) -> None:
         self.task = task.eval()
         self.evaluation_resize = evaluation_resize
@@ -58,6 +61,8 @@ class Predictor:
         self.score_threshold = score_threshold
         self.batch_size = batch_size
         self.max_pixels = max_pixels
+        self.weights = tuple(weights)
+        self.precision = precision
         semantic = task.needs == "semantic"
         if score_threshold and semantic and not len(self.info.classes) <= self.info.ignore_index < 2**16:
             raise ConfigError(
@@ -70,6 +75,18 @@ class Predictor:
     def info(self) -> DatasetInfo:
         """The facts of the data that the task was trained on."""
         return self.task.info
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Give all that the predictions of an image depend on, as plain containers."""
+        inference = self.task.inference
+        options = {field.name: getattr(inference, field.name) for field in fields(inference)}
+        return {
+            "weights": list(self.weights),
+            "inference": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+            "score_threshold": self.score_threshold,
+            "batch_size": self.batch_size,
+        }
 
     @overload
     def __call__(self, images: ImageLike) -> Prediction: ...
