@@ -44,8 +44,9 @@ def stream(
         logits = model(torch.stack([read(top, left, height, width) for top, left in chunk]))
         if sums is None:
             sums = _Sums(logits, tops, lefts, size)
-        for (top, left), crop in zip(chunk, logits, strict=True):
-            yield sums.add(top, left, crop)
+        for place, (top, left) in enumerate(chunk):
+            yield sums.add(top, left, logits[place])
+        del logits  # before the next are computed
 
 
 class _Sums:
@@ -76,20 +77,24 @@ class _Sums:
         if fresh > left:
             carry[..., : fresh - left] = self.carry
         first = max(fresh, left)
-        if known:
-            carry[:, :known, first - left :] = self.below[:, self._rows(top, top + known), first:right]
+        for slots, rows in self._slots(top, top + known):
+            carry[:, rows, first - left :] = self.below[:, slots, first:right]
         carry += crop[:, :final]
-        unseen = max(above, top + final)
-        if unseen < top + self.height:
-            self.below[:, self._rows(unseen, top + self.height), first:right] = 0
-        if final < self.height:
-            rows = self._rows(top + final, top + self.height)
-            self.below[:, rows, left:right] += crop[:, final:]
+        for slots, _ in self._slots(max(above, top + final), top + self.height):
+            self.below[:, slots, first:right] = 0
+        for slots, rows in self._slots(top + final, top + self.height):
+            self.below[:, slots, left:right] += crop[:, final:][:, rows]
         done = self.next_left[left] - left
         down, across = self.counts
         covered = down[top : top + final, None] * across[left : left + done]
         self.carry = carry[..., done:]
         return Piece(top, left, carry[..., :done] / covered)
 
-    def _rows(self, begin: int, end: int) -> Tensor:
-        return torch.arange(begin, end, device=self.below.device) % self.below.shape[1]
+    def _slots(self, begin: int, end: int) -> Iterator[tuple[slice, slice]]:
+        """Give where the rows from `begin` to `end` are in `below`, and which of them, counted from 0, those are."""
+        length, row = self.below.shape[1], begin
+        while row < end:
+            slot = row % length
+            count = min(length - slot, end - row)
+            yield slice(slot, slot + count), slice(row - begin, row - begin + count)
+            row += count

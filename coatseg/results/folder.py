@@ -13,8 +13,9 @@ from coatseg.errors import ConfigError, RunExistsError
 
 RECORD = "predict.json"
 OURS = ("labels", "objects", "pictures", "instances.json", "legend.png")
-LEFT_OVER = re.compile(r"\..+\.[a-z0-9_]{8}$")
-"""A file that was being written when its process was killed."""
+LEFT_OVER = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""A file that was being written when its process was killed: in folders of ours, and beside them."""
+BESIDE = re.compile(r"\.+(predict\.json|instances\.json|legend\.png|writable)(\.[a-z0-9_]{8})?")
 
 
 def check_writable(folder: Path) -> None:
@@ -58,7 +59,9 @@ def begin(folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
                 f"{folder} was begun with {key}={before.get(key)}, and this is {settings.get(key)}.",
                 "Resume with the same settings, or choose another output=...",
             )
+    if resume:
         _clean(folder)
+    if path.is_file():
         return
     with whole_file(path) as file:
         file.write(json.dumps(settings, indent=2).encode() + b"\n")
@@ -66,9 +69,11 @@ def begin(folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
 
 def _clean(folder: Path) -> None:
     """Delete what a killed process was writing."""
-    for path in folder.rglob(".*"):
-        if LEFT_OVER.match(path.name) and path.is_file():
-            try:
-                path.unlink()
-            except OSError as error:
-                raise not_written(path, error) from error
+    found = [path for path in folder.iterdir() if BESIDE.fullmatch(path.name)]
+    for name in OURS:
+        found += [path for path in (folder / name).rglob(".*") if LEFT_OVER.fullmatch(path.name)]
+    for path in found:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise not_written(path, error) from error

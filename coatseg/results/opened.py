@@ -36,7 +36,6 @@ class OpenedImage:
     pixels: Pixels | None = None
     path: Path | None = None
     bands: tuple[int, ...] | None = None
-    max_pixels: int = MAX_PIXELS
 
     def read(self, window: Window | None = None) -> Pixels:
         """Read a window, or all: (h, w, C).
@@ -47,7 +46,7 @@ class OpenedImage:
         if self.pixels is not None:
             return self.pixels if window is None else window.cut(self.pixels)
         assert self.path is not None
-        with pixel_limit(self.max_pixels):
+        with pixel_limit(None):
             return read_image(self.path, self.channels, self.bands, window)
 
 
@@ -70,7 +69,7 @@ def open_path(
         chosen = None if bands is None else tuple(bands)
         if windows and has_windows(path):
             check_length(path)
-            return OpenedImage(name, size, channels, None, path, chosen, max_pixels)
+            return OpenedImage(name, size, channels, None, path, chosen)
         return OpenedImage(name, size, channels, whole_image(path, channels, bands))
 
 
