@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from coatseg.backbones.smp import register_smp_encoders
     from coatseg.build import create_backbone, list_backbones, register
     from coatseg.results.feature_reader import read_features
+    from coatseg.results.loading import load
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __all__ = [
     "create_backbone",
     "create_classifier",
     "list_backbones",
+    "load",
     "read_features",
     "register",
     "register_smp_encoders",
@@ -29,6 +31,7 @@ _HOMES = {
     "create_backbone": "coatseg.build",
     "create_classifier": "coatseg.backbones.coat",
     "list_backbones": "coatseg.build",
+    "load": "coatseg.results.loading",
     "read_features": "coatseg.results.feature_reader",
     "register": "coatseg.build",
     "register_smp_encoders": "coatseg.backbones.smp",

@@ -11,6 +11,7 @@ from coatseg.errors import ConfigError, nearest
 VERBS = {
     "train": "train a model, evaluate its best checkpoint, write a report",
     "evaluate": "metrics of a checkpoint, per class",
+    "predict": "label maps or objects of a folder of images",
     "features": "feature maps of many images, as files",
     "inspect": "what is in a dataset, and what is wrong with it",
     "info": "backbones, heads and datasets, with sizes",

@@ -150,12 +150,13 @@ def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixel
 
 
 def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pixels: int) -> Size:
-    """Read the (height, width) from an image's header, within `pixel_limit`.
+    """Read the (height, width) from an image's header.
 
     Raises:
         ImageError: it has more than `max_pixels`, or what the header tells of what `read_image` would raise.
     """
-    height, width = read_size(path, channels, bands)
+    with pixel_limit(None):  # a header is read whatever it states
+        height, width = read_size(path, channels, bands)
     if height * width > max_pixels:
         raise ImageError(
             f"{path} states {height}x{width} pixels, more than max_pixels={max_pixels:.4g}.",
@@ -165,8 +166,8 @@ def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pix
 
 
 @contextmanager
-def pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Have Pillow open images up to `max_pixels`, and not only up to its own limit."""
+def pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Have Pillow open images up to `max_pixels`, or all, and not only up to its own limit."""
     image: Any = Image
     before = image.MAX_IMAGE_PIXELS
     image.MAX_IMAGE_PIXELS = max_pixels  # it warns above that, and refuses above twice as many
