@@ -63,7 +63,8 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint holds, write it, and say how it compares."""
     from coatseg.build import load_plugins
     from coatseg.restore import restore_task
-    from coatseg.results.export import SIZES, Sizes, check_output, export, format_of, report_path, unit
+    from coatseg.results.export import SIZES, Sizes, check_output, export, report_path, unit
+    from coatseg.results.formats import format_of
     from coatseg.schema import fitting
     from coatseg.structures import DatasetInfo
     from coatseg.training.checkpoints import RECORD, read_checkpoint
@@ -73,7 +74,7 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     form = format_of(name)
     path = Path(str(options["checkpoint"]))
     output = Path(str(options.get("output", path.with_suffix(form.suffix))))
-    check_output(form, name, output)
+    check_output(name, output)
     preprocess = fitting(options.get("preprocess", False), bool, "preprocess")
     sizes = fitting(options.get("sizes", SIZES), Sizes, "sizes")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))

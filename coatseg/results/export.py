@@ -17,7 +17,7 @@ from torch import Tensor
 from coatseg.atomic import not_written, whole_file
 from coatseg.data.images import normalise
 from coatseg.data.scenes import Scenes
-from coatseg.errors import ConfigError, ExportError, nearest
+from coatseg.errors import ConfigError, ExportError
 from coatseg.results.agreement import (
     LEAST_ALIKE,
     LEAST_MATCHED,
@@ -28,7 +28,7 @@ from coatseg.results.agreement import (
     agreement,
 )
 from coatseg.results.facts import facts_of
-from coatseg.results.formats import FORMATS, Format
+from coatseg.results.formats import FORMATS, Format, check_holds, files_of, format_of
 from coatseg.results.graphs import Graph, graph_of
 from coatseg.schema import Options, PositiveInt, legal
 from coatseg.structures import DatasetInfo, Size
@@ -71,17 +71,6 @@ class Exported:
         return sum(row.compared for row in self.agreements)
 
 
-def format_of(name: str) -> Format:
-    """Look a format up.
-
-    Raises:
-        ConfigError: it is unknown; the known ones are listed.
-    """
-    if name not in FORMATS:
-        raise ConfigError(f"format={name} is unknown.", nearest(str(name), FORMATS))
-    return FORMATS[name]
-
-
 def export(
     task: Task, config: Options, name: str, output: Path, *, preprocess: bool = False, sizes: Sequence[Size] = SIZES
 ) -> Exported:
@@ -96,9 +85,9 @@ def export(
         OutputError: it cannot be written.
     """
     form = format_of(name)
-    check_output(form, name, output)
+    check_output(name, output)
     graph = graph_of(task.model, task.info, preprocess=preprocess)
-    form.check(graph)
+    check_holds(name, graph)
     batch = BATCH if graph.any_batch else 1
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +104,8 @@ def export(
             exported = Exported(output, tuple(rows), tuple(left_out(task, form, graph, config)))
             if not all(row.good for row in rows):
                 raise disagreement(task, exported, name)
-            for suffix in (*form.beside, form.suffix):
-                written.with_suffix(suffix).replace(output.with_suffix(suffix))
+            for source, target in zip(files_of(name, written), files_of(name, output), strict=True):
+                source.replace(target)
     except OSError as error:
         raise not_written(output, error) from error
     with whole_file(report_path(output)) as file:
@@ -124,16 +113,16 @@ def export(
     return exported
 
 
-def check_output(form: Format, name: str, output: Path) -> None:
+def check_output(name: str, output: Path) -> None:
     """Refuse a name of another ending, and what is there already.
 
     Raises:
         ConfigError: it is either.
     """
-    if output.suffix != form.suffix:
-        raise ConfigError(f"output={output} does not end in {form.suffix}.", f"Files of format={name} do.")
-    files = [output.with_suffix(suffix) for suffix in (form.suffix, *form.beside)]
-    if there := [str(path) for path in (*files, report_path(output)) if path.exists()]:
+    if output.suffix != FORMATS[name].suffix:
+        raise ConfigError(f"output={output} does not end in {FORMATS[name].suffix}.", f"Files of format={name} do.")
+    files = [*files_of(name, output), report_path(output)]
+    if there := [str(path) for path in files if path.exists()]:
         raise ConfigError(f"{' and '.join(there)} is there already.", "Delete it, or choose another output=...")
 
 
@@ -169,8 +158,8 @@ def eager(task: Task, images: Tensor, graph: Graph) -> list[Tensor]:
 
 def left_out(task: Task, form: Format, graph: Graph, config: Options) -> Iterator[str]:
     """Say what a file leaves to its reader, a line each."""
-    if form.leaves_out:
-        yield f"it does not take {form.leaves_out}"
+    if form.refuses:
+        yield f"it does not take {form.refuses}"
     if not graph.any_batch:
         yield "it takes one image at a time"
     if "masks" in graph.outputs:
@@ -186,7 +175,7 @@ def report(task: Task, exported: Exported, name: str) -> dict[str, object]:
     return {
         "file": exported.path.name,
         "format": name,
-        "bytes": sum(path.stat().st_size for path in files_of(exported.path, name)),
+        "bytes": sum(path.stat().st_size for path in files_of(name, exported.path)),
         "largest_difference": exported.difference,
         "alike": exported.alike,
         "of": unit(task),
@@ -195,11 +184,6 @@ def report(task: Task, exported: Exported, name: str) -> dict[str, object]:
         "sizes": [asdict(row) for row in exported.agreements],
         "left_out": list(exported.left_out),
     }
-
-
-def files_of(output: Path, name: str) -> list[Path]:
-    """List the files of an export."""
-    return [output.with_suffix(suffix) for suffix in (FORMATS[name].suffix, *FORMATS[name].beside)]
 
 
 def unit(task: Task) -> str:

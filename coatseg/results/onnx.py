@@ -25,15 +25,6 @@ INPUT = "images"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
-def check(graph: Graph) -> None:
-    """Check that the libraries are there.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    needs("format=onnx", "export", "onnx", "onnxruntime")
-
-
 def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
     """Write a graph, traced at images, with its facts as metadata."""
     import onnx
@@ -57,11 +48,6 @@ def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
     model.graph.doc_string = f"{facts['input']} -> {facts['output']}"
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
-
-
-def run(path: Path) -> Session:
-    """Open a file for running."""
-    return Session(path)
 
 
 class Session:

@@ -12,16 +12,6 @@ from torch import Tensor
 from coatseg.results import onnx
 from coatseg.results.facts import RECORD, Facts
 from coatseg.results.graphs import Graph
-from coatseg.results.libraries import needs
-
-
-def check(graph: Graph) -> None:
-    """Check that the libraries are there.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    needs("format=openvino", "openvino", "openvino", "onnx")
 
 
 def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:

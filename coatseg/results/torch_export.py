@@ -9,25 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coatseg.errors import ConfigError
 from coatseg.results.facts import EXTRA_FILE, Facts
 from coatseg.results.graphs import Graph
 from coatseg.results.tracing import quietly
 
-LEAVES_OUT = "images of 32 pixels or less a side, which torch.export tells from all others"
-
-
-def check(graph: Graph) -> None:
-    """Refuse detectors: how many boxes are kept depends on their values, and torch.export follows one case.
-
-    Raises:
-        ConfigError: the graph is one.
-    """
-    if not graph.any_batch:
-        raise ConfigError(
-            "format=torch_export cannot hold a detector: which boxes are kept depends on what they are.",
-            "Choose format=onnx, openvino or torchscript.",
-        )
+NO_DETECTORS = "which boxes are kept depends on what they are, and torch.export follows one case"
+REFUSES = "images of 32 pixels or less a side, which torch.export tells from all others"
 
 
 def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:

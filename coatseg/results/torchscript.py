@@ -15,10 +15,6 @@ from coatseg.results.graphs import Graph
 from coatseg.results.tracing import quietly
 
 
-def check(graph: Graph) -> None:
-    """Check nothing: torch is all it takes."""
-
-
 def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
     """Write a graph, traced at images; the facts are in its extra file."""
     with quietly(), torch.no_grad():
