@@ -38,6 +38,8 @@ class Graph(nn.Module):
     axes: Mapping[str, dict[int, str]]
     any_batch: bool
     meaning: str
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, model: nn.Module, info: DatasetInfo, preprocess: bool) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ The other exporter of torch fails on every detector, and takes a minute where th
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +29,23 @@ def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
     import onnx
 
     batch = {0: "batch"} if graph.any_batch else {}
-    buffer = io.BytesIO()
     with quietly(), torch.no_grad():
         torch.onnx.export(
             graph,
             (images,),
-            buffer,
+            path,
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=list(graph.outputs),
             dynamic_axes={INPUT: {**batch, 2: "height", 3: "width"}, **graph.axes},
         )
-    model = onnx.load_from_string(buffer.getvalue())
+    model = onnx.load(path)
     onnx.helper.set_model_props(model, dict(facts))
     model.producer_name = "coatseg"
     model.graph.doc_string = f"{facts['input']} -> {facts['output']}"
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    onnx.save(model, path)
 
 
 class Session:
@@ -80,6 +78,11 @@ class Session:
         """What the file says of itself."""
         facts: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         return facts
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs in their order."""
+        return tuple(output.name for output in self.session.get_outputs())
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Run images (B, C, H, W) float32; the outputs are on their device."""

@@ -18,14 +18,16 @@ from coatseg.results.tracing import quietly
 def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
     """Write a graph, traced at images; the facts are in its extra file."""
     with quietly(), torch.no_grad():
-        traced: Any = torch.jit.trace(graph, (images,), check_trace=False)
+        trace: Any = torch.jit.trace
+        traced = trace(graph, (images,), check_trace=False)
         torch.jit.save(traced, str(path), _extra_files={EXTRA_FILE: json.dumps(dict(facts)).encode()})
 
 
 def run(path: Path) -> Any:
     """Open a file for running."""
     with quietly():
-        module: Any = torch.jit.load(str(path), map_location="cpu")
+        load: Any = torch.jit.load
+        module = load(str(path), map_location="cpu")
 
     def runner(images: Tensor) -> list[Tensor]:
         with torch.no_grad():
