@@ -14,7 +14,7 @@ from yaml import YAMLError
 from coatseg.commands.console import friendly_errors, quiet_libraries, say
 from coatseg.errors import ConfigError, nearest
 
-USAGE = """Usage: coatseg export checkpoint=PATH [format=onnx] [output=FILE] [preprocess=false] [sizes=[[256,256],...]]
+USAGE = """Usage: coatseg export checkpoint=PATH [format=onnx] [output=FILE] [preprocess=false] [sizes=[[200,333],...]]
 
 Writes the model of a checkpoint, in float32, as a file that needs no coatseg: format=onnx, torch_export (.pt2),
 torchscript (.pt) or openvino (.xml and .bin; pip install "coatseg[openvino]"). Without output=FILE it goes beside the

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,7 @@ from torch import Tensor
 from coatseg.atomic import not_written, whole_file
 from coatseg.data.images import normalise
 from coatseg.data.scenes import Scenes
-from coatseg.errors import ConfigError, ExportError
+from coatseg.errors import CoatsegError, ConfigError, ExportError
 from coatseg.results.agreement import (
     LEAST_ALIKE,
     LEAST_MATCHED,
@@ -38,11 +40,10 @@ from coatseg.tasks.dense import DenseTask
 Sizes = Annotated[
     tuple[tuple[PositiveInt, PositiveInt], ...],
     MinLen(1),
-    legal("Give [height,width] in pixels, such as [[256,256],[200,333],[317,250]]"),
+    legal("Give [height,width] in pixels, such as [[200,333],[256,256],[61,97]]"),
 ]
-SIZES: tuple[Size, ...] = ((256, 256), (200, 333), (317, 250))
-"""The (height, width) of the images that a file is compared at; the model is traced at none of them."""
-TRACED: Size = (196, 230)
+SIZES: tuple[Size, ...] = ((200, 333), (256, 256), (61, 97))
+"""The (height, width) of the images that a file is compared at; at the first of them the model is traced."""
 BATCH = 2
 """How many images go through at once, of the first size; of the others one."""
 
@@ -88,19 +89,17 @@ def export(
     check_output(name, output)
     graph = graph_of(task.model, task.info, preprocess=preprocess)
     check_holds(name, graph)
-    batch = BATCH if graph.any_batch else 1
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export.") as folder:
             written = Path(folder) / output.name
-            form.write(graph, images_of(task.info, TRACED, batch, preprocess), written, facts_of(task, config, graph))
-            runner = form.run(written)
-            rows = []
-            for images in compared_images(task.info, sizes, batch, preprocess):
-                with torch.no_grad():
-                    ours = eager(task, images, graph)
-                rows.append(agreement(task, (images.shape[-2], images.shape[-1]), ours, runner(images)))
-            del runner
+            first, *others = compared_images(graph, task.info, sizes)
+            with failing(f"{name} cannot hold this model"):
+                form.write(graph, first, written, facts_of(task, config, graph))
+            with failing(f"The {name} file does not run"):
+                run = form.run(written)
+                pairs = [(eager(task, images, graph), run(images)) for images in (first, *others)]
+                rows = [agreement(task, size, *pair) for size, pair in zip(sizes, pairs, strict=True)]
             exported = Exported(output, tuple(rows), tuple(left_out(task, form, graph, config)))
             if not all(row.good for row in rows):
                 raise disagreement(task, exported, name)
@@ -111,6 +110,20 @@ def export(
     with whole_file(report_path(output)) as file:
         file.write(json.dumps(report(task, exported, name), indent=1).encode())
     return exported
+
+
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Turn what a library raises into an ExportError; our own errors and the disk's stay what they are."""
+    try:
+        yield
+    except (CoatsegError, OSError):
+        raise
+    except Exception as error:  # exporters and runtimes have no common kind
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExportError(
+            f"{what}: {lines[0]}", "Another format may; a model that takes one size only needs sizes=[[HEIGHT,WIDTH]]."
+        ) from error
 
 
 def check_output(name: str, output: Path) -> None:
@@ -131,10 +144,10 @@ def report_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.json")
 
 
-def compared_images(info: DatasetInfo, sizes: Sequence[Size], batch: int, preprocess: bool) -> Iterator[Tensor]:
-    """Give the images to compare at, those of the first size in a batch."""
+def compared_images(graph: Graph, info: DatasetInfo, sizes: Sequence[Size]) -> Iterator[Tensor]:
+    """Give the images to compare a graph at: of the first size a batch, if it takes one."""
     for place, size in enumerate(sizes):
-        yield images_of(info, size, batch if place == 0 else 1, preprocess)
+        yield images_of(info, size, BATCH if graph.any_batch and place == 0 else 1, graph.preprocess)
 
 
 def images_of(info: DatasetInfo, size: Size, count: int, preprocess: bool) -> Tensor:
@@ -175,6 +188,7 @@ def report(task: Task, exported: Exported, name: str) -> dict[str, object]:
     return {
         "file": exported.path.name,
         "format": name,
+        "versions": {library: version(library) for library in ("torch", *FORMATS[name].libraries)},
         "bytes": sum(path.stat().st_size for path in files_of(name, exported.path)),
         "largest_difference": exported.difference,
         "alike": exported.alike,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 import torch
+from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -15,6 +16,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from coatseg.detector import Detector
 from coatseg.heads.cascade import MaskStep
 from coatseg.heads.detection import Detections
+from coatseg.model import Model
 from coatseg.structures import DatasetInfo, Outputs
 
 Replaced = TypeVar("Replaced", bound=nn.Module)
@@ -53,11 +55,6 @@ class Graph(nn.Module):
     def normalised(self, images: Tensor) -> Tensor:
         """Normalise pixels, if that is the graph's part."""
         return (images - self.mean) / self.std if self.preprocess else images
-
-    def tensors(self, images: Tensor) -> list[Tensor]:
-        """Give the outputs as a list, whether there are one or several."""
-        given = self(images)
-        return [given] if isinstance(given, Tensor) else list(given)
 
 
 class DenseGraph(Graph):
@@ -132,6 +129,18 @@ def bins(count: int, length: int) -> Tensor:
     return inside / inside.sum(1, keepdim=True)
 
 
+class PyramidBlock(nn.Module):
+    """smp's block of pyramid pooling without its case for ONNX, which pools by an operator that ONNX has not."""
+
+    def __init__(self, block: PSPBlock) -> None:
+        super().__init__()
+        self.pool = block.pool
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool maps (B, C, h, w), convolve, and resize to their size."""
+        return functional.interpolate(self.pool(maps), maps.shape[-2:], mode="bilinear", align_corners=True)
+
+
 class RegionNorm(nn.Module):
     """A group norm of pooled regions (N, C, M, M) that takes none of them too: what formats have fails on an N of 0."""
 
@@ -154,8 +163,12 @@ def graph_of(model: nn.Module, info: DatasetInfo, *, preprocess: bool) -> Graph:
     kind: type[Graph] = DenseGraph
     if isinstance(model, Detector):
         kind = MaskGraph if "masks" in model.head.gives else BoxGraph
-    graph = kind(copy.deepcopy(model).cpu().float(), info, preprocess).eval().requires_grad_(False)
+    model = copy.deepcopy(model).cpu().float()
+    if isinstance(model, Model):
+        model.auxiliary = None  # which only the training sees
+    graph = kind(model, info, preprocess).eval().requires_grad_(False)
     _replace(graph, nn.AdaptiveAvgPool2d, lambda pool: MatrixPool(*_size(pool)) if _size(pool) != (1, 1) else pool)
+    _replace(graph, PSPBlock, PyramidBlock)
     for part in [part for part in graph.modules() if isinstance(part, RoIHeads | MaskStep)]:
         _replace(part, nn.GroupNorm, RegionNorm)
     return graph
