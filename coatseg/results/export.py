@@ -77,7 +77,7 @@ def export(
 ) -> Exported:
     """Write the task of a configuration in the format `name` to `output`, run the file and compare it.
 
-    With `preprocess` the file takes pixels from 0 to 255 and normalises them itself. It is compared on generated street
+    The task's model is float32 and at rest from then on. With `preprocess` the file takes pixels from 0 to 255 and normalises them itself. It is compared on generated street
     scenes of the `sizes`, and beside it a file OUTPUT.json tells how that went.
 
     Raises:
@@ -87,7 +87,7 @@ def export(
     """
     form = format_of(name)
     check_output(name, output)
-    graph = graph_of(task.model, task.info, preprocess=preprocess)
+    graph = graph_of(task.model.eval().float(), task.info, preprocess=preprocess)
     check_holds(name, graph)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def images_of(info: DatasetInfo, size: Size, count: int, preprocess: bool) -> Te
 @torch.no_grad()
 def eager(task: Task, images: Tensor, graph: Graph) -> list[Tensor]:
     """Give the outputs of a task's own model for what a graph takes."""
-    found = task.model.eval().float()(graph.normalised(images))
+    found = task.model(graph.normalised(images))
     if isinstance(task, DenseTask):
         return [found.logits]
     return [getattr(found[0], name) for name in graph.outputs]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import alone, backbone, loading, memory, timing, training
+from benchmarks import alone, backbone, loading, memory, onnx, timing, training
 from benchmarks.alone import Measured
 from benchmarks.computation import giga_multiplications
 from benchmarks.machine import cpu_model, machine_facts, told
@@ -138,8 +138,9 @@ LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
         (memory.main, (*TINY, *LEFT, "--parts=peak", "--precisions=float32", "--sides=coatseg"), ["peak (MB)"]),
         (training.main, (*LEFT, "--batch=2"), ["| float32 |", "| bf16 |"]),
         (loading.main, ("--images=4", "--repeats=1", "--batch=2", "--workers=0"), ["| coatseg |", "plain, same steps"]),
+        (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", "--repeats=1", "--allocator=default"), ["| fpn on coat_lite_tiny |", "differ by"]),
     ],
-    ids=["turns", "peak", "training", "loading"],
+    ids=["turns", "peak", "training", "loading", "onnx"],
 )  # fmt: skip
 def test_every_question_is_asked_and_answered(
     main: Main, arguments: tuple[str, ...], columns: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

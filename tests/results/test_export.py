@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,9 @@ def samples(*sizes: Size) -> list[Sample]:
 
 
 @pytest.fixture
-def semantic(composed: Composed) -> Iterator[tuple[Task, dict[str, Any]]]:
+def semantic(composed: Composed) -> tuple[Task, dict[str, Any]]:
     config = composed(*TINY, "data.evaluation_resize=[48,64]")
-    yield built(config), config
+    return built(config), config
 
 
 def test_an_onnx_file_predicts_as_its_model_does(semantic: tuple[Task, dict[str, Any]], tmp_path: Path) -> None:
@@ -120,9 +120,10 @@ def test_a_detector_in_onnx_finds_the_same_objects_and_masks(composed: Composed,
     assert exported.compared > 0
     assert any("28x28" in line for line in exported.left_out)
     restored, _ = restore_onnx(tmp_path / "a.onnx", {})
-    batch = collate(samples((64, 90), (40, 33)), task.info, [False] * 2)
-    with torch.no_grad():
-        pairs = list(zip(task.predict(batch), restored.predict(batch), strict=True))
+    together = collate(images := samples((64, 90), (40, 33)), task.info, [False] * 2)
+    with torch.no_grad():  # in a padded batch a detector's norms see the padding: the file sees each image alone
+        alone = [task.predict(collate([image], task.info, [False]))[0] for image in images]
+        pairs = list(zip(alone, restored.predict(together), strict=True))
     for ours, found in pairs:
         assert len(ours) == len(found) > 0
         assert set(found.labels.tolist()) <= set(task.info.things)
@@ -138,7 +139,7 @@ INSTALLED = [name for name, form in FORMATS.items() if all(map(importlib.util.fi
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.sweep if name in ("torch_export", "openvino") else ()) for name in INSTALLED],
+    [pytest.param(name, marks=() if name == "torchscript" else pytest.mark.sweep) for name in INSTALLED],
 )
 def test_every_format_is_written_run_and_compared(
     name: str, semantic: tuple[Task, dict[str, Any]], tmp_path: Path
@@ -153,14 +154,10 @@ def test_every_format_is_written_run_and_compared(
     assert report["bytes"] > 1e6
     names = {output.name, f"{output.name}.json", *(output.with_suffix(end).name for end in FORMATS[name].beside)}
     assert {path.name for path in output.parent.iterdir()} == names
-
-
-def test_a_torchscript_file_holds_its_facts(semantic: tuple[Task, dict[str, Any]], tmp_path: Path) -> None:
-    task, config = semantic
-    export(task, config, "torchscript", tmp_path / "a.pt", sizes=SIZES[:1])
-    files = {EXTRA_FILE: ""}
-    torch.jit.load(str(tmp_path / "a.pt"), _extra_files=files)
-    assert json.loads(json.loads(files[EXTRA_FILE])["classes"]) == list(task.info.classes)
+    if name == "torchscript":
+        files = {EXTRA_FILE: ""}
+        torch.jit.load(str(output), _extra_files=files)
+        assert json.loads(json.loads(files[EXTRA_FILE])["classes"]) == list(task.info.classes)
 
 
 def test_a_file_that_computes_something_else_is_an_error_and_not_kept(
@@ -289,7 +286,7 @@ def test_the_command_writes_compares_and_tells(
         "format=tflite": "format=tflite is unknown",
         "sizes=[64,64]": "Give [height,width] in pixels",
         "formt=onnx": "formt is no key of coatseg export.\nDid you mean format?",
-        "checkpoint=": "There is no checkpoint",
+        "checkpoint=": "Which checkpoint?",
     }.items():
         monkeypatch.setattr(sys, "argv", ["coatseg", arguments[0], wrong])
         with pytest.raises(SystemExit, match="2"):
