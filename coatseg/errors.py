@@ -69,6 +69,10 @@ class OutputError(CoatsegError):
     """A file could not be written whole; nothing of it was left behind."""
 
 
+class ExportError(CoatsegError):
+    """A file in another format that does not compute what the model does."""
+
+
 class TrainingError(CoatsegError):
     """A training that cannot usefully go on."""
 

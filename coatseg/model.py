@@ -62,7 +62,7 @@ class Model(Probed):
         else:
             heads = (self.head, auxiliary)
             maps = [_resized(head(padded, pyramid).float(), padded) for head in heads if head is not None]
-        maps = [logits[..., :height, :width] for logits in maps]
+        maps = [_cropped(logits, (height, width)) for logits in maps]
         return Outputs(*(maps if valid is None else map(valid.keep, maps)))
 
     def _alone(self, images: Tensor, pyramid: Sequence[Tensor], index: int, size: Size) -> Tensor:
@@ -85,3 +85,11 @@ def _resized(logits: Tensor, images: Tensor) -> Tensor:
     if logits.shape[-2:] == images.shape[-2:]:
         return logits
     return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _cropped(logits: Tensor, size: Size) -> Tensor:
+    height, width = size
+    if torch.compiler.is_exporting():  # a slice of a size that is not known would bind the graph to sizes that need one
+        rows, columns = torch.arange(height, device=logits.device), torch.arange(width, device=logits.device)
+        return logits.index_select(-2, rows).index_select(-1, columns)
+    return logits[..., :height, :width]

@@ -148,9 +148,9 @@ def summarize(keys: Tokens, values: Tokens) -> Tensor:
         largest = torch.maximum(image_keys.detach().amax(1, keepdim=True), cls_keys.detach())
         image_weights, cls_weights = (image_keys - largest).exp(), (cls_keys - largest).exp()
         total = image_weights.sum(1, keepdim=True) + cls_weights
-        summed = split_heads(image_weights).mT @ split_heads(at_least_float(pixels(values.image)))
-        summed = summed + split_heads(cls_weights).mT @ split_heads(at_least_float(values.cls))
-        return summed / split_heads(total).mT
+        summed = split_heads(image_weights).transpose(-2, -1) @ split_heads(at_least_float(pixels(values.image)))
+        summed = summed + split_heads(cls_weights).transpose(-2, -1) @ split_heads(at_least_float(values.cls))
+        return summed / split_heads(total).transpose(-2, -1)
 
 
 def split_heads(tokens: Tensor) -> Tensor:

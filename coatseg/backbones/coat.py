@@ -139,7 +139,7 @@ class Encoder(nn.Module):
 
     def _serial(self, stage: int, image: Tensor, valid: Valid | None) -> Tokens:
         cls: Tensor = getattr(self, f"cls_token{stage}")
-        tokens = Tokens.join(getattr(self, f"patch_embed{stage}")(image), cls.expand(len(image), -1, -1), valid)
+        tokens = Tokens.join(getattr(self, f"patch_embed{stage}")(image), cls.expand(image.shape[0], -1, -1), valid)
         for block in getattr(self, f"serial_blocks{stage}"):
             tokens = self._run(block, tokens, getattr(self, f"cpe{stage}"), getattr(self, f"crpe{stage}"))
         return tokens

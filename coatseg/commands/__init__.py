@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "metrics of a checkpoint, per class",
     "predict": "label maps or objects of a folder of images",
     "features": "feature maps of many images, as files",
+    "export": "a checkpoint as ONNX, torch.export, TorchScript or OpenVINO, compared with the model",
     "inspect": "what is in a dataset, and what is wrong with it",
     "info": "backbones, heads and datasets, with sizes",
     "benchmark": "speed and memory of a model on this machine",

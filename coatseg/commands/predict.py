@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from coatseg.commands.arguments import group_file
 from coatseg.commands.console import first_process, friendly_errors, quiet_libraries, say
-from coatseg.commands.evaluate import ANYWHERE, group_file
+from coatseg.commands.evaluate import ANYWHERE
 from coatseg.errors import ConfigError, nearest
 
 if TYPE_CHECKING:  # torch takes seconds that --help does not need

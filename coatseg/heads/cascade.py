@@ -92,11 +92,11 @@ class CascadeStep(RoIHeads):  # type: ignore[misc]
     def predict(self, maps: Maps, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Give the logits (N, 1 + classes) of all images' boxes and their refinements (N, 1 + classes, 4)."""
         logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(maps, boxes)))
-        return logits, deltas.reshape(len(logits), -1, 4)
+        return logits, deltas.reshape(*logits.shape, 4)
 
     def refined(self, deltas: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
         """Give the boxes (N, 4) that the refinements of these classes lead to."""
-        chosen = deltas[torch.arange(len(labels), device=labels.device), labels]
+        chosen = deltas[torch.arange(labels.shape[0], device=labels.device), labels]
         decoded: Tensor = self.box_coder.decode_single(chosen, boxes)
         return decoded.reshape(-1, 4)
 
@@ -194,7 +194,7 @@ class Cascade(DetectionHead):
     def detect(self, images: ImageList, maps: Maps) -> list[Detections]:
         """Find the objects of each image."""
         boxes, _ = self.proposals(images, maps)
-        counts = [len(rows) for rows in boxes]
+        counts = [rows.shape[0] for rows in boxes]
         seen: list[Tensor] = []
         for step in self.boxes_by:
             before = torch.cat(boxes)
@@ -204,7 +204,7 @@ class Cascade(DetectionHead):
             boxes = _clipped(torch.split(moved, counts), images.image_sizes)
         mean = torch.stack(seen).mean(0).softmax(-1)
         # The last step's boxes are wanted for every class, not for its likeliest alone.
-        every = step.box_coder.decode_single(deltas.flatten(1), before).reshape(len(mean), -1, 4)
+        every = step.box_coder.decode_single(deltas.flatten(1), before).reshape(*mean.shape, 4)
         rows = zip(torch.split(every, counts), torch.split(mean, counts), images.image_sizes, strict=True)
         return self.with_masks(maps, [self._kept(*row) for row in rows])
 
@@ -253,9 +253,9 @@ class MaskCascade(Cascade):
         """Add the mean of the steps' masks of each object's class."""
         features = self.mask_pooler(maps, [detections.boxes for detections in found])
         labels = torch.cat([detections.labels for detections in found])
-        rows = torch.arange(len(labels), device=labels.device)
+        rows = torch.arange(labels.shape[0], device=labels.device)
         masks = torch.stack([head(features)[rows, labels + 1].sigmoid() for head in self.mask_steps]).mean(0)
-        parts = torch.split(masks[:, None], [len(detections.labels) for detections in found])
+        parts = torch.split(masks[:, None], [detections.labels.shape[0] for detections in found])
         return [
             Detections(detections.boxes, detections.labels, detections.scores, part)
             for detections, part in zip(found, parts, strict=True)

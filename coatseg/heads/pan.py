@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from segmentation_models_pytorch.decoders.pan.decoder import PANDecoder
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +32,7 @@ class AttentionAtStride16(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Map the list of an smp encoder to a (B, width, h, w) map at stride 4."""
         *finer, coarsest = features
-        size = [max(2 * side, LEAST_SIDE) for side in coarsest.shape[-2:]]
+        size = [_at_least(2 * side, LEAST_SIDE) for side in coarsest.shape[-2:]]
         enlarged = functional.interpolate(coarsest, size, mode="bilinear", align_corners=False)
         decoded: Tensor = self.decoder([*finer, enlarged])
         return decoded
@@ -45,3 +47,8 @@ def pan(
     """
     decoder = AttentionAtStride16(smp_channels(levels, "pan"), width)
     return SemanticHead(with_norm(decoder, norm), width, classes, dropout=dropout)
+
+
+def _at_least(side: Any, least: int) -> Any:
+    """Give the larger one; to a tracer sides are tensors or symbols, and `max` would settle which it is."""
+    return side.clamp(min=least) if isinstance(side, Tensor) else torch.sym_max(side, least)

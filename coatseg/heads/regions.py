@@ -34,11 +34,10 @@ class RegionPooler(MultiScaleRoIAlign):  # type: ignore[misc]
     def forward(self, x: Mapping[str, Tensor], boxes: list[Tensor], image_shapes: Sequence[Size] = ()) -> Tensor:
         """Pool boxes (N, 4), a tensor an image, of maps (B, C, h, w): (all N, C, output_size, output_size)."""
         maps = [x[name] for name in self.featmap_names]
-        counts = torch.tensor([len(rows) for rows in boxes], device=maps[0].device)
-        images = torch.arange(len(boxes), device=maps[0].device).repeat_interleave(counts)
-        rows = torch.cat([images[:, None].to(boxes[0].dtype), torch.cat(boxes)], dim=1)
+        images = torch.cat([torch.full_like(rows[:, :1], number) for number, rows in enumerate(boxes)])
+        rows = torch.cat([images, torch.cat(boxes)], dim=1)
         levels = self.choose(boxes)
-        pooled = maps[0].new_zeros(len(rows), maps[0].shape[1], *self.output_size)
+        pooled = maps[0].new_zeros(rows.shape[0], maps[0].shape[1], *self.output_size)
         for level, (features, stride) in enumerate(zip(maps, self.strides, strict=True)):
             chosen = torch.where(levels == level)[0]
             # In float32: boxes of 16 bit would move by whole pixels.

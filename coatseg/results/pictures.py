@@ -16,9 +16,8 @@ from coatseg.metrics.matching import LEAST_SCORE
 from coatseg.results.canvas import LabelMap, Layers, Written
 from coatseg.results.opened import OpenedImage
 from coatseg.structures import DatasetInfo, InstancePrediction
-from coatseg.training.views.instances import names
 from coatseg.visualize.label_maps import Picture, overlay, topmost
-from coatseg.visualize.objects import draw_objects, shades
+from coatseg.visualize.objects import draw_objects, names, shades
 
 LONGEST = 2048
 """Pixels of a picture's longer side; larger images are shrunk by a whole factor."""

@@ -1,0 +1,85 @@
+"""Whether an exported file computes what the model does: differences of numbers, and of what is decided from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coatseg.structures import MultilabelPrediction, SemanticPrediction
+from coatseg.tasks.base import Task
+from coatseg.tasks.dense import DenseTask
+
+LEAST_ALIKE = 0.9999
+"""The share of pixels that have to get the same classes."""
+LEAST_MATCHED = 0.99
+"""The share of objects that need a match: of two boxes with the same score to a rounding, either may be kept."""
+MOST_LOGITS = 1e-3
+"""What logits may differ by, as a share of the largest."""
+MOST_PIXELS = 1e-3
+"""What the edges of matched boxes may differ by, in pixels."""
+MOST_PROBABILITY = 1e-3
+"""What scores and masks of matched objects may differ by."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the outputs for one batch agree.
+
+    `difference` is the largest of any number compared: of logits, as a share of the largest logit; of matched objects'
+    boxes in pixels, scores and masks. `alike` is the share of pixels with the same classes, or of objects with a match;
+    `compared` is how many there were, on the side that has more.
+    """
+
+    size: tuple[int, int]
+    difference: float
+    alike: float
+    compared: int
+    good: bool
+
+
+def agreement(task: Task, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+    """Compare the outputs of a task's graph, `ours`, with those `found` by a file, for images of a size."""
+    return _of_pixels(task, size, ours, found) if isinstance(task, DenseTask) else _of_objects(size, ours, found)
+
+
+def _of_pixels(task: DenseTask, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+    (mine,), (other,) = ours, found
+    if mine.shape != other.shape or not other.isfinite().all():
+        return Agreement(size, torch.inf, 0.0, mine[:, 0].numel(), good=False)
+    difference = float((mine - other).abs().max() / mine.abs().max().clamp_min(torch.finfo(mine.dtype).tiny))
+    pairs = [
+        (_classes(task.decode(row, "")), _classes(task.decode(its, ""))) for row, its in zip(mine, other, strict=True)
+    ]
+    same = torch.cat([(one == another).flatten() for one, another in pairs])
+    alike = float(same.double().mean())
+    return Agreement(size, difference, alike, same.numel(), difference <= MOST_LOGITS and alike >= LEAST_ALIKE)
+
+
+def _classes(prediction: SemanticPrediction | MultilabelPrediction) -> Tensor:
+    return prediction.label_map if isinstance(prediction, SemanticPrediction) else prediction.layers
+
+
+def _of_objects(size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+    """Match every object with the nearest one of its class that is left."""
+    compared = max(len(ours[0]), len(found[0]))
+    if not compared:
+        return Agreement(size, 0.0, 1.0, 0, good=True)
+    if not (len(ours[0]) and len(found[0])):
+        return Agreement(size, torch.inf, 0.0, compared, good=False)
+    distances = (ours[0][:, None] - found[0][None]).abs().amax(-1)
+    distances = distances.masked_fill(ours[1][:, None] != found[1][None], torch.inf)
+    matched, largest = 0, 0.0
+    for place in range(len(distances)):
+        partner = int(distances[place].argmin())
+        apart = float(distances[place, partner])
+        others = [
+            float((mine[place] - other[partner]).abs().max()) for mine, other in zip(ours[2:], found[2:], strict=True)
+        ]
+        if apart <= MOST_PIXELS and max(others) <= MOST_PROBABILITY:
+            matched, largest = matched + 1, max(largest, apart, *others)
+            distances[:, partner] = torch.inf
+    alike = matched / compared
+    return Agreement(size, largest, alike, compared, alike >= LEAST_MATCHED)
