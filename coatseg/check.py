@@ -154,9 +154,7 @@ def _check_losses(section: Options | None, task: type[Task]) -> None:
     losses = dict(present(section or {}))
     if task.takes != "logits":
         if losses:
-            raise ConfigError(
-                f"loss.{next(iter(losses))}: detectors bring losses of their own.", "Leave loss out."
-            )
+            raise ConfigError(f"loss.{next(iter(losses))}: detectors bring losses of their own.", "Leave loss out.")
         return
     if not losses:
         raise ConfigError(

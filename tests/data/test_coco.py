@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from coatseg.data.coco import Coco
+from coatseg.data.coco_objects import read_objects
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import PLACES, SIZE, compressed, mask_of, polygon_of, run_lengths, write_coco
@@ -188,11 +189,16 @@ def doubled(kind: str) -> Callable[[dict[str, Any]], None]:
         (edited(bbox=[1, 2, 3, "four"]), "annotation 10 has bbox="),
         (edited(bbox=[1, 2, 3, None]), "annotation 10 has bbox="),
         (edited(bbox=[1, 2, 3, float("nan")]), r"annotation 10 has bbox=\[1, 2, 3, nan\]"),
+        (edited(bbox=[1, 2, 3, 10**400]), r"annotation 10 has bbox=\[1, 2, 3, 1000+\.\.\.0+\], which is not x, y"),
         (edited(area="big"), "annotation 10 has area='big'"),
+        (edited(area=10**400), r"annotation 10 has area=1000+\.\.\."),
+        (edited(id=10**20), "annotation 1(0{20}) has id=1(0{20})"),
+        (lambda content: content["images"][1].update(height=10**20), "image 2 has height=1(0{20})"),
         (edited(segmentation=7), "annotation 10 has a int as segmentation"),
         (edited(segmentation=[1, 2, 3, 4, 5, 6]), "annotation 10 has a polygon that is no list"),
         (edited(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "annotation 10 has a polygon of 7 numbers, which are no pairs"),
         (edited(segmentation=[[1, 2, 3, 4, 5, "6"]]), "annotation 10 has a polygon of something else than numbers"),
+        (edited(segmentation=[[1, 2, 3, 4, 5, 10**400]]), "annotation 10 has a polygon with a coordinate too large"),
         (edited(segmentation=[[1, 2, 3, 4, 5, 1e9]]), r"annotation 10 has a polygon with the coordinate 1e\+09"),
         (edited(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "annotation 10 has a polygon with the coordinate nan"),
         (edited(segmentation={"size": [48, 64]}), "annotation 10 has run lengths without size or counts"),
@@ -216,10 +222,18 @@ def test_what_makes_no_sense_is_named_with_file_and_annotation(tmp_path, change,
     assert "\n" not in raised.value.what
 
 
-def test_a_file_that_is_no_json_is_told(tmp_path):
-    annotations_of(write_coco(tmp_path)).write_text('{"images": [')
-    with pytest.raises(DatasetError, match=r"instances_train2017.json is no json: Expecting value"):
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"images": [', "Expecting value"), ("[" * 200_000, "maximum recursion depth")]
+)
+def test_a_file_that_is_no_json_is_told(tmp_path, text, said):
+    annotations_of(write_coco(tmp_path)).write_text(text)
+    with pytest.raises(DatasetError, match=f"instances_train2017.json is no json: {said}"):
         Coco(tmp_path, "train")
+
+
+def test_a_folder_in_the_place_of_a_json_is_told(tmp_path):
+    with pytest.raises(DatasetError, match=r"annotations cannot be read: Is a directory"):
+        read_objects(write_coco(tmp_path) / "annotations")
 
 
 @pytest.mark.parametrize("counts", [compressed(np.ones((8, 8), bool))["counts"], "0", "n", "zzzzzzzzzzzzzzzzzzzzzzz"])
