@@ -152,7 +152,7 @@ def _parsed(
         np.searchsorted(rows[numbers], np.arange(len(images) + 1)),
         mended.boxes[numbers].astype(np.float32),
         labels[numbers],
-        np.array([bool(annotation.get("iscrowd")) for annotation in annotations], bool)[numbers],
+        _crowd(path, annotations)[numbers],
         None if np.isnan(areas).any() else areas,
         np.array(ids, np.int64)[numbers],
         numbers,
@@ -220,6 +220,17 @@ def _four(box: list[Any]) -> list[float]:
 def _is_number(value: Any) -> bool:
     """Say whether a value is a number that arrays hold; a json may state integers of any length."""
     return isinstance(value, float) or (isinstance(value, int) and -LARGEST <= value <= LARGEST)
+
+
+def _crowd(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.bool_]:
+    """Say of each annotation if it is a crowd, (N,); none that does not state it is one."""
+    stated = [annotation.get("iscrowd") for annotation in annotations]
+    for annotation, crowd in zip(annotations, stated, strict=True):
+        if crowd not in (None, 0, 1):
+            raise _unfitting(
+                path, f"annotation {annotation['id']}", f"has iscrowd={brief(crowd)}, which is neither 0 nor 1"
+            )
+    return np.array(stated, bool)
 
 
 def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:

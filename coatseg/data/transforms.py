@@ -48,7 +48,8 @@ class Transform:
     The result is a function of (sample, seed), in any order and in any worker process. An object with a mask gets the
     tight box of what is left of its mask, and is dropped where nothing is. One with a box alone has it clipped to the
     image, and is dropped where less than a tenth of a pixel is left of a side. A panoptic segment without a pixel is
-    dropped, too. An image whose objects are all gone stays. Areas that a dataset states are those of its own image: none are kept.
+    dropped, too. An image whose objects are all gone stays. Areas that a dataset states are those of its own image:
+    none are kept.
     """
 
     def __init__(self, steps: Sequence[alb.BasicTransform], info: DatasetInfo) -> None:

@@ -63,6 +63,11 @@ def test_labels_crowds_and_areas_are_the_json_s(tmp_path):
     assert dataset.info.annotates == {"boxes", "instances"}
 
 
+@pytest.mark.parametrize(("stated", "crowd"), [(True, True), (False, False), (1, True), (0, False), (None, False)])
+def test_a_crowd_may_be_stated_as_a_number_or_a_truth(tmp_path, stated, crowd):
+    assert Coco(rewrite(tmp_path, edited(iscrowd=stated)), "train")[0].instances.crowd[0] == crowd
+
+
 def test_images_without_objects_are_kept(tmp_path):
     dataset = Coco(write_coco(tmp_path), "val")
     assert [dataset[index].id for index in range(3)] == ["101", "102", "103"]
@@ -190,6 +195,11 @@ def doubled(kind: str) -> Callable[[dict[str, Any]], None]:
         (edited(bbox=[1, 2, 3, None]), "annotation 10 has bbox="),
         (edited(bbox=[1, 2, 3, float("nan")]), r"annotation 10 has bbox=\[1, 2, 3, nan\]"),
         (edited(bbox=[1, 2, 3, 10**400]), r"annotation 10 has bbox=\[1, 2, 3, 1000+\.\.\.0+\], which is not x, y"),
+        (edited(bbox=["1", "2", "3", "4"]), r"annotation 10 has bbox=\['1', '2', '3', '4'\], which is not x, y"),
+        (edited(iscrowd="0"), "annotation 10 has iscrowd='0', which is neither 0 nor 1"),
+        (edited(iscrowd=2), "annotation 10 has iscrowd=2, which"),
+        (edited(iscrowd=[]), r"annotation 10 has iscrowd=\[\], which"),
+        (edited(area="400"), "annotation 10 has area='400'"),
         (edited(area="big"), "annotation 10 has area='big'"),
         (edited(area=10**400), r"annotation 10 has area=1000+\.\.\."),
         (edited(id=10**20), "annotation 1(0{20}) has id=1(0{20})"),
