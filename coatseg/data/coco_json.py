@@ -47,9 +47,14 @@ class CocoJson(CocoFiles):
             )
         folder = root / _of_split("images", images, split)
         path = root / _of_split("annotations", annotations, split)
-        for place in (root, path, folder):
-            if not place.exists():
-                raise DatasetNotFoundError(f"There is no {place}.", LAYOUT)
+        for place, fits, kind in (
+            (root, root.is_dir(), "folder"),
+            (path, path.is_file(), "file"),
+            (folder, folder.is_dir(), "folder"),
+        ):
+            if not fits:
+                what = f"{place} is no {kind}." if place.exists() else f"There is no {place}."
+                raise DatasetNotFoundError(what, LAYOUT)
         objects = read_objects(path)
         rows = None
         if isinstance(annotations, str):

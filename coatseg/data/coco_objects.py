@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from coatseg.structures import Instances, Size
 
 NAMES = (int, str)
 """The types of what names an image."""
+
+LARGEST = 2**63 - 1
+"""The largest integer that arrays hold."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,9 @@ def read_objects(path: Path) -> ObjectAnnotations:
 def _read(path: Path, modified: int, size: int) -> ObjectAnnotations:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.", "Name the json itself.") from error
+    except (ValueError, RecursionError) as error:  # the latter where brackets are nested by the thousand
         raise DatasetError(f"{path} is no json: {error}.", "Copy or export it again.") from error
     images, annotations, categories = (_list(content, key) for key in ("images", "annotations", "categories"))
     if images is None or annotations is None or categories is None:
@@ -146,7 +152,7 @@ def _parsed(
         np.searchsorted(rows[numbers], np.arange(len(images) + 1)),
         mended.boxes[numbers].astype(np.float32),
         labels[numbers],
-        np.array([bool(annotation.get("iscrowd")) for annotation in annotations], bool)[numbers],
+        _crowd(path, annotations)[numbers],
         None if np.isnan(areas).any() else areas,
         np.array(ids, np.int64)[numbers],
         numbers,
@@ -156,12 +162,12 @@ def _parsed(
 
 
 def _column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
-    """Give one field of all entries; all must have it, of the right type."""
+    """Give one field of all entries; all must have it, of the right type, and integers must fit into 64 bits."""
     column = [entry.get(key) for entry in entries]
     for number, value in enumerate(column):
-        if not isinstance(value, types):
+        if not isinstance(value, types) or (types is int and not -LARGEST <= value <= LARGEST):
             name = entries[number].get("id", f"number {number + 1}")
-            stated = f"{key}={value!r}" if key in entries[number] else f"no {key}"
+            stated = f"{key}={brief(value)}" if key in entries[number] else f"no {key}"
             raise _unfitting(path, f"{kind} {name}", f"has {stated}")
     return column
 
@@ -194,34 +200,46 @@ def _looked_up(
 def _boxes(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
     """Give the boxes (N, 4), from x, y, width and height to corners."""
     stated = _column(path, "annotation", annotations, "bbox", list)
-    try:
-        boxes = np.array(stated, np.float64).reshape(len(stated), 4)
-    except (TypeError, ValueError):
-        boxes = np.array([_four(box) for box in stated])
+    boxes = np.array([_four(box) for box in stated], np.float64).reshape(-1, 4)
     wrong = ~np.isfinite(boxes).all(1)
     if wrong.any():
         number = int(wrong.argmax())
         raise _unfitting(
             path,
             f"annotation {annotations[number]['id']}",
-            f"has bbox={stated[number]!r}, which is not x, y, width and height",
+            f"has bbox={brief(stated[number])}, which is not x, y, width and height",
         )
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
 
 def _four(box: list[Any]) -> list[float]:
-    good = len(box) == 4 and all(isinstance(number, int | float) for number in box)
-    return [float(number) for number in box] if good else [np.nan] * 4
+    return box if len(box) == 4 and all(map(_is_number, box)) else [np.nan] * 4
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether a value is a number that arrays hold; a json may state integers of any length."""
+    return isinstance(value, float) or (isinstance(value, int) and -LARGEST <= value <= LARGEST)
+
+
+def _crowd(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.bool_]:
+    """Say of each annotation if it is a crowd, (N,); none that does not state it is one."""
+    stated = [annotation.get("iscrowd") for annotation in annotations]
+    for annotation, crowd in zip(annotations, stated, strict=True):
+        if crowd not in (None, 0, 1):
+            raise _unfitting(
+                path, f"annotation {annotation['id']}", f"has iscrowd={brief(crowd)}, which is neither 0 nor 1"
+            )
+    return np.array(stated, bool)
 
 
 def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
     """Give the stated areas (N,), not a number where there is none."""
-    try:
-        return np.array([annotation.get("area", np.nan) for annotation in annotations], np.float64)
-    except (TypeError, ValueError):
-        _column(path, "annotation", annotations, "area", int | float)
-        raise
+    stated = [annotation.get("area") for annotation in annotations]
+    for annotation, area in zip(annotations, stated, strict=True):
+        if area is not None and not _is_number(area):
+            raise _unfitting(path, f"annotation {annotation['id']}", f"has area={brief(area)}")
+    return np.array([np.nan if area is None else area for area in stated], np.float64)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ class SegmentationColumn:
             self._coordinates.extend(polygon)
         except TypeError as error:
             raise self._error("has a polygon of something else than numbers") from error
+        except OverflowError as error:
+            raise self._error("has a polygon with a coordinate too large for a number") from error
         self._points.append(len(self._coordinates))
 
     def _compressed(self, stated: Mapping[str, Any], size: Size) -> bytes:

@@ -38,20 +38,26 @@ AUGMENTATIONS: Mapping[str, Callable[..., alb.BasicTransform]] = MappingProxyTyp
     }
 )
 
+LEAST_SIDE = 0.1
+"""Pixels of a box's side below which it is dropped: much less than one, so that rounding drops no box of one pixel."""
+
 
 class Transform:
     """Steps in their order, applied to everything that a sample has: `transform(sample, seed) -> Sample`.
 
     The result is a function of (sample, seed), in any order and in any worker process. An object with a mask gets the
     tight box of what is left of its mask, and is dropped where nothing is. One with a box alone has it clipped to the
-    image, and is dropped where less than a pixel is left of a side. A panoptic segment without a pixel is dropped, too.
-    An image whose objects are all gone stays. Areas that a dataset states are those of its own image: none are kept.
+    image, and is dropped where less than a tenth of a pixel is left of a side. A panoptic segment without a pixel is
+    dropped, too. An image whose objects are all gone stays. Areas that a dataset states are those of its own image:
+    none are kept.
     """
 
     def __init__(self, steps: Sequence[alb.BasicTransform], info: DatasetInfo) -> None:
         self.info = info
         shared = {"additional_targets": {"ids": "masks", "layers": "mask"}, "is_check_shapes": False}
-        boxes = alb.BboxParams("pascal_voc", clip=True, filter_invalid_bboxes=True, min_width=1, min_height=1)
+        boxes = alb.BboxParams(
+            "pascal_voc", clip=True, filter_invalid_bboxes=True, min_width=LEAST_SIDE, min_height=LEAST_SIDE
+        )
         moves_boxes = any("bboxes" in step.available_keys for step in steps)
         self._pixels_only = alb.Compose(steps, **shared)
         self._with_boxes = alb.Compose(steps, bbox_params=boxes if moves_boxes else None, **shared)

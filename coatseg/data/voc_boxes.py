@@ -24,6 +24,7 @@ CLASSES = VOC.classes[1:]
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+LARGEST_SIDE = 1e9
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,24 @@ def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
 
 def _size(tree: ElementTree.Element) -> Size | None:
     """Give the stated size; tools that do not know it write 0."""
-    height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
+    height, width = (_side(tree, side) for side in ("height", "width"))
     return (height, width) if height > 0 and width > 0 else None
+
+
+def _side(tree: ElementTree.Element, side: str) -> int:
+    text = tree.findtext(f"size/{side}") or "0"
+    value = _number(text)
+    if not abs(value) < LARGEST_SIDE:  # not a number is wrong too
+        raise ValueError(f"the {side} of its image is {text!r}")
+    return int(value)
+
+
+def _number(text: str | None) -> float:
+    """Read a number; not a number where the text is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return float("nan")
 
 
 def _object(part: ElementTree.Element) -> VOCObject:
@@ -158,10 +175,7 @@ def _object(part: ElementTree.Element) -> VOCObject:
     corners = []
     for corner in CORNERS:
         text = part.findtext(f"bndbox/{corner}")
-        try:
-            value = float(text or "")
-        except ValueError:
-            value = float("nan")
+        value = _number(text)
         if not np.isfinite(value):
             raise ValueError(f"the {corner} of an object {name!r} is {text!r}")
         corners.append(value)

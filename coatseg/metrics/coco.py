@@ -134,6 +134,7 @@ def _evaluate(
         COCO({**about, "annotations": _numbered(truth)}),
         COCO({**about, "annotations": _numbered(detected)}),
         KINDS[kind],
+        print_function=lambda line: None,  # its progress, a few lines an evaluation, in every process
     )
     evaluation.params.maxDets = list(most)
     evaluation.evaluate()

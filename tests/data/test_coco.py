@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from coatseg.data.coco import Coco
+from coatseg.data.coco_objects import read_objects
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import PLACES, SIZE, compressed, mask_of, polygon_of, run_lengths, write_coco
@@ -60,6 +61,11 @@ def test_labels_crowds_and_areas_are_the_json_s(tmp_path):
     assert dataset.info.category_ids == (1, 13, 90)
     assert dataset.info.palette[0] == (220, 20, 60)
     assert dataset.info.annotates == {"boxes", "instances"}
+
+
+@pytest.mark.parametrize(("stated", "crowd"), [(True, True), (False, False), (1, True), (0, False), (None, False)])
+def test_a_crowd_may_be_stated_as_a_number_or_a_truth(tmp_path, stated, crowd):
+    assert Coco(rewrite(tmp_path, edited(iscrowd=stated)), "train")[0].instances.crowd[0] == crowd
 
 
 def test_images_without_objects_are_kept(tmp_path):
@@ -188,11 +194,21 @@ def doubled(kind: str) -> Callable[[dict[str, Any]], None]:
         (edited(bbox=[1, 2, 3, "four"]), "annotation 10 has bbox="),
         (edited(bbox=[1, 2, 3, None]), "annotation 10 has bbox="),
         (edited(bbox=[1, 2, 3, float("nan")]), r"annotation 10 has bbox=\[1, 2, 3, nan\]"),
+        (edited(bbox=[1, 2, 3, 10**400]), r"annotation 10 has bbox=\[1, 2, 3, 1000+\.\.\.0+\], which is not x, y"),
+        (edited(bbox=["1", "2", "3", "4"]), r"annotation 10 has bbox=\['1', '2', '3', '4'\], which is not x, y"),
+        (edited(iscrowd="0"), "annotation 10 has iscrowd='0', which is neither 0 nor 1"),
+        (edited(iscrowd=2), "annotation 10 has iscrowd=2, which"),
+        (edited(iscrowd=[]), r"annotation 10 has iscrowd=\[\], which"),
+        (edited(area="400"), "annotation 10 has area='400'"),
         (edited(area="big"), "annotation 10 has area='big'"),
+        (edited(area=10**400), r"annotation 10 has area=1000+\.\.\."),
+        (edited(id=10**20), "annotation 1(0{20}) has id=1(0{20})"),
+        (lambda content: content["images"][1].update(height=10**20), "image 2 has height=1(0{20})"),
         (edited(segmentation=7), "annotation 10 has a int as segmentation"),
         (edited(segmentation=[1, 2, 3, 4, 5, 6]), "annotation 10 has a polygon that is no list"),
         (edited(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "annotation 10 has a polygon of 7 numbers, which are no pairs"),
         (edited(segmentation=[[1, 2, 3, 4, 5, "6"]]), "annotation 10 has a polygon of something else than numbers"),
+        (edited(segmentation=[[1, 2, 3, 4, 5, 10**400]]), "annotation 10 has a polygon with a coordinate too large"),
         (edited(segmentation=[[1, 2, 3, 4, 5, 1e9]]), r"annotation 10 has a polygon with the coordinate 1e\+09"),
         (edited(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "annotation 10 has a polygon with the coordinate nan"),
         (edited(segmentation={"size": [48, 64]}), "annotation 10 has run lengths without size or counts"),
@@ -216,10 +232,18 @@ def test_what_makes_no_sense_is_named_with_file_and_annotation(tmp_path, change,
     assert "\n" not in raised.value.what
 
 
-def test_a_file_that_is_no_json_is_told(tmp_path):
-    annotations_of(write_coco(tmp_path)).write_text('{"images": [')
-    with pytest.raises(DatasetError, match=r"instances_train2017.json is no json: Expecting value"):
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"images": [', "Expecting value"), ("[" * 200_000, "maximum recursion depth")]
+)
+def test_a_file_that_is_no_json_is_told(tmp_path, text, said):
+    annotations_of(write_coco(tmp_path)).write_text(text)
+    with pytest.raises(DatasetError, match=f"instances_train2017.json is no json: {said}"):
         Coco(tmp_path, "train")
+
+
+def test_a_folder_in_the_place_of_a_json_is_told(tmp_path):
+    with pytest.raises(DatasetError, match=r"annotations cannot be read: Is a directory"):
+        read_objects(write_coco(tmp_path) / "annotations")
 
 
 @pytest.mark.parametrize("counts", [compressed(np.ones((8, 8), bool))["counts"], "0", "n", "zzzzzzzzzzzzzzzzzzzzzzz"])

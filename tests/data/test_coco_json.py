@@ -82,6 +82,8 @@ def test_what_mends_is_said_of_the_own_split_s_file(tmp_path):
     [
         ({"annotations": "gone.json"}, DatasetNotFoundError, r"There is no .*gone.json"),
         ({"images": "gone"}, DatasetNotFoundError, r"There is no .*gone"),
+        ({"annotations": "images"}, DatasetNotFoundError, r"images is no file"),
+        ({"images": "annotations.json"}, DatasetNotFoundError, r"annotations.json is no folder"),
         ({"split_by": "folds"}, ConfigError, r"(?s)data.split_by=folds is no way.*Did you mean fold\?"),
         ({"val_fraction": 1.5}, ConfigError, r"data.val_fraction=1.5 is no share"),
         ({"split_by": "fold", "folds": 1}, ConfigError, r"data.fold=0 of data.folds=1 cannot be"),

@@ -112,11 +112,20 @@ def test_the_box_of_a_cut_object_is_that_of_what_is_left_of_its_mask():
     assert moved(clipped, Given(Cut((2, 0), (6, 10)))).boxes.tolist() == [[0, 0, 10, 6]]
 
 
-def test_what_is_left_of_a_box_alone_has_a_pixel_at_least():
-    sample = objects([], masks=False)
-    boxes = np.array([(0, 0, 3.5, 5), (0, 0, 4, 5)], np.float32)
+def test_what_is_left_of_a_box_alone_has_a_tenth_of_a_pixel_at_least():
+    boxes = np.array([(0, 0, 3.05, 5), (0, 0, 3.5, 5)], np.float32)
     two = Instances(boxes, np.array([1, 2]), None, np.zeros(2, bool))
-    assert moved(replace(sample, instances=two), Given(Cut((0, 3), (8, 7)))).labels.tolist() == [2]
+    sample = replace(objects([], masks=False), instances=two)
+    assert moved(sample, Given(Cut((0, 3), (8, 7)))).labels.tolist() == [2]
+
+
+def test_rounding_drops_no_box_of_one_pixel():
+    corners = np.random.default_rng(0).integers(0, (639, 479), (1000, 2))
+    pixels = Instances(
+        np.column_stack([corners, corners + 1]).astype(np.float32), np.ones(1000, np.int64), None, np.zeros(1000, bool)
+    )
+    sample = Sample("a", np.zeros((479, 639, 3), np.uint8), (479, 639), None, pixels)
+    assert len(moved(sample, AUGMENTATIONS["flip"](INFO, probability=1.0))) == 1000
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))

@@ -108,6 +108,8 @@ def test_images_may_end_in_anything(tmp_path):
         (xml_of("", [("cat", (1, 1, "x", 2), 0)]), r"000001.xml .*: the xmax of an object 'cat' is 'x'"),
         (xml_of("", [("cat", (1, 1, "nan", 2), 0)]), r"000001.xml .*: the xmax of an object 'cat' is 'nan'"),
         (xml_of("", [("cat", (1, 1, 2, 2), 0)]).replace("ymax", "y"), r"the ymax of an object 'cat' is None"),
+        (xml_of("", [], size=("inf", 64)), r"000001.xml .*: the height of its image is 'inf'"),
+        (xml_of("", [], size=(48, "1e300")), r"000001.xml .*: the width of its image is '1e300'"),
         (xml_of("", [("cats", (1, 1, 2, 2), 0)]), r"(?s)000001.xml has an object 'cats', which.*Did you mean cat\?"),
     ],
 )  # fmt: skip

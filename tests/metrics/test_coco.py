@@ -296,3 +296,9 @@ def test_coco_tiny(split: str) -> None:
     assert_equal(counts.scores(), ids, dataset, found)
     summary = perfect.scores().summary()
     assert [summary["box_AP"], summary["mask_AP"]] == pytest.approx([1, 1], abs=1e-9)
+
+
+def test_an_evaluation_says_nothing(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        scored(generated(2))
+    assert (*capfd.readouterr(), caplog.text) == ("", "", "")
