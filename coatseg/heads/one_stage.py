@@ -123,6 +123,9 @@ def fcos(
 ) -> OneStage:
     """Build FCOS with centre sampling; its head has group norms, `norm` is the pyramid's.
 
+    Its losses are divided by the number of positions on objects in a process's part of the batch, so that their
+    gradient does depend on how many processes share it; the other detectors divide by numbers that images have alike.
+
     Raises:
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
