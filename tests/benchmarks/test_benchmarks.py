@@ -138,7 +138,7 @@ LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
         (memory.main, (*TINY, *LEFT, "--parts=peak", "--precisions=float32", "--sides=coatseg"), ["peak (MB)"]),
         (training.main, (*LEFT, "--batch=2"), ["| float32 |", "| bf16 |"]),
         (loading.main, ("--images=4", "--repeats=1", "--batch=2", "--workers=0"), ["| coatseg |", "plain, same steps"]),
-        (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", "--repeats=1", "--allocator=default"), ["| fpn on coat_lite_tiny |", "differ by"]),
+        (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", *LEFT[::2]), ["| fpn on"]),
     ],
     ids=["turns", "peak", "training", "loading", "onnx"],
 )  # fmt: skip
