@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from coatseg.backbones.coat import create_classifier
     from coatseg.backbones.smp import register_smp_encoders
     from coatseg.build import create_backbone, list_backbones, register
+    from coatseg.results.loading import load
 
 __version__ = "0.1.0"
 
-__all__ = ["create_backbone", "create_classifier", "list_backbones", "register", "register_smp_encoders"]
+__all__ = ["create_backbone", "create_classifier", "list_backbones", "load", "register", "register_smp_encoders"]
 
 _HOMES = {
     "create_backbone": "coatseg.build",
     "create_classifier": "coatseg.backbones.coat",
     "list_backbones": "coatseg.build",
+    "load": "coatseg.results.loading",
     "register": "coatseg.build",
     "register_smp_encoders": "coatseg.backbones.smp",
 }

@@ -11,6 +11,7 @@ from coatseg.errors import ConfigError, nearest
 VERBS = {
     "train": "train a model, evaluate its best checkpoint, write a report",
     "evaluate": "metrics of a checkpoint, per class",
+    "predict": "label maps or objects of a folder of images",
     "export": "a checkpoint as ONNX, torch.export, TorchScript or OpenVINO, compared with the model",
 }
 

@@ -47,6 +47,7 @@ __all__ = [
     "read_label_map",
     "read_mask_size",
     "read_size",
+    "with_channels",
 ]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
@@ -99,7 +100,7 @@ def read_image(
     if window is not None and not alone:
         pixels = window.cut(pixels)
     # Pillow's arrays are read-only, and neither OpenCV nor torch takes reversed strides.
-    return np.require(_with_channels(path, pixels, channels), requirements=["C", "W"])
+    return np.require(with_channels(path, pixels, channels), requirements=["C", "W"])
 
 
 def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> Size:
@@ -261,20 +262,25 @@ def _lossy(path: Path) -> DatasetError:
     )
 
 
-def _with_channels(path: Path, pixels: Pixels, channels: int | None) -> Pixels:
+def with_channels(name: object, pixels: Pixels, channels: int | None) -> Pixels:
+    """Convert an image (H, W, C) to so many channels: grey to colour, and back where no colour is lost, alpha dropped.
+
+    Raises:
+        ImageError: there is no such conversion; `name` is what the image is called.
+    """
     stored = pixels.shape[2]
     if channels is None or channels == stored:
         return pixels
     convert = _CONVERSIONS.get((stored, channels))
     converted = convert(pixels) if convert else None
     if converted is None:
-        raise _channels_error(path, stored, channels)
+        raise _channels_error(name, stored, channels)
     return converted
 
 
-def _channels_error(path: Path, stored: int, channels: int) -> ImageError:
+def _channels_error(name: object, stored: int, channels: int) -> ImageError:
     return ImageError(
-        f"{path} has {stored} channels, in colour if it has three, and the dataset states {channels}.",
+        f"{name} has {stored} channels, in colour if it has three, and the dataset states {channels}.",
         f"Set data.channels={stored} if all images are like it, or convert the file.",
     )
 

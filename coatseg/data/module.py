@@ -193,7 +193,7 @@ class DataModule(lightning.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
             # A generator of its own: iterating must not touch the global random state, which belongs to the model.
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -327,7 +327,7 @@ def _as_is(batches: list[Batch]) -> list[Batch]:
     return batches
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
     """Keep a worker's libraries from taking the cores that train."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

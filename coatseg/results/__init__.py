@@ -1,1 +1,1 @@
-"""From a checkpoint to results: files of models, and what is predicted from them."""
+"""From a checkpoint to files: predictions, feature maps, models for other runtimes."""

@@ -52,9 +52,8 @@ class SemanticTask(DenseTask):
         return target.label_map
 
     def decode(self, logits: Tensor, image_id: str) -> SemanticPrediction:
-        """Choose the most probable class of each pixel."""
-        scores, label_map = logits.softmax(0).max(0)
-        return SemanticPrediction(image_id, label_map, scores)
+        """Choose the most probable class of each pixel: by the logits, whose order no rounding can change."""
+        return SemanticPrediction(image_id, logits.argmax(0), logits.softmax(0).amax(0))
 
     def reset_scores(self) -> None:
         """Empty the confusion matrix, and the counts of boundaries."""

@@ -1,0 +1,182 @@
+"""`coatseg predict checkpoint=... input=DIR output=DIR`: a folder of images to label maps or objects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from coatseg.commands.console import first_process, friendly_errors, quiet_libraries, say
+from coatseg.commands.evaluate import ANYWHERE, group_file
+from coatseg.errors import ConfigError, nearest
+
+if TYPE_CHECKING:  # torch takes seconds that --help does not need
+    from coatseg.results.predictor import Predictor
+    from coatseg.results.run import PredictionRun
+
+USAGE = """Usage: coatseg predict checkpoint=PATH input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
+
+Predicts every image of a folder and those below it, of a pattern (input='a/**/*.jpg') or of one file, at its original
+size: jpg, png, tif, webp, bmp, of 8 or 16 bit, grey or with alpha, turned upright. Written are, for segmentation
+labels/ID.png, class numbers with the palette (16 bit beyond 255 classes, GeoTIFF for GeoTIFF; for layers
+labels/CLASS/ID.png, 255 where the class is), and for objects instances.json in COCO's format with masks as RLE, joined
+of objects/ID.json. ID is the path below the input without its suffix.
+
+  checkpoint=[A,B]        the mean of the probabilities of several checkpoints
+  pictures=true           predictions over the images, too: pictures/ID.png
+  inference=NAME          whole, windows, flip or tta; inference.window=[512,512], inference.overlap=0.5 and other keys
+                          go on top. Windows at the image's own size need little memory however large it is.
+  score_threshold=0.5     objects of a lower score are left out, pixels of a lower probability get the ignore index,
+                          layers have the pixels above it; pictures show objects from 0.3 on
+  batch_size=1            images that go through the model together; workers=N processes read them
+  resume=true             go on with an output that was begun: what is done is skipped
+  max_pixels=1e9          a file of more pixels is refused as a decompression bomb
+  trainer.devices=2       processes, and other keys of Lightning's Trainer, such as trainer.precision=bf16-mixed
+  plugins=[NAME]          modules of your own that the checkpoint needs: it imports nothing by itself
+  keep_memory=false       return freed memory to the system at once, which is slower on a CPU
+
+A file that cannot be read or is too large is named and skipped, and the exit code is 1 in the end."""
+
+PATHS = ("checkpoint", "input", "output")
+OWN = (
+    *PATHS,
+    "batch_size",
+    "keep_memory",
+    "max_pixels",
+    "pictures",
+    "plugins",
+    "resume",
+    "score_threshold",
+    "workers",
+)
+SECTIONS = ("inference", "trainer")
+SKIPPED = 1
+"""The exit code where files were skipped."""
+SHOWN = 20
+"""How many of them are named."""
+
+
+def main() -> None:
+    """Read the command line and predict."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(USAGE)
+        return
+    with friendly_errors():
+        failed = predict_files(read_arguments(arguments))
+    if failed:
+        sys.exit(SKIPPED)
+
+
+def read_arguments(arguments: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE arguments; paths and patterns need no quotes beyond the shell's.
+
+    Raises:
+        ConfigError: one is not of that form, or no key of the command.
+    """
+    paths: dict[str, Any] = {}
+    rest: list[str] = []
+    chosen: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"{argument} is not of the form KEY=VALUE.", "For example input=images output=labels.")
+        if key.partition(".")[0] not in (*OWN, *SECTIONS):
+            raise ConfigError(f"{key} is no key of coatseg predict.", nearest(key.partition(".")[0], (*OWN, *SECTIONS)))
+        if key == "inference":
+            chosen = group_file("inference", value)
+        elif key in PATHS and not (key == "checkpoint" and value.startswith("[")):
+            paths[key] = value
+        else:
+            rest.append(argument)
+    try:
+        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(rest)))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
+        ) from error
+    for section in SECTIONS:
+        if not isinstance(options.get(section, {}), dict):
+            raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
+    options = {**options, **paths, "inference": {**chosen, **options.get("inference", {})}}
+    for key, example in {"input": "input=images", "output": "output=predictions"}.items():
+        if not options.get(key):
+            raise ConfigError(f"Which {key}?", f"Give {example}.")
+    return options
+
+
+def make_predictor(options: Mapping[str, Any]) -> Predictor:
+    """Make what predicts, of the one key that says of what."""
+    makers: dict[str, Callable[[Mapping[str, Any]], Predictor]] = {"checkpoint": _from_checkpoint}
+    given = [key for key in makers if options.get(key) is not None]
+    if len(given) != 1:
+        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
+    return makers[given[0]](options)
+
+
+def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
+    from coatseg.results.loading import load
+
+    names = ("inference", "score_threshold", "batch_size", "max_pixels", "plugins")
+    given = {name: options[name] for name in names if name in options}
+    return load(options["checkpoint"], device="cpu", **given)  # the trainer moves it
+
+
+def predict_files(options: Mapping[str, Any]) -> int:
+    """Predict all images of the input, write the output, say how it went, and give the number of skipped files."""
+    from coatseg.commands.machine import settle
+    from coatseg.data.module import default_workers
+    from coatseg.results.folder import begin, check_writable
+    from coatseg.results.progress import PredictionProgress
+    from coatseg.results.run import PredictionRun
+    from coatseg.results.sources import find_sources
+    from coatseg.results.writers import writer_of
+    from coatseg.schema import NonNegativeInt, fitting
+    from coatseg.training.trainer import make_trainer
+
+    quiet_libraries()
+    folder = Path(options["output"])
+    resume = options.get("resume") == "auto" or fitting(options.get("resume", False), bool, "resume")
+    pictures = fitting(options.get("pictures", False), bool, "pictures")
+    workers = fitting(options.get("workers", default_workers()), NonNegativeInt, "workers")
+    sources = find_sources(options["input"], output=folder)
+    say(f"input: {sources.words}")
+    if first_process():
+        check_writable(folder)
+    predictor = make_predictor(options)
+    say(f"inference: {predictor.task.inference.words}")
+    trainer_options = {**ANYWHERE, "precision": predictor.precision, **options.get("trainer", {})}
+    settle(trainer_options, fitting(options.get("keep_memory", True), bool, "keep_memory"))
+    trainer = make_trainer(trainer_options, [PredictionProgress()])
+    run = PredictionRun(
+        predictor, sources.images, writer_of(predictor.task, folder), pictures=pictures, workers=workers
+    )
+    if first_process():
+        facts = {"input": options["input"], "precision": str(trainer.precision), "pictures": pictures}
+        begin(folder, {**predictor.settings, **facts}, resume)
+    trainer.predict(run, return_predictions=False)
+    if trainer.is_global_zero:
+        run.conclude()
+        _tell(run, len(sources), folder)
+    return len(run.failures)
+
+
+def _tell(run: PredictionRun, count: int, folder: Path) -> None:
+    """Say what was written, what had been there, and which files were skipped."""
+    for failure in run.failures[:SHOWN]:
+        say(f"skipped: {failure.reason.splitlines()[0]}")
+    if len(run.failures) > SHOWN:
+        say(f"skipped: and {len(run.failures) - SHOWN} more")
+    before = count - run.written - len(run.failures)
+    there = f", {before} had been done" if before else ""
+    skipped = f", {len(run.failures)} skipped" if run.failures else ""
+    say(f"predicted: {run.written} of {count} images{there}{skipped}, in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Images that are too large for the machine are errors of their own, not the end of the program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from coatseg.errors import ImageError
+from coatseg.results.opened import OpenedImage
+
+BY_WINDOWS = (
+    "Set inference.window=[512,512], at the image's own size (inference.scales=[1.0], inference.flip=false); "
+    "or lower inference.window_batch or batch_size."
+)
+
+
+def check_logits_fit(image: OpenedImage, classes: int) -> None:
+    """Refuse an image whose logits alone are larger than the machine's memory, before they take it."""
+    height, width = image.size
+    needed, there = 4 * classes * height * width, physical_memory()
+    if needed > there:
+        raise ImageError(
+            f"{image.id}: the scores of {classes} classes at {height}x{width} pixels take {needed / 1e9:.0f} GB of "
+            f"memory, and there are {there / 1e9:.0f}.",
+            BY_WINDOWS,
+        )
+
+
+@contextmanager
+def too_large(images: Sequence[OpenedImage]) -> Iterator[None]:
+    """Turn a lack of memory into an error of the images."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        names = ", ".join(f"{image.id} ({image.size[0]}x{image.size[1]})" for image in images)
+        raise ImageError(f"The memory is too small to predict {names}.", BY_WINDOWS) from error
+
+
+def physical_memory() -> int:
+    """Give the machine's memory in bytes; without an answer, more than any image takes."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**62

@@ -1,0 +1,111 @@
+"""An image that is to be predicted: held in memory, or read by windows where its file allows that."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from coatseg.data.decoding import Pixels, plain_mode
+from coatseg.data.images import read_image, with_channels
+from coatseg.data.raster import Window, opened_raster
+from coatseg.data.tiff import check_length, read_header
+from coatseg.errors import ImageError
+from coatseg.results.sources import MAX_PIXELS, checked_size, pixel_limit, whole_image
+from coatseg.structures import Size
+
+LARGEST_BLOCK = 2**26
+"""Bytes of a TIFF's tile or strip, above which a window costs too much of what lies beside it."""
+
+ImageLike = str | os.PathLike[str] | Pixels | Image.Image
+"""A file, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow."""
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image of `size`: its `pixels` (H, W, C), or where they are None a file that is read by windows."""
+
+    id: str
+    size: Size
+    channels: int
+    pixels: Pixels | None = None
+    path: Path | None = None
+    bands: tuple[int, ...] | None = None
+
+    def read(self, window: Window | None = None) -> Pixels:
+        """Read a window, or all: (h, w, C).
+
+        Raises:
+            ImageError: the file is damaged.
+        """
+        if self.pixels is not None:
+            return self.pixels if window is None else window.cut(self.pixels)
+        assert self.path is not None
+        with pixel_limit(None):
+            return read_image(self.path, self.channels, self.bands, window)
+
+
+def open_path(
+    name: str,
+    path: Path,
+    channels: int,
+    bands: Sequence[int] | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    windows: bool = False,
+) -> OpenedImage:
+    """Open an image file; only `windows` of it will be read, if its format has them.
+
+    Raises:
+        ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
+    """
+    with pixel_limit(max_pixels):
+        size = checked_size(path, channels, bands, max_pixels)
+        chosen = None if bands is None else tuple(bands)
+        if windows and has_windows(path):
+            check_length(path)
+            return OpenedImage(name, size, channels, None, path, chosen)
+        return OpenedImage(name, size, channels, whole_image(path, channels, bands))
+
+
+def has_windows(path: Path) -> bool:
+    """Say whether windows of a file can be read alone: of an upright TIFF in small enough blocks, by rasterio."""
+    header = read_header(path)
+    if header is None or not header.is_as_stored or importlib.util.find_spec("rasterio") is None:
+        return False
+    with opened_raster(path) as raster:
+        height, width = raster.block_shapes[0]
+        return bool(height * width * raster.count * np.dtype(raster.dtypes[0]).itemsize <= LARGEST_BLOCK)
+
+
+def open_given(
+    given: ImageLike, place: int, channels: int, bands: Sequence[int] | None, *, max_pixels: int, windows: bool
+) -> OpenedImage:
+    """Open what a caller hands over; the `place` in its list names what has no file name.
+
+    Raises:
+        ImageError: it is no image, or cannot be read.
+    """
+    if isinstance(given, str | os.PathLike):
+        path = Path(given)
+        return open_path(path.stem, path, channels, bands, max_pixels=max_pixels, windows=windows)
+    pixels = _pixels_of(given) if isinstance(given, Image.Image) else given
+    if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or not pixels.size:
+        found = f"shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(given).__name__
+        raise ImageError(
+            f"Image {place} is no image but {found}.",
+            "Give a path, an array (height, width, channels) of uint8, uint16 or float32, or an image of Pillow.",
+        )
+    pixels = with_channels(f"Image {place}", pixels if pixels.ndim == 3 else pixels[..., None], channels)
+    return OpenedImage(str(place), (pixels.shape[0], pixels.shape[1]), channels, np.ascontiguousarray(pixels))
+
+
+def _pixels_of(image: Image.Image) -> Pixels:
+    upright = ImageOps.exif_transpose(image)
+    deep = upright.mode.startswith("I;16")
+    return np.asarray(upright) if deep else np.asarray(upright.convert(plain_mode(upright)))

@@ -1,0 +1,173 @@
+"""A folder of images to files by Lightning's Trainer: each image read, predicted and written by one process."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from coatseg.data.geotags import GeoTags, read_tags
+from coatseg.data.module import one_thread
+from coatseg.data.tiff import read_header
+from coatseg.errors import ImageError
+from coatseg.results.opened import OpenedImage, open_path
+from coatseg.results.pictures import picture_of
+from coatseg.results.predictor import Predictor
+from coatseg.results.sources import Source, fetched
+from coatseg.results.writers import ObjectsWriter, Writer
+from coatseg.visualize.sheets import legend, save_picture
+
+PICTURES = "pictures"
+LEGEND = "legend.png"
+LEGEND_WIDTH = 640
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of reading a source: the image, with the tags of a GeoTIFF, or an error."""
+
+    source: Source
+    image: OpenedImage | None
+    tags: GeoTags | None = None
+    error: ImageError | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be predicted, and why."""
+
+    address: str
+    reason: str
+
+
+class Loading(torch.utils.data.Dataset[list[Loaded]]):
+    """Reads groups of sources; runs in the worker processes. An error comes back as a value."""
+
+    def __init__(self, groups: Sequence[Sequence[Source]], predictor: Predictor) -> None:
+        self.groups = groups
+        self.channels = predictor.info.channels
+        self.bands = predictor.bands
+        self.max_pixels = predictor.max_pixels
+        self.windows = predictor.streams
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, place: int) -> list[Loaded]:
+        return [self._load(source) for source in self.groups[place]]
+
+    def _load(self, source: Source) -> Loaded:
+        try:
+            with fetched(source) as path:
+                windows = self.windows and str(path) == source.address  # a copy is gone when they are read
+                image = open_path(
+                    source.id, path, self.channels, self.bands, max_pixels=self.max_pixels, windows=windows
+                )
+                return Loaded(source, image, tags_of(path))
+        except ImageError as error:
+            return Loaded(source, None, error=error)
+
+
+class PredictionRun(lightning.LightningModule):
+    """Predicts sources in groups of `predictor.batch_size` and writes files, for `Trainer.predict`.
+
+    Groups are those of the whole list, whatever has been done of it and by however many processes, and each belongs to
+    one process: so neither changes what is written. A group of which a file is missing is predicted again. With
+    `pictures` the predictions are drawn over the images, too. `failures` are the files that could not be predicted, of
+    all processes in the end.
+    """
+
+    def __init__(
+        self, predictor: Predictor, sources: Sequence[Source], writer: Writer, *, pictures: bool, workers: int
+    ) -> None:
+        super().__init__()
+        self.task = predictor.task
+        self.predictor = predictor
+        self.writer = writer
+        self.pictures = pictures
+        self.workers = workers
+        size = predictor.batch_size
+        self.groups = [sources[begin : begin + size] for begin in range(0, len(sources), size)]
+        self.failures: list[Failure] = []
+        self.written = 0
+        self.images_to_do = 0
+
+    def predict_dataloader(self) -> DataLoader[list[Loaded]]:
+        """Give this process's groups, without those that are done."""
+        trainer = self.trainer
+        own = self.groups[trainer.global_rank :: trainer.world_size]
+        left = [group for group in own if not all(self.done(source) for source in group)]
+        self.images_to_do = sum(len(group) for group in left)
+        return DataLoader(
+            Loading(left, self.predictor),
+            batch_size=None,
+            collate_fn=_as_is,
+            num_workers=self.workers,
+            worker_init_fn=one_thread,
+            prefetch_factor=1 if self.workers else None,
+        )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave images as read; the predictor moves what the model sees."""
+        return batch
+
+    def predict_step(self, batch: list[Loaded], batch_idx: int) -> int:
+        """Predict a group, write its files, and give how many images it has that could be read."""
+        self.failures += [Failure(item.source.address, str(item.error)) for item in batch if item.error is not None]
+        there = [(item, item.image) for item in batch if item.image is not None]
+        if not there:
+            return len(there)
+        try:
+            results = self.predictor.results([image for _, image in there])
+        except ImageError as error:
+            self.failures += [Failure(item.source.address, str(error)) for item, _ in there]
+            return len(there)
+        for (item, image), written in zip(there, results, strict=True):
+            self.writer.write(item.source, written, item.tags)
+            if self.pictures:
+                picture = picture_of(written, image, self.predictor.info)
+                save_picture(picture, self._picture(item.source))
+            self.written += 1
+        return len(there)
+
+    def on_predict_epoch_end(self) -> None:
+        """Join what the processes have to tell, in the order of the files."""
+        shares: list[Any] = [(self.failures, self.written)]
+        if self.trainer.world_size > 1:
+            shares = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, (self.failures, self.written))
+        self.failures = sorted((failure for failures, _ in shares for failure in failures), key=lambda one: one.address)
+        self.written = sum(written for _, written in shares)
+
+    def conclude(self) -> None:
+        """Write what is one for all images, when all processes are done: the joined objects, the legend of pictures."""
+        info = self.predictor.info
+        if isinstance(self.writer, ObjectsWriter):
+            self.writer.join([source for group in self.groups for source in group])
+        elif self.pictures:  # where objects have their names
+            save_picture(legend(info, LEGEND_WIDTH, range(len(info.classes))), self.writer.folder / LEGEND)
+
+    def done(self, source: Source) -> bool:
+        """Say whether every file of a source is there."""
+        return self.writer.done(source) and (not self.pictures or self._picture(source).is_file())
+
+    def _picture(self, source: Source) -> Path:
+        return self.writer.folder / PICTURES / f"{source.id}.png"
+
+
+def tags_of(path: Path) -> GeoTags | None:
+    """Give the place of a GeoTIFF whose rows are stored upright; None for other files, and without rasterio."""
+    header = read_header(path)
+    if header is None or header.orientation != 1 or importlib.util.find_spec("rasterio") is None:
+        return None
+    return read_tags(path)
+
+
+def _as_is(batch: list[Loaded]) -> list[Loaded]:
+    return batch

@@ -1,0 +1,197 @@
+"""What `input=DIR|FILE|GLOB` means: image files with ids, read one by one, each whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from coatseg.data.images import IMAGE_SUFFIXES, Pixels, read_image, read_size
+from coatseg.errors import ConfigError, ImageError
+from coatseg.structures import Size
+
+MAX_PIXELS = 10**9
+"""Above that a file is taken for a decompression bomb."""
+MAGIC = frozenset("*?[")
+SHOWN = 3
+"""How many files a message names."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image file: its `address`, a path or whatever fsspec opens, and its `id`, unique and fit for file names.
+
+    The id is the path below the input folder without its suffix, such as "street/a"; files that differ in nothing but
+    the suffix keep it.
+    """
+
+    id: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The images of an input in the order of their paths, and the addresses of files beside them that are no images."""
+
+    images: tuple[Source, ...]
+    others: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def words(self) -> str:
+        """Say how many there are, and what is skipped."""
+        images = f"{len(self.images)} image{'s' * (len(self.images) != 1)}"
+        if not self.others:
+            return images
+        names = ", ".join(PurePosixPath(address).name for address in self.others[:SHOWN])
+        more = ", ..." if len(self.others) > SHOWN else ""
+        verb = "are no images and are" if len(self.others) > 1 else "is no image and is"
+        return f"{images}; {len(self.others)} other file{'s' * (len(self.others) != 1)} {verb} skipped: {names}{more}"
+
+
+def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sources:
+    """Find the images of a folder and those below it, of one file, or of a pattern with *, ** and ?.
+
+    `given` is local or any address of fsspec, as memory://images. What counts is the suffix. Hidden files and folders
+    are passed over, and so is `output`, which may lie in the input folder.
+
+    Raises:
+        ConfigError: nothing is there, or no image among it.
+    """
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(str(given))
+        single, folder = system.isfile(path), system.isdir(path)
+        if single:
+            base, files = path.rpartition("/")[0], [path]
+        elif folder:
+            base, files = path, system.find(path)
+        else:
+            base = _fixed_part(path)
+            files = [found for found in system.glob(path) if system.isfile(found)] if base != path else []
+    except (ImportError, ValueError, OSError) as error:
+        raise ConfigError(f"input={given} cannot be opened: {error}.", "Check the address.") from error
+    base = base.rstrip("/")
+    within = {file: PurePosixPath(file[len(base) :].lstrip("/")) for file in sorted(files)}
+    beyond = None if output is None else fsspec.core.url_to_fs(str(output))[1].rstrip("/") + "/"
+    kept = {
+        file: name
+        for file, name in within.items()
+        if not any(part.startswith(".") for part in name.parts) and not (beyond and file.startswith(beyond))
+    }
+    images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        if not kept and not folder:
+            raise ConfigError(f"input={given} names no file.", "Give a folder, a file, or a pattern such as 'a/*.jpg'.")
+        raise ConfigError(f"input={given} {'has' if not single else 'is'} no image.", kinds)
+    ids = _ids([kept[file] for file in images])
+    found = tuple(
+        Source(name, str(system.unstrip_protocol(file)) if _is_remote(system) else file)
+        for name, file in zip(ids, images, strict=True)
+    )
+    return Sources(found, tuple(file for file in kept if file not in set(images)))
+
+
+@contextmanager
+def fetched(source: Source) -> Iterator[Path]:
+    """Give a source as a local file: its own, or a copy that is deleted afterwards.
+
+    Raises:
+        ImageError: it cannot be fetched.
+    """
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(source.address)
+    if not _is_remote(system):
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="coatseg-") as folder:
+        local = Path(folder) / PurePosixPath(path).name
+        try:
+            with system.open(path, "rb") as remote, local.open("wb") as file:
+                shutil.copyfileobj(remote, file)
+        except OSError as error:
+            raise ImageError(f"{source.address} cannot be fetched: {error}.", "Check the address.") from error
+        yield local
+
+
+def read_source(
+    source: Source, channels: int, bands: Sequence[int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Pixels:
+    """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32. See `read_image`.
+
+    Raises:
+        ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
+    """
+    with fetched(source) as path, pixel_limit(max_pixels):
+        checked_size(path, channels, bands, max_pixels)
+        return whole_image(path, channels, bands)
+
+
+def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixels:
+    """Read an image as `read_image` does; too little memory for it is its error, not the program's."""
+    try:
+        return read_image(path, channels, bands)
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
+
+
+def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pixels: int) -> Size:
+    """Read the (height, width) from an image's header.
+
+    Raises:
+        ImageError: it has more than `max_pixels`, or what the header tells of what `read_image` would raise.
+    """
+    with pixel_limit(None):  # a header is read whatever it states
+        height, width = read_size(path, channels, bands)
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{path} states {height}x{width} pixels, more than max_pixels={max_pixels:.4g}.",
+            "If it is no decompression bomb, raise max_pixels=...",
+        )
+    return height, width
+
+
+@contextmanager
+def pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Have Pillow open images up to `max_pixels`, or all, and not only up to its own limit."""
+    image: Any = Image
+    before = image.MAX_IMAGE_PIXELS
+    image.MAX_IMAGE_PIXELS = max_pixels  # it warns above that, and refuses above twice as many
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    finally:
+        image.MAX_IMAGE_PIXELS = before
+
+
+def _is_remote(system: Any) -> bool:
+    return "file" not in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
+
+
+def _fixed_part(pattern: str) -> str:
+    """Give the folder above the first wildcard; the whole where there is none."""
+    parts = pattern.split("/")
+    first = next((place for place, part in enumerate(parts) if MAGIC & set(part)), None)
+    return pattern if first is None else "/".join(parts[:first])
+
+
+def _ids(names: Sequence[PurePosixPath]) -> list[str]:
+    stems = [str(name.with_suffix("")) for name in names]
+    counts = Counter(stems)
+    ids = [stem if counts[stem] == 1 else str(name) for stem, name in zip(stems, names, strict=True)]
+    return ids if len(set(ids)) == len(ids) else [str(name) for name in names]

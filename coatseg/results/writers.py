@@ -1,0 +1,156 @@
+"""Predictions to files: what is written of each kind, and where."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from coatseg.atomic import whole_file
+from coatseg.data.decoding import Pixels
+from coatseg.data.geotags import GeoTags, write_label_map
+from coatseg.errors import ConfigError
+from coatseg.results.canvas import LabelMap, Layers
+from coatseg.results.coco_file import join_objects, write_objects
+from coatseg.results.sources import Source
+from coatseg.structures import DatasetInfo, InstancePrediction
+from coatseg.tasks.base import Task
+
+MAPS = "labels"
+OBJECTS = "objects"
+JOINED = "instances.json"
+SUFFIXES = (".png", ".tif")
+
+
+class Writer(ABC):
+    """Writes predictions of one kind below `folder`, each file whole or not at all."""
+
+    def __init__(self, folder: Path, info: DatasetInfo) -> None:
+        self.folder = folder
+        self.info = info
+
+    @abstractmethod
+    def done(self, source: Source) -> bool:
+        """Say whether all files of an image are there."""
+
+    @abstractmethod
+    def write(self, source: Source, written: Any, tags: GeoTags | None) -> None:
+        """Write the files of an image; `tags` say where on Earth its pixels lie."""
+
+
+class LabelMapWriter(Writer):
+    """labels/ID.png of class numbers with the palette, or 16 bit beyond 255; labels/ID.tif of a GeoTIFF."""
+
+    def done(self, source: Source) -> bool:
+        """Look for either."""
+        return _either(self.folder / MAPS, source.id)
+
+    def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
+        """Write the class numbers."""
+        _write_map(self.folder / MAPS, source.id, written.labels, tags, palette(self.info))
+
+
+class LayersWriter(Writer):
+    """labels/CLASS/ID.png, or labels/ID.png of a single class: 255 where it is, 0 where it is not; or the same as .tif.
+
+    That is the layout in which data=folder reads layers.
+    """
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of each class."""
+        classes = self.info.classes
+        if len(classes) == 1:
+            return [self.folder / MAPS]
+        return [self.folder / MAPS / file_name(name, number) for number, name in enumerate(classes)]
+
+    def done(self, source: Source) -> bool:
+        """Look for the files of all classes."""
+        return all(_either(folder, source.id) for folder in self.folders)
+
+    def write(self, source: Source, written: Layers, tags: GeoTags | None) -> None:
+        """Write a file a class."""
+        for folder, layer in zip(self.folders, written.layers, strict=True):
+            _write_map(folder, source.id, layer.view(np.uint8) * np.uint8(255), tags, None)
+
+
+class ObjectsWriter(Writer):
+    """objects/ID.json, which are joined into instances.json."""
+
+    def path(self, source: Source) -> Path:
+        """Say where an image's objects are."""
+        return self.folder / OBJECTS / f"{source.id}.json"
+
+    def done(self, source: Source) -> bool:
+        """Look for the file."""
+        return self.path(source).is_file()
+
+    def write(self, source: Source, written: InstancePrediction, tags: GeoTags | None) -> None:
+        """Write the objects."""
+        # The name below the input folder: the id, with the suffix that it may have lost.
+        suffix = PurePosixPath(source.address).suffix
+        name = source.id if source.id.endswith(suffix) else source.id + suffix
+        write_objects(self.path(source), written, name, self.info)
+
+    def join(self, sources: Sequence[Source]) -> None:
+        """Write instances.json."""
+        ids = [source.id for source in sources]
+        files = [self.path(source) for source in sources if self.done(source)]
+        join_objects(self.folder / JOINED, files, ids, self.info)
+
+
+WRITERS: Mapping[str, type[Writer]] = {
+    "semantic": LabelMapWriter,
+    "multilabel": LayersWriter,
+    "boxes": ObjectsWriter,
+    "instances": ObjectsWriter,
+}
+"""The writer for what a task needs of its data, which is what it predicts."""
+
+
+def writer_of(task: Task, folder: Path) -> Writer:
+    """Choose the writer of a task.
+
+    Raises:
+        ConfigError: no file is known for what it predicts.
+    """
+    if task.needs not in WRITERS:
+        raise ConfigError(
+            f"What a task for {task.needs} labels predicts goes to no file.",
+            "Use coatseg.load(checkpoint) from Python, and write it yourself.",
+        )
+    return WRITERS[task.needs](folder, task.info)
+
+
+def palette(info: DatasetInfo) -> bytes:
+    """Give 256 colours: those of the classes, and black."""
+    colours = bytearray(3 * 256)
+    for number, colour in enumerate(info.palette[:256]):
+        colours[3 * number : 3 * number + 3] = bytes(colour)
+    return bytes(colours)
+
+
+def file_name(name: str, number: int) -> str:
+    """Make a class's name a folder's: a checkpoint may not write outside of its output."""
+    safe = re.sub(r"[/\\\0]", "_", name)
+    return safe if safe.strip(". ") else str(number)
+
+
+def _either(folder: Path, name: str) -> bool:
+    return any((folder / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
+
+
+def _write_map(folder: Path, name: str, labels: Pixels, tags: GeoTags | None, colours: bytes | None) -> None:
+    if tags is not None:
+        write_label_map(folder / f"{name}.tif", labels, tags)
+        return
+    image = Image.fromarray(np.ascontiguousarray(labels))
+    if colours is not None and labels.dtype == np.uint8:
+        image.putpalette(colours)
+    with whole_file(folder / f"{name}.png") as file:
+        image.save(file, format="png")

@@ -1,0 +1,307 @@
+"""`coatseg predict`: files to files, each whole or not at all, whatever lies in a folder, whenever it is killed."""
+
+import hashlib
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+
+import coatseg
+from coatseg.commands import predict
+from coatseg.data.geotags import read_tags
+from coatseg.data.images import read_label_map
+from coatseg.errors import ConfigError, OutputError, RunExistsError
+from coatseg.inference.inference import Inference
+from coatseg.results.canvas import LabelMap
+from coatseg.results.predictor import Predictor
+from coatseg.results.sources import Source
+from coatseg.results.writers import LabelMapWriter, LayersWriter
+from coatseg.structures import InstancePrediction
+from coatseg.tasks.multilabel import MultilabelTask
+from tests.data.rasters import write_tiff
+from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
+from tests.results.models import blotches, small_predictor
+
+Composed = Callable[..., dict[str, Any]]
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Five good images of several formats, and a file that is none."""
+    folder = tmp_path / "images"
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(blotches(40, 60)).save(folder / "a.png")
+    Image.fromarray(blotches(33, 50, seed=1)).save(folder / "b.jpg")
+    Image.fromarray(blotches(40, 60, seed=2)[..., 0]).save(folder / "deep" / "grey.webp", lossless=True)
+    Image.fromarray(blotches(40, 60, 4, seed=3)).save(folder / "deep" / "alpha.png")
+    Image.fromarray(blotches(20, 70, seed=4)).save(folder / "e.bmp")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Predict the folder with a small predictor, made of the options given to it, into `output`."""
+
+    def typed(*arguments: str, output: str = "out", predictor: Predictor | None = None) -> int:
+        made = predictor or small_predictor()
+        monkeypatch.setattr(predict, "make_predictor", lambda options: made)
+        given = [f"input={images}", f"output={tmp_path}/{output}", "trainer.accelerator=cpu", "workers=0"]
+        return predict.predict_files(predict.read_arguments([*given, *arguments, "keep_memory=false"]))
+
+    return typed
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_every_image_gets_its_labels_and_its_picture(run: Run, images: Path, tmp_path: Path) -> None:
+    assert run("pictures=true") == 0
+    out = tmp_path / "out"
+    ids = {"a": "a.png", "b": "b.jpg", "deep/grey": "deep/grey.webp", "deep/alpha": "deep/alpha.png", "e": "e.bmp"}
+    assert set(contents(out)) == {
+        *(f"{kind}/{name}.png" for kind in ("labels", "pictures") for name in ids), "predict.json", "legend.png",
+    }  # fmt: skip
+    predictor = small_predictor()
+    for name, file in ids.items():
+        expected = predictor(images / file)
+        assert np.array_equal(read_label_map(out / "labels" / f"{name}.png"), expected.label_map.numpy())
+        with Image.open(out / "labels" / f"{name}.png") as labels:
+            assert labels.mode == "P"
+            assert labels.getpalette()[:6] == [0, 10, 20, 1, 10, 20]
+        with Image.open(out / "pictures" / f"{name}.png") as picture:
+            assert picture.size == expected.label_map.shape[::-1]
+
+
+def test_broken_files_are_named_and_counted_and_the_others_predicted(
+    run: Run, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (images / "a.png").read_bytes()
+    (images / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (images / "empty.jpg").touch()
+    Image.new("L", (2000, 2000)).save(images / "bomb.png")
+    assert run("max_pixels=1e6", "batch_size=2", predictor=small_predictor(max_pixels=10**6)) == 3
+    said = capsys.readouterr().out
+    assert "1 other file is no image and is skipped: notes.txt" in said
+    for name in ("cut.png cannot be decoded", "empty.jpg cannot be", "bomb.png states 2000x2000 pixels"):
+        assert name in said
+    assert "predicted: 5 of 8 images, 3 skipped" in said
+    assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 5
+
+
+def test_skipped_files_make_the_exit_code_one(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "make_predictor", lambda options: small_predictor())
+    arguments = [f"input={images}", f"output={tmp_path}/out", "trainer.accelerator=cpu", "workers=0"]
+    monkeypatch.setattr(sys, "argv", ["predict.py", *arguments, "keep_memory=false"])
+    predict.main()
+    (images / "empty.jpg").touch()
+    monkeypatch.setattr(sys, "argv", ["predict.py", *arguments, "keep_memory=false", "resume=true"])
+    with pytest.raises(SystemExit) as left:
+        predict.main()
+    assert left.value.code == 1
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 4, 9])
+def test_a_resumed_output_is_that_of_an_unbroken_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    options = {"inference": Inference(window=(24, 24)), "batch_size": 2}
+    run("pictures=true", output="unbroken", predictor=small_predictor(**options))
+    writes = iter(range(killed_at))
+    replaced = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if next(writes, None) is None:
+            raise RuntimeError("killed")
+        return replaced(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run("pictures=true", predictor=small_predictor(**options))
+    monkeypatch.setattr(Path, "replace", replaced)
+    for name in (".predict.json.abcd1234", "labels/.a.png.abcd1234"):  # what a process leaves that cannot clean up
+        if (tmp_path / "out" / name).parent.is_dir():
+            (tmp_path / "out" / name).touch()
+    run("pictures=true", "resume=true", predictor=small_predictor(**options))
+    assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+
+
+def test_what_is_done_is_skipped(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "labels").rglob("*.png")}
+    (tmp_path / "out" / "labels" / "b.png").unlink()
+    run("resume=auto")
+    assert "predicted: 1 of 5 images, 4 had been done" in capsys.readouterr().out
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "labels").rglob("*.png")}
+    assert {path.name for path in before if before[path] != after[path]} == {"b.png"}
+
+
+def test_an_output_is_never_mixed(run: Run, tmp_path: Path) -> None:
+    run()
+    with pytest.raises(RunExistsError, match="resume=true"):
+        run()
+    with pytest.raises(RunExistsError, match=r"was begun with batch_size=1, and this is 2"):
+        run("resume=true", predictor=small_predictor(batch_size=2))
+    (tmp_path / "own" / "labels").mkdir(parents=True)
+    with pytest.raises(RunExistsError, match="has labels already"):
+        run("resume=true", output="own")
+
+
+def test_an_output_that_cannot_be_written_stops_at_once(run: Run, images: Path) -> None:
+    with pytest.raises(OutputError, match="Cannot write"):
+        run(output="images/a.png/out")
+    with pytest.raises(ConfigError, match="is a file"):
+        run(output="images/a.png")
+    assert len(list(images.rglob("*"))) == 7
+
+
+def test_a_geotiff_becomes_a_geotiff_at_its_place(run: Run, images: Path, tmp_path: Path) -> None:
+    from rasterio import Affine
+
+    place = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 300000, 0, -0.5, 5000000), "photometric": "RGB"}
+    image = blotches(50, 40)
+    write_tiff(images / "map.tif", image, tiled=True, **place)
+    write_tiff(images / "plain.tif", image, photometric="RGB")
+    assert run(predictor=small_predictor(Inference(window=(32, 32)))) == 0
+    labels = tmp_path / "out" / "labels"
+    assert read_tags(labels / "map.tif") == read_tags(images / "map.tif")
+    assert np.array_equal(read_label_map(labels / "map.tif"), read_label_map(labels / "plain.png"))
+
+
+def test_layers_are_read_back_as_a_dataset_of_layers(run: Run, images: Path, tmp_path: Path) -> None:
+    assert run(predictor=small_predictor(task=MultilabelTask)) == 0
+    expected = small_predictor(task=MultilabelTask)(images / "a.png").layers.numpy()
+    for number in range(4):
+        layer = read_label_map(tmp_path / "out" / "labels" / f"class {number}" / "a.png")
+        assert np.array_equal(layer, expected[number] * 255)
+
+
+def test_more_than_256_classes_are_16_bit(tmp_path: Path) -> None:
+    info = small_predictor(classes=300).info
+    labels = np.array([[0, 299], [256, 7]], np.uint16)
+    LabelMapWriter(tmp_path, info).write(Source("a", "a.png"), LabelMap("a", labels), None)
+    read = read_label_map(tmp_path / "labels" / "a.png")
+    assert read.dtype == np.uint16
+    assert np.array_equal(read, labels)
+
+
+def test_a_class_of_a_checkpoint_cannot_name_a_folder_elsewhere(tmp_path: Path) -> None:
+    info = small_predictor(classes=3).info
+    info = type(info)(**{**vars(info), "classes": ("../../a", "..", "b\0c")})
+    folders = LayersWriter(tmp_path, info).folders
+    assert [folder.relative_to(tmp_path / "labels").parts for folder in folders] == [(".._.._a",), ("1",), ("b_c",)]
+
+
+def test_a_large_picture_is_shrunk_by_a_whole_factor(run: Run, images: Path, tmp_path: Path) -> None:
+    Image.fromarray(blotches(30, 2100)).save(images / "wide.png")
+    run("pictures=true")
+    with Image.open(tmp_path / "out" / "pictures" / "wide.png") as picture:
+        assert picture.size == (1050, 15)
+
+
+class Touch:
+    """An object that touches a file when a pickle is run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "weights", "record", "text", "missing"])
+def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path, touched = tmp_path / "x.ckpt", tmp_path / "touched"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Touch(touched)))
+    elif kind == "torch":
+        torch.save({"state_dict": Touch(touched), "coatseg": {}}, path)
+    elif kind == "weights":
+        torch.save({"weight": torch.zeros(1)}, path)
+    elif kind == "record":
+        torch.save({"state_dict": {}, "coatseg": {"config": {"data": 3}, "info": {}}}, path)
+    elif kind == "text":
+        path.write_text("no checkpoint")
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["predict.py", f"checkpoint={path}", f"input={images}", f"output={out}"])
+    with pytest.raises(SystemExit) as left:
+        predict.main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said.startswith("error: ")
+    assert len(said.strip().splitlines()) <= 2
+    assert not touched.exists()
+    assert not contents(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["chekpoint=a"], "Did you mean checkpoint?"),
+        (["input"], "KEY=VALUE"),
+        (["input=a"], "Which output"),
+        (["output=a"], "Which input"),
+        (["input=a", "output=b", "inference=window"], "Did you mean windows?"),
+        (["input=a", "output=b", "trainer=x"], "trainer=x does not fit"),
+        (["input=a", "output=b", "checkpoint=[a"], "Close every bracket"),
+    ],
+)
+def test_wrong_arguments_are_answered(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        predict.read_arguments(arguments)
+    assert says in str(error.value)
+
+
+def test_paths_and_patterns_are_taken_as_they_are() -> None:
+    typed = ["checkpoint=a/epoch=3.ckpt", "input=*.jpg", "output=2024", "inference=windows", "inference.overlap=0.5"]
+    options = predict.read_arguments(typed)
+    assert options["checkpoint"] == "a/epoch=3.ckpt"
+    assert (options["input"], options["output"]) == ("*.jpg", "2024")
+    assert options["inference"]["window"] == [512, 512]
+    assert options["inference"]["overlap"] == 0.5
+    assert predict.read_arguments(["checkpoint=[a.ckpt,b]", *typed[1:]])["checkpoint"] == ["a.ckpt", "b"]
+
+
+def test_a_checkpoint_predicts_by_command_what_it_does_from_python(
+    composed: Composed, images: Path, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*SEMANTIC))
+    arguments = [f"checkpoint={tmp_path}/a.ckpt", f"input={images}/*.png", f"output={tmp_path}/out"]
+    precision = ["trainer.precision=32-true", "trainer.accelerator=cpu"]
+    assert predict.predict_files(predict.read_arguments([*arguments, *precision, "keep_memory=false"])) == 0
+    expected = coatseg.load(tmp_path / "a.ckpt", device="cpu")(images / "a.png")
+    assert np.array_equal(read_label_map(tmp_path / "out" / "labels" / "a.png"), expected.label_map.numpy())
+
+
+def test_objects_are_a_file_for_cocos_tools(composed: Composed, images: Path, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*OBJECTS))
+    arguments = [f"checkpoint={tmp_path}/a.ckpt", f"input={images}", f"output={tmp_path}/out", "pictures=true"]
+    precision = ["trainer.precision=32-true", "trainer.accelerator=cpu"]
+    assert predict.predict_files(predict.read_arguments([*arguments, *precision, "keep_memory=false"])) == 0
+    coco = COCO(tmp_path / "out" / "instances.json")
+    assert [image["file_name"] for image in coco.dataset["images"]] == [
+        "a.png", "b.jpg", "deep/alpha.png", "deep/grey.webp", "e.bmp",
+    ]  # fmt: skip
+    expected = coatseg.load(tmp_path / "a.ckpt", device="cpu")(images / "a.png")
+    assert isinstance(expected, InstancePrediction)
+    rows = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
+    assert len(rows) == len(expected) > 0
+    assert [row["score"] for row in rows] == pytest.approx(expected.scores.tolist())
+    for row, mask in zip(rows, expected.masks.numpy(), strict=True):
+        assert np.array_equal(coco.annToMask(row), mask)
+        assert row["area"] == mask.sum()
+    assert {category["id"] for category in coco.dataset["categories"]} >= {row["category_id"] for row in rows}
+    assert json.loads((tmp_path / "out" / "objects" / "deep" / "grey.json").read_text())["image"]["width"] == 60
