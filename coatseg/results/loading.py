@@ -15,6 +15,7 @@ from coatseg.data.resizing import Sides
 from coatseg.errors import CheckpointError, ConfigError
 from coatseg.restore import restore_task
 from coatseg.results.ensemble import MeanModel
+from coatseg.results.onnx_model import restore_onnx
 from coatseg.results.predictor import Predictor
 from coatseg.results.sources import MAX_PIXELS
 from coatseg.schema import PositiveInt, Share, fitting
@@ -88,6 +89,33 @@ def load(
         **options,
         weights=[fingerprint(one.path) for one in found],
         precision=str(first.config["trainer"].get("precision", "auto")),
+    )
+
+
+def load_onnx(
+    model: str | Path,
+    *,
+    inference: Mapping[str, Any] | None = None,
+    score_threshold: float | None = None,
+    batch_size: int = 1,
+    max_pixels: int = MAX_PIXELS,
+) -> Predictor:
+    """Make a predictor of an ONNX file that coatseg exported; the options are those of `load`.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or coatseg did not write it.
+        ConfigError: an option does not fit, or ONNX Runtime is not installed.
+    """
+    path = Path(model)
+    task, data = restore_onnx(path, inference or {})
+    return Predictor(
+        task,
+        **data,
+        score_threshold=fitting(score_threshold, Share | None, "score_threshold"),
+        batch_size=fitting(batch_size, PositiveInt, "batch_size"),
+        max_pixels=fitting(max_pixels, PositiveInt, "max_pixels"),
+        weights=[fingerprint(path)],
+        precision="32-true",
     )
 
 
