@@ -28,6 +28,7 @@ labels/ID.png, class numbers with the palette (16 bit beyond 255 classes, GeoTIF
 labels/CLASS/ID.png, 255 where the class is), and for objects instances.json in COCO's format with masks as RLE, joined
 of objects/ID.json. ID is the path below the input without its suffix.
 
+  model=FILE.onnx         in place of a checkpoint: what coatseg export wrote, run by ONNX Runtime
   checkpoint=[A,B]        the mean of the probabilities of several checkpoints
   pictures=true           predictions over the images, too: pictures/ID.png
   inference=NAME          whole, windows, flip or tta; inference.window=[512,512], inference.overlap=0.5 and other keys
@@ -43,7 +44,7 @@ of objects/ID.json. ID is the path below the input without its suffix.
 
 A file that cannot be read or is too large is named and skipped, and the exit code is 1 in the end."""
 
-PATHS = ("checkpoint", "input", "output")
+PATHS = ("checkpoint", "model", "input", "output")
 OWN = (
     *PATHS,
     "batch_size",
@@ -113,10 +114,13 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 def make_predictor(options: Mapping[str, Any]) -> Predictor:
     """Make what predicts, of the one key that says of what."""
-    makers: dict[str, Callable[[Mapping[str, Any]], Predictor]] = {"checkpoint": _from_checkpoint}
+    makers: dict[str, Callable[[Mapping[str, Any]], Predictor]] = {
+        "checkpoint": _from_checkpoint,
+        "model": _from_onnx,
+    }
     given = [key for key in makers if options.get(key) is not None]
     if len(given) != 1:
-        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
+        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt, or model=FILE.onnx.")
     return makers[given[0]](options)
 
 
@@ -126,6 +130,13 @@ def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
     names = ("inference", "score_threshold", "batch_size", "max_pixels", "plugins")
     given = {name: options[name] for name in names if name in options}
     return load(options["checkpoint"], device="cpu", **given)  # the trainer moves it
+
+
+def _from_onnx(options: Mapping[str, Any]) -> Predictor:
+    from coatseg.results.loading import load_onnx
+
+    names = ("inference", "score_threshold", "batch_size", "max_pixels")
+    return load_onnx(options["model"], **{name: options[name] for name in names if name in options})
 
 
 def predict_files(options: Mapping[str, Any]) -> int:

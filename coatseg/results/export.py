@@ -77,8 +77,9 @@ def export(
 ) -> Exported:
     """Write the task of a configuration in the format `name` to `output`, run the file and compare it.
 
-    The task's model is float32 and at rest from then on. With `preprocess` the file takes pixels from 0 to 255 and normalises them itself. It is compared on generated street
-    scenes of the `sizes`, and beside it a file OUTPUT.json tells how that went.
+    The task's model is float32 and at rest from then on. With `preprocess` the file takes pixels from 0 to 255 and
+    normalises them itself. It is compared on generated street scenes of the `sizes`, and beside it a file OUTPUT.json
+    tells how that went.
 
     Raises:
         ConfigError: the format is unknown, cannot hold the model, or needs a library; the file is there already.

@@ -32,8 +32,8 @@ class Graph(nn.Module):
     """Images (B, C, H, W) float32 to tensors named `outputs`.
 
     The images are normalised as in training, or with `preprocess` pixels from 0 to 255, which the graph normalises
-    itself. `any_batch` says whether B may be more than 1, `axes` name the
-    outputs' axes of any length, `meaning` says what the outputs are.
+    itself. `any_batch` says whether B may be more than 1, `axes` name the outputs' axes of any length, `meaning` says
+    what the outputs are.
     """
 
     outputs: tuple[str, ...]

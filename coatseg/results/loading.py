@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from coatseg.build import load_plugins
+from coatseg.build import build_inference, load_plugins, task_class
 from coatseg.data.resizing import Sides
 from coatseg.errors import CheckpointError, ConfigError
 from coatseg.restore import restore_task
 from coatseg.results.ensemble import MeanModel
+from coatseg.results.onnx_model import restore_onnx
 from coatseg.results.predictor import Predictor
 from coatseg.results.sources import MAX_PIXELS
 from coatseg.schema import PositiveInt, Share, fitting
@@ -21,6 +23,29 @@ from coatseg.structures import DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.tasks.dense import DenseTask
 from coatseg.training.checkpoints import RECORD, read_checkpoint
+
+DATA: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
+"""The options of data that say how an image becomes what a model sees."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A checkpoint that nothing has been built of: its content, its configuration, the facts of its data."""
+
+    path: Path
+    content: Mapping[str, Any]
+    config: Mapping[str, Any]
+    info: DatasetInfo
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Say how its images were read in evaluation."""
+        options = self.config["data"]
+        return {key: fitting(options.get(key), hint, f"data.{key}") for key, hint in DATA.items()}
+
+    def build(self) -> Task:
+        """Build its task."""
+        return restore_task(self.path, self.content, self.config, self.info)
 
 
 def load(
@@ -43,24 +68,54 @@ def load(
         CheckpointError: one is missing, damaged, not coatseg's, or does not go with the others.
         ConfigError: an option does not fit.
     """
+    options: dict[str, Any] = {
+        "score_threshold": fitting(score_threshold, Share | None, "score_threshold"),
+        "batch_size": fitting(batch_size, PositiveInt, "batch_size"),
+        "max_pixels": fitting(max_pixels, PositiveInt, "max_pixels"),
+    }
     load_plugins(list(plugins))
-    paths = [Path(path) for path in ([checkpoint] if isinstance(checkpoint, str | Path) else checkpoint)]
+    paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
     if not paths:
         raise ConfigError("There is no checkpoint to load.", "Give one path, or a list of them.")
-    tasks, data, precisions = zip(*(_restored(path, inference or {}) for path in paths), strict=True)
-    _check_alike(paths, tasks, data)
-    task = tasks[0]
-    if len(tasks) > 1:
-        task.model = MeanModel([each.model for each in tasks], task.activation)
+    found = [_read(Path(path), inference or {}) for path in paths]
+    _check_alike(found)
+    first = found[0]
+    task = first.build()
+    if isinstance(task, DenseTask) and len(found) > 1:
+        task.model = MeanModel([task.model, *(other.build().model for other in found[1:])], task.activation)
     return Predictor(
         task.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu"),
-        evaluation_resize=data[0]["evaluation_resize"],
-        bands=data[0]["bands"],
+        **first.data,
+        **options,
+        weights=[fingerprint(one.path) for one in found],
+        precision=str(first.config["trainer"].get("precision", "auto")),
+    )
+
+
+def load_onnx(
+    model: str | Path,
+    *,
+    inference: Mapping[str, Any] | None = None,
+    score_threshold: float | None = None,
+    batch_size: int = 1,
+    max_pixels: int = MAX_PIXELS,
+) -> Predictor:
+    """Make a predictor of an ONNX file that coatseg exported; the options are those of `load`.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or coatseg did not write it.
+        ConfigError: an option does not fit, or ONNX Runtime is not installed.
+    """
+    path = Path(model)
+    task, data = restore_onnx(path, inference or {})
+    return Predictor(
+        task,
+        **data,
         score_threshold=fitting(score_threshold, Share | None, "score_threshold"),
         batch_size=fitting(batch_size, PositiveInt, "batch_size"),
         max_pixels=fitting(max_pixels, PositiveInt, "max_pixels"),
-        weights=[fingerprint(path) for path in paths],
-        precision=precisions[0],
+        weights=[fingerprint(path)],
+        precision="32-true",
     )
 
 
@@ -70,33 +125,39 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _restored(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any], str]:
-    """Give a checkpoint's task, how its data were read, and the precision that it was trained in."""
-    checkpoint = read_checkpoint(path)
-    record = checkpoint[RECORD]
-    config = {**record["config"], "inference": {**(record["config"].get("inference") or {}), **inference}}
-    task = restore_task(path, checkpoint, config, DatasetInfo.from_plain(record["info"]))
-    hints = {"evaluation_resize": Sides | None, "bands": list[int] | None}
-    data = {key: fitting(config["data"].get(key), hint, f"data.{key}") for key, hint in hints.items()}
-    return task, data, str(config["trainer"].get("precision", "auto"))
-
-
-def _check_alike(paths: Sequence[Path], tasks: Sequence[Task], data: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse checkpoints that cannot be averaged."""
-    if len(tasks) > 1 and not isinstance(tasks[0], DenseTask):
+def _read(path: Path, inference: Mapping[str, Any]) -> Read:
+    """Read a checkpoint, and lay options over its way to infer."""
+    content = read_checkpoint(path)
+    try:
+        config, info = content[RECORD]["config"], DatasetInfo.from_plain(content[RECORD]["info"])
+        config = {**config, "inference": {**(config.get("inference") or {}), **inference}}
+        config["data"].get("bands"), config["trainer"].get("precision"), content["state_dict"].keys()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{paths[0]} finds objects, and the mean of several checkpoints is that of pixels' classes.",
+            f"{path} is no whole checkpoint of coatseg: its record cannot be read.",
+            "Take last.ckpt, previous.ckpt or best.ckpt of a run.",
+        ) from error
+    build_inference(config["inference"])
+    return Read(path, content, config, info)
+
+
+def _check_alike(found: Sequence[Read]) -> None:
+    """Refuse checkpoints that cannot be averaged."""
+    first = found[0]
+    for other in found[1:]:
+        facts = {
+            "task": task_class(other.config) is task_class(first.config),
+            "classes": other.info.classes == first.info.classes,
+            "mean and std of images": (other.info.mean, other.info.std) == (first.info.mean, first.info.std),
+            **{f"data.{key}": value == first.data[key] for key, value in other.data.items()},
+        }
+        if different := [name for name, same in facts.items() if not same]:
+            raise CheckpointError(
+                f"{other.path} and {first.path} differ in their {different[0]}.",
+                "Average checkpoints of the same task and data.",
+            )
+    if len(found) > 1 and not issubclass(task_class(first.config), DenseTask):
+        raise CheckpointError(
+            f"{first.path} finds objects, and what is averaged of several checkpoints are classes of pixels.",
             "Give one checkpoint.",
         )
-    for path, task, options in zip(paths, tasks, data, strict=True):
-        first, info = tasks[0].info, task.info
-        facts = {
-            "task": type(task) is type(tasks[0]),
-            "classes": info.classes == first.classes,
-            "mean and std of images": (info.mean, info.std) == (first.mean, first.std),
-            **{f"data.{key}": value == data[0][key] for key, value in options.items()},
-        }
-        if other := [name for name, same in facts.items() if not same]:
-            raise CheckpointError(
-                f"{path} and {paths[0]} differ in their {other[0]}.", "Average checkpoints of the same task and data."
-            )

@@ -145,7 +145,7 @@ LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
             ("--images=2", "--repeats=1", "--batch=2", "--crop=64x64", "--allocator=default", "--precisions=float32"),
             ["| float32 |", "coatseg (ms a step)"],
         ),
-        (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", "--repeats=1", "--allocator=default"), ["| fpn on coat_lite_tiny |", "differ by"]),
+        (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", *LEFT[::2]), ["| fpn on"]),
     ],
     ids=["turns", "peak", "training", "loading", "loop", "onnx"],
 )  # fmt: skip

@@ -220,7 +220,7 @@ class Touch:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "torch", "weights", "text", "missing"])
+@pytest.mark.parametrize("kind", ["pickle", "torch", "weights", "record", "text", "missing"])
 def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -231,6 +231,8 @@ def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
         torch.save({"state_dict": Touch(touched), "coatseg": {}}, path)
     elif kind == "weights":
         torch.save({"weight": torch.zeros(1)}, path)
+    elif kind == "record":
+        torch.save({"state_dict": {}, "coatseg": {"config": {"data": 3}, "info": {}}}, path)
     elif kind == "text":
         path.write_text("no checkpoint")
     out = tmp_path / "out"

@@ -12,10 +12,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from coatseg.build import build_data, build_task
 from coatseg.commands.export import main
+from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.data.batching import collate
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
 from coatseg.results import export as exporting
@@ -302,3 +304,25 @@ def test_scenes_of_other_channels_repeat_the_three() -> None:
     assert images.shape == (1, 4, 40, 48)
     assert torch.equal(images[:, 3], images[:, 0])
     assert images.max() > 1
+
+
+def test_a_folder_is_predicted_from_the_file_as_from_the_checkpoint(
+    semantic: tuple[Task, dict[str, Any]], tmp_path: Path
+) -> None:
+    task, config = semantic
+    record = {"config": config, "info": task.info.to_plain()}
+    torch.save({"state_dict": task.state_dict(), "global_step": 0, RECORD: record}, tmp_path / "best.ckpt")
+    export(task, config, "onnx", tmp_path / "a.onnx", sizes=SIZES[:1])
+    (tmp_path / "images").mkdir()
+    for sample in samples((50, 70), (64, 40)):
+        Image.fromarray(sample.image).save(tmp_path / "images" / f"{sample.id}.png")
+    for source in ("checkpoint=best.ckpt", "model=a.onnx"):
+        key, _, name = source.partition("=")
+        arguments = [f"{key}={tmp_path / name}", f"input={tmp_path}/images", f"output={tmp_path}/{key}", "workers=0"]
+        arguments.append("trainer.precision=32-true")
+        assert predict_files(read_arguments(arguments)) == 0
+    for number in (0, 1):
+        ours, found = (
+            np.asarray(Image.open(tmp_path / folder / "labels" / f"{number}.png")) for folder in ("checkpoint", "model")
+        )
+        assert (ours == found).mean() >= 0.999
