@@ -87,11 +87,21 @@ def made_by(file: Path) -> str:
         (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
         (("task=det", "inference=flip"), "detectors see whole images, once"),
         (("task=seg", "~loss"), "loss names no loss"),
+        (("task=det", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
+        (("task=inst", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(composed: Composed, overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         check(composed(*overrides))
+
+
+def test_every_example_of_the_help_composes_and_each_kind_of_task_has_one(composed: Composed) -> None:
+    footer = yaml.safe_load((ROOT / "conf" / "train.yaml").read_text())["hydra"]["help"]["footer"]
+    examples = [line.split()[2:] for line in footer.splitlines() if "python train.py" in line]
+    for overrides in examples:
+        check(composed(*overrides))
+    assert {"task=seg", "task=det", "task=inst"} <= set(itertools.chain(*examples))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
