@@ -130,6 +130,7 @@ def test_options_that_cannot_be(tmp_path, options, error, said):
         CocoJson(tmp_path, "val", **options)
 
 
-def test_a_hash_makes_no_third_split(tmp_path):
-    with pytest.raises(ConfigError, match=r"(?s)split into train and val, not 'test'.*data.annotations={"):
-        CocoJson(write_coco_json(tmp_path), "test")
+@pytest.mark.parametrize(("split", "said"), [("test", "Choices: train, val"), ("vall", r"Did you mean val\?")])
+def test_a_hash_makes_no_third_split(tmp_path, split, said):
+    with pytest.raises(ConfigError, match=rf"(?s)split into train and val, not '{split}'.*{said}.*data.annotations={{"):
+        CocoJson(write_coco_json(tmp_path), split)
