@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -242,7 +242,7 @@ def build(config: Options) -> Built:
     """Turn a checked configuration into the data and the task."""
     data = build_data(config)
     for split in ("train", "val"):  # a split of objects may lack the masks that another has
-        check_task_fits(config, data.split(split).info)
+        check_task_fits(config, data.split(split).info, data.repairs(split))
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
     epoch = data.steps_per_epoch
@@ -373,13 +373,14 @@ def without_pretrained(config: Options) -> dict[str, Any]:
     return {**config, "backbone": {**config["backbone"], "pretrained": False}}
 
 
-def check_task_fits(config: Options, info: DatasetInfo) -> None:
-    """Refuse a task that the dataset has no labels for."""
+def check_task_fits(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> None:
+    """Refuse a task that the dataset has no labels for; `repairs` of its annotations may tell why."""
     name, _ = named(config["task"], "task")
     needs = task_class(config).needs
     if needs not in info.annotates:
+        found = f" Its reader found {', '.join(repairs)}." if repairs else ""
         raise ConfigError(
-            f"task={name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.",
+            f"task={name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.{found}",
             "Choose a task that these labels serve, or other data; data=folder has multilabel with data.layers=true, "
             "data=cityscapes has instances with data.instances=true.",
         )

@@ -23,7 +23,7 @@ from coatseg.build import (
     task_class,
     without,
 )
-from coatseg.data.module import DataModule
+from coatseg.data.module import DataModule, check_rare_classes
 from coatseg.errors import ConfigError, nearest
 from coatseg.schema import (
     NonNegativeFloat,
@@ -111,6 +111,7 @@ def check(config: Options) -> None:
     _check_head_fits(config)
     _check_losses(config.get("loss"), task_class(config))
     check_data(config["data"])
+    check_rare_classes(config["data"].get("rare_class_temperature"), task_class(config).needs)
     _check_trainer(config["trainer"])
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 Boxes = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 
+BOXES = ("box", "boxes")
 TOLERANCE = 1.0
 """Pixels by which a box may reach out of its image, as rounding makes it, before its clipping is worth a word."""
 
@@ -29,7 +30,7 @@ class MendedBoxes:
     def repairs(self, place: Callable[[int], str]) -> tuple[str, ...]:
         """Say what was found, a line each; `place` names the place of a box."""
         return tuple(
-            repair_line("box" if len(numbers) == 1 else "boxes", len(numbers), done, place(int(numbers[0])))
+            repair_line(BOXES, len(numbers), done, place(int(numbers[0])))
             for done, numbers in self.findings.items()
             if len(numbers)
         )
@@ -65,6 +66,6 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
     )
 
 
-def repair_line(kind: str, count: int, done: str, first: str) -> str:
-    """Say how many things of a kind were mended or left out, and where the first of them is."""
-    return f"{count} {kind} {done} (first: {first})"
+def repair_line(kind: tuple[str, str], count: int, done: str, first: str) -> str:
+    """Say how many things of a kind (one, many) were mended or left out, and where the first of them is."""
+    return f"{count} {kind[count != 1]} {done} (first: {first})"

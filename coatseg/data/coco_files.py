@@ -39,10 +39,10 @@ class CocoFiles(ObjectFiles):
             things=tuple(range(len(classes))),
             category_ids=annotations.category_ids,
         )
-        self.repairs = annotations.repairs
         self._images = images
         self._annotations = annotations
         self._rows = tuple(range(len(annotations.files))) if rows is None else tuple(rows)
+        self.repairs = annotations.repairs(self._rows)
         self._check_files()
 
     def _check_files(self) -> None:

@@ -82,7 +82,8 @@ def _rows(objects: ObjectAnnotations, split: str, split_by: str, hashing: Hashin
     if split not in ("train", "val"):
         raise ConfigError(
             f"{objects.path} is split into train and val, not {split!r}.",
-            "For more splits name a json for each: data.annotations={train:FILE,val:FILE,test:FILE}.",
+            f"{nearest(split, ('train', 'val'))} For more name a json for each: "
+            "data.annotations={train:FILE,val:FILE,test:FILE}.",
         )
     is_val = choosers[split_by]()
     stems = (Path(file).with_suffix("").as_posix() for file in objects.files)

@@ -6,7 +6,7 @@ The format: https://cocodataset.org/#format-data, section 1.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.boxes import mend_boxes, repair_line
+from coatseg.data.boxes import BOXES, mend_boxes, repair_line
 from coatseg.data.classes import first_repeated
 from coatseg.data.segmentations import SegmentationColumn, SegmentationError, Segmentations
 from coatseg.errors import DatasetError
@@ -30,6 +30,28 @@ LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Things of a `kind` (one, many) that were mended or left out, and what was `done`, in words after their number.
+
+    `annotation_ids` and `rows`, both (N,), are the annotations of each and the places of their images. With `of_all`
+    it concerns all images, not only those `rows`.
+    """
+
+    kind: tuple[str, str]
+    done: str
+    annotation_ids: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    of_all: bool = False
+
+    def lines(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """Say it of the images `rows`: a line, or none where it does not concern them."""
+        ids = self.annotation_ids[np.isin(self.rows, rows)]
+        if self.of_all and not len(ids):
+            ids = self.annotation_ids
+        return (repair_line(self.kind, len(ids), self.done, f"annotation {ids[0]}"),) if len(ids) else ()
+
+
+@dataclass(frozen=True)
 class ObjectAnnotations:
     """What a json says, mended where the format commonly needs it.
 
@@ -37,7 +59,7 @@ class ObjectAnnotations:
     `files` and `sizes` (I, 2), height and width. Objects lie in arrays, those of image i from `begins[i]` to
     `begins[i + 1]`: a hundred thousand images travel fast to worker processes. `numbers` are the places of objects
     in the json, which `segmentations` go by. `areas` are None where an object states none, and `segmentations` where
-    one has no mask. `repairs` say what was mended or left out, a line each.
+    one has no mask. `findings` are what was mended or left out.
     """
 
     path: Path
@@ -54,7 +76,11 @@ class ObjectAnnotations:
     annotation_ids: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
     segmentations: Segmentations | None
-    repairs: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    def repairs(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """Say what was mended in the objects of the images `rows` or left out of them, a line each."""
+        return tuple(line for finding in self.findings for line in finding.lines(rows))
 
     def size(self, index: int) -> Size:
         """Give the (height, width) of an image."""
@@ -137,10 +163,13 @@ def _parsed(
     numbers = np.flatnonzero(kept)
     numbers = numbers[np.argsort(rows[numbers], kind="stable")]
     bare = numbers[~masks.there[numbers]]
-    repairs = [*mended.repairs(place), *masks.repairs]
+    all_ids = np.array(ids, np.int64)
+    found = [(BOXES, done, boxes) for done, boxes in mended.findings.items()]
+    found.append((("polygon", "polygons"), "of fewer than three points left out", masks.short))
+    findings = [Finding(kind, done, all_ids[which], rows[which]) for kind, done, which in found]
     if 0 < len(bare) < len(numbers):
-        done = "without a mask, so that the masks of the others are not used"
-        repairs.append(repair_line("object", len(bare), done, place(int(bare.min()))))
+        done, which = "without a mask, so that the masks of the others are not used", np.sort(bare)
+        findings.append(Finding(("object", "objects"), done, all_ids[which], rows[which], of_all=True))
     areas = _areas(path, annotations)[numbers]
     return ObjectAnnotations(
         path,
@@ -154,10 +183,10 @@ def _parsed(
         labels[numbers],
         _crowd(path, annotations)[numbers],
         None if np.isnan(areas).any() else areas,
-        np.array(ids, np.int64)[numbers],
+        all_ids[numbers],
         numbers,
         None if len(bare) else masks.segmentations,
-        tuple(repairs),
+        tuple(findings),
     )
 
 
@@ -244,12 +273,15 @@ def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.floa
 
 @dataclass(frozen=True)
 class _Masks:
-    """The masks of A annotations: which are `there`, and which `lost`, (A,) bool, their polygons being too short."""
+    """The masks of A annotations: which are `there`, and which `lost`, (A,) bool, their polygons being too short.
+
+    `short` holds the number of its annotation for each polygon that is too short.
+    """
 
     segmentations: Segmentations
     there: npt.NDArray[np.bool_]
     lost: npt.NDArray[np.bool_]
-    repairs: tuple[str, ...]
+    short: npt.NDArray[np.int64]
 
 
 def _masks(
@@ -264,13 +296,11 @@ def _masks(
         segmentations = column.collected()
     except SegmentationError as error:
         raise _unfitting(path, place(error.number), error.what) from error
-    short = column.short_polygons
+    short = np.array(column.short_polygons, np.int64)
     masked = np.array(there, bool)
     lost = np.zeros(len(annotations), bool)
     lost[short] = True
-    kind = "polygon" if len(short) == 1 else "polygons"
-    line = [repair_line(kind, len(short), "of fewer than three points left out", place(short[0]))] if short else []
-    return _Masks(segmentations, masked, lost & ~masked, tuple(line))
+    return _Masks(segmentations, masked, lost & ~masked, short)
 
 
 def _unfitting(path: Path, place: str, what: str) -> DatasetError:

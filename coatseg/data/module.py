@@ -140,11 +140,7 @@ class DataModule(lightning.LightningDataModule):
     def _rare_classes(self, dataset: Dataset) -> RareClasses | None:
         if self.rare_class_temperature is None:
             return None
-        if self.needs in ("boxes", "instances"):
-            raise ConfigError(
-                "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
-                "Set data.rare_class_temperature=null.",
-            )
+        check_rare_classes(self.rare_class_temperature, self.needs)
         if draws(dataset):
             raise ConfigError(
                 "data.rare_class_temperature counts the classes of whole images, and data.window draws windows.",
@@ -300,6 +296,15 @@ def example(dataset: Dataset, index: int, seed: int) -> Sample:
 def draws(dataset: Dataset) -> bool:
     """Say whether training examples of a dataset are drawn by itself."""
     return isinstance(dataset, RandomDataset) and dataset.draws
+
+
+def check_rare_classes(temperature: float | None, needs: str | None) -> None:
+    """Refuse to draw the rarer classes more often for a task that `needs` objects."""
+    if temperature is not None and needs in ("boxes", "instances"):
+        raise ConfigError(
+            "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
+            "Set data.rare_class_temperature=null.",
+        )
 
 
 def verify_dataset(dataset: Dataset, seconds: float) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+import numpy as np
+
 from coatseg.structures import Sample
 
 
@@ -15,7 +17,11 @@ def _bare(sample: Sample) -> Sample:
 
 def _boxes(sample: Sample) -> Sample:
     instances = sample.instances
-    return replace(_bare(sample), instances=None if instances is None else replace(instances, masks=None))
+    if instances is not None and instances.masks is not None:
+        # The masks tell small objects from large ones, of which average precision is given apart.
+        areas = instances.masks.sum((1, 2)).astype(np.float64) if instances.areas is None else instances.areas
+        instances = replace(instances, masks=None, areas=areas)
+    return replace(_bare(sample), instances=instances)
 
 
 KEPT: Mapping[str, Callable[[Sample], Sample]] = MappingProxyType(

@@ -122,7 +122,7 @@ class Task(lightning.LightningModule):
         looked_at = total.device.type == "cpu" or self.global_step % CHECK_EVERY == 0
         if looked_at and not torch.isfinite(total):
             raise TrainingError(
-                f"The loss is {total.item()} at step {self.global_step} (images {', '.join(batch.ids[:4])}).",
+                f"The loss is {total.item()} at step {self.global_step} (images {', '.join(batch.ids)}).",
                 "Lower optimizer.lr, lengthen schedule.warmup, or train with trainer.precision=32-true.",
             )
         shown = {"loss": total.detach(), **{f"loss/{name}": value.detach() for name, value in losses.items()}}

@@ -75,6 +75,8 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["loss.dice.weight=0", "loss.cross_entropy.weight=0"], "Every loss has the weight 0"),
         (["schedule.warmup=5000"], "schedule.warmup=5000 steps do not end before the run of 900 steps"),
         (["data.batch_size=3000"], "is more than the 1200 training samples"),
+        (["task=det", "data.augmentations.resize.short=800"], "a list of lengths in pixels, such as [800]"),
+        (["data.augmentations.crop.size=512"], "two integers: [height,width]"),
         (["data.augmentations.flop={}"], "Did you mean flip?"),
         (["data.augmentations.scale.low=3"], "low"),
         (["callbacks.checkpoints.every=3"], "Did you mean every_steps?"),

@@ -1,6 +1,7 @@
 """Every file that is shipped in conf/ composes and passes the check; what can be generated also runs."""
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from coatseg.build import TABLES, build_data, build_inference, gives, make, named
+from coatseg.build import TABLES, build, build_data, build_inference, gives, make, named
 from coatseg.check import check
 from coatseg.commands.arguments import group_file
 from coatseg.commands.console import say_repairs
@@ -87,11 +88,21 @@ def made_by(file: Path) -> str:
         (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
         (("task=det", "inference=flip"), "detectors see whole images, once"),
         (("task=seg", "~loss"), "loss names no loss"),
+        (("task=det", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
+        (("task=inst", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(composed: Composed, overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         check(composed(*overrides))
+
+
+def test_every_example_of_the_help_composes_and_each_kind_of_task_has_one(composed: Composed) -> None:
+    footer = yaml.safe_load((ROOT / "conf" / "train.yaml").read_text())["hydra"]["help"]["footer"]
+    examples = [line.split()[2:] for line in footer.splitlines() if "python train.py" in line]
+    for overrides in examples:
+        check(composed(*overrides))
+    assert {"task=seg", "task=det", "task=inst"} <= set(itertools.chain(*examples))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -184,7 +195,23 @@ def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys
     path.write_text(path.read_text().replace('"bbox": [2, 3, 20, 20]', '"bbox": [2, 3, 0, 20]'))
     module = build_data(composed("data=coco_json", f"data.root={root}", "data.limit=1"))
     say_repairs(module, "train")
-    assert capsys.readouterr().out == "mine train: 5 boxes without area left out (first: annotation 10)\n"
+    say_repairs(module, "val")
+    assert capsys.readouterr().out == (
+        "mine train: 2 boxes without area left out (first: annotation 30)\n"
+        "mine val: 3 boxes without area left out (first: annotation 10)\n"
+    )
+
+
+def test_a_task_that_needs_all_masks_says_which_object_has_none(composed: Composed, tmp_path: Path) -> None:
+    root = write_coco_json(tmp_path / "mine")
+    path = root / "annotations.json"
+    content = json.loads(path.read_text())
+    del content["annotations"][0]["segmentation"]
+    path.write_text(json.dumps(content))
+    overrides = detection("inst", "mask_rcnn", "data=coco_json", f"data.root={root}", *SMALL_OBJECTS)
+    said = r"needs instances labels; data=mine has boxes. Its reader found 1 object without a mask, .*annotation 10"
+    with pytest.raises(ConfigError, match=said):
+        build(composed("backbone=coat_lite_tiny", *overrides))
 
 
 @pytest.mark.parametrize(

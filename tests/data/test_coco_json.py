@@ -67,14 +67,46 @@ def test_categories_that_differ_between_splits_are_refused(tmp_path):
         CocoJson(tmp_path, "val", **OF_SPLITS)
 
 
-def test_what_mends_is_said_of_the_own_split_s_file(tmp_path):
-    content = coco_content(6)
-    content["annotations"][0]["bbox"][2] = 0
-    write_coco_json(tmp_path)
-    (tmp_path / "annotations.json").write_text(json.dumps(content))
-    dataset = CocoJson(tmp_path, "train", val_fraction=0.5)
-    assert dataset.repairs == ("1 box without area left out (first: annotation 10)",)
-    assert pickle.loads(pickle.dumps(dataset)).repairs == dataset.repairs
+def rewritten(root, change):
+    """Write six images and their json, each of its annotations changed."""
+    path = write_coco_json(root) / "annotations.json"
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        change(annotation)
+    path.write_text(json.dumps(content))
+
+
+def flat(annotation):
+    if annotation["id"] in (10, 30, 31):
+        annotation["bbox"][2] = 0
+    if annotation["id"] == 20:
+        annotation["segmentation"] = [[1, 2, 3, 4]]
+
+
+def test_what_mends_is_said_of_the_own_split_s_images(tmp_path):
+    rewritten(tmp_path, flat)
+    train, val = (CocoJson(tmp_path, split, val_fraction=0.5) for split in ("train", "val"))
+    assert ids(train) == ["3"]
+    assert train.repairs == ("2 boxes without area left out (first: annotation 30)",)
+    assert val.repairs == (
+        "1 box without area left out (first: annotation 10)",
+        "1 polygon of fewer than three points left out (first: annotation 20)",
+    )
+    assert pickle.loads(pickle.dumps(train)).repairs == train.repairs
+
+
+def test_an_object_without_a_mask_is_said_of_both_splits(tmp_path):
+    def bare(annotation):
+        if annotation["image_id"] == 1:  # which is in val
+            del annotation["segmentation"]
+
+    rewritten(tmp_path, bare)
+    for split in ("train", "val"):
+        dataset = CocoJson(tmp_path, split, val_fraction=0.5)
+        assert dataset.info.annotates == {"boxes"}
+        assert dataset.repairs == (
+            "4 objects without a mask, so that the masks of the others are not used (first: annotation 10)",
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,6 +130,7 @@ def test_options_that_cannot_be(tmp_path, options, error, said):
         CocoJson(tmp_path, "val", **options)
 
 
-def test_a_hash_makes_no_third_split(tmp_path):
-    with pytest.raises(ConfigError, match=r"(?s)split into train and val, not 'test'.*data.annotations={"):
-        CocoJson(write_coco_json(tmp_path), "test")
+@pytest.mark.parametrize(("split", "said"), [("test", "Choices: train, val"), ("vall", r"Did you mean val\?")])
+def test_a_hash_makes_no_third_split(tmp_path, split, said):
+    with pytest.raises(ConfigError, match=rf"(?s)split into train and val, not '{split}'.*{said}.*data.annotations={{"):
+        CocoJson(write_coco_json(tmp_path), split)

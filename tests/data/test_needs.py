@@ -8,6 +8,7 @@ from coatseg.data.module import DataModule, DrawnSteps
 from coatseg.data.needs import KEPT, only_needed
 from coatseg.data.sampling import Draw
 from coatseg.data.scenes import Scenes
+from coatseg.structures import Instances
 from tests.contracts.dataset import assert_same
 from tests.data.test_transforms import INFO, everything, with_objects
 
@@ -43,6 +44,19 @@ def test_a_task_keeps_its_own_truth_alone(needs, kept):
         np.testing.assert_array_equal(sample.instances.boxes, EVERYTHING.instances.boxes)
     bare = replace(EVERYTHING, label_map=None, layers=None, instances=None, panoptic=None)
     assert_same(only_needed(bare, needs), bare)
+
+
+@pytest.mark.parametrize("stated", [None, np.array([7.0, 8.0])])
+def test_boxes_keep_the_stated_areas_else_those_of_the_masks(stated):
+    masks = np.zeros((2, 60, 80), bool)
+    masks[0, 3:5, 10:13] = masks[1, 1:9, 2] = True
+    instances = Instances(
+        np.array([[10, 3, 13, 5], [2, 1, 30, 9]], np.float32), np.ones(2, int), masks, np.zeros(2, bool)
+    )
+    kept = only_needed(replace(EVERYTHING, instances=replace(instances, areas=stated)), "boxes").instances
+    assert kept.areas.dtype == np.float64
+    assert kept.areas.tolist() == ([6, 8] if stated is None else [7, 8])
+    assert only_needed(replace(EVERYTHING, instances=replace(instances, masks=None)), "boxes").instances.areas is None
 
 
 @pytest.mark.parametrize("needs", [None, "depth"])

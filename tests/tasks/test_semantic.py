@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from coatseg.backbones.coat import CoaT, Variant
 from coatseg.build import TABLES
 from coatseg.data.batching import collate, collate_step
+from coatseg.errors import TrainingError
 from coatseg.inference.inference import WHOLE, Inference
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
 from coatseg.losses.semantic import WeightedSum
 from coatseg.model import Model
-from coatseg.structures import DatasetInfo, Outputs, Sample, Size
+from coatseg.structures import Batch, DatasetInfo, Outputs, Sample, Size
+from coatseg.tasks.base import Task
 from coatseg.tasks.dense import at_size
 from coatseg.tasks.semantic import SemanticTask
 from coatseg.training.optimizers import adamw
@@ -157,3 +159,18 @@ def test_logits_are_resized_before_the_class_is_chosen() -> None:
     prediction = task(Convolution(1)).decode(at_size(logits, (1, 4)), "x")
     assert prediction.label_map.tolist() == [[0, 0, 1, 1]]
     assert prediction.scores[0, 0] == pytest.approx(float(torch.tensor([4.0, 0.0]).softmax(0)[0]))
+
+
+class Diverged(SemanticTask):
+    """A task whose loss is lost."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {"cross_entropy": torch.tensor(float("nan"))}
+
+
+def test_a_loss_that_is_not_finite_names_all_images_of_its_batch() -> None:
+    task = Diverged.__new__(Diverged)  # which needs no losses of its own
+    Task.__init__(task, nn.Identity(), INFO, optimizer=adamw, schedule=lambda step: 1.0)
+    batch = SimpleNamespace(ids=tuple("abcdef"))
+    with pytest.raises(TrainingError, match=r"The loss is nan at step 0 \(images a, b, c, d, e, f\)"):
+        task.training_step(batch, 0)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import albumentations as alb
 import cv2
 import numpy as np
 
-from coatseg.data.augmentations.checks import check_range, checked_size
+from coatseg.data.augmentations.checks import SECTION, PixelSize, check_range, checked_size
 from coatseg.data.augmentations.moves import Cut, Moved
 from coatseg.data.images import Pixels
 from coatseg.errors import ConfigError
@@ -17,7 +17,7 @@ from coatseg.structures import DatasetInfo, Size
 
 
 def random_crop(
-    info: DatasetInfo, *, size: Sequence[int], most_frequent: float = 0.75, tries: int = 10
+    info: DatasetInfo, *, size: PixelSize, most_frequent: float = 0.75, tries: int = 10
 ) -> alb.BasicTransform:
     """Cut a window of `size` (height, width), smaller images padded at the bottom and right.
 
@@ -31,7 +31,7 @@ def random_crop(
     lengths = checked_size("crop.size", size)
     check_range("crop.most_frequent", most_frequent, 0, 1)
     if tries < 1:
-        raise ConfigError(f"crop.tries={tries} draws no window.", "Choose 1 or more.")
+        raise ConfigError(f"{SECTION}.crop.tries={tries} draws no window.", "Choose 1 or more.")
     return _RandomCrop(info, lengths, most_frequent, tries)
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import albumentations as alb
 import cv2
 
-from coatseg.data.augmentations.checks import check_range, checked_lengths, checked_size
+from coatseg.data.augmentations.checks import SECTION, Lengths, PixelSize, check_range, checked_lengths, checked_size
 from coatseg.data.augmentations.moves import Move, Moved, Resized, random_cut
 from coatseg.data.resizing import size_within
 from coatseg.errors import ConfigError
-from coatseg.schema import PositiveInt
+from coatseg.schema import PositiveInt, legal
 from coatseg.structures import DatasetInfo, Size
 
 SHORT = tuple(range(480, 801, 32))
 LONG = 1333
+Range = Annotated[Sequence[int], legal("Write [least,most], such as [384,600]")]
 """The sides of multi-scale training on COCO (DETR, Carion et al., ECCV 2020, section 4; detectron2, MMDetection)."""
 
 
@@ -29,7 +30,7 @@ def random_scale(info: DatasetInfo, *, low: float = 0.5, high: float = 2.0) -> a
         ConfigError: not 0 < low <= high.
     """
     if not 0 < low <= high:
-        raise ConfigError(f"scale.low={low} and scale.high={high} are no range.", "Choose 0 < low <= high.")
+        raise ConfigError(f"{SECTION}.scale.low={low} and scale.high={high} are no range.", "Choose 0 < low <= high.")
     # NEAREST_EXACT keeps pixel centres where bilinear has them; NEAREST shifts masks by up to half a pixel.
     return alb.RandomScale(
         scale_limit=(low - 1, high - 1),
@@ -43,7 +44,7 @@ def random_scale(info: DatasetInfo, *, low: float = 0.5, high: float = 2.0) -> a
 def resize(
     info: DatasetInfo,
     *,
-    short: Sequence[int] = SHORT,
+    short: Lengths = SHORT,
     long: PositiveInt = LONG,
     sampling: Literal["choice", "range"] = "choice",
 ) -> alb.BasicTransform:
@@ -61,10 +62,10 @@ def resize(
 def resize_or_crop(
     info: DatasetInfo,
     *,
-    short: Sequence[int] = SHORT,
+    short: Lengths = SHORT,
     long: PositiveInt = LONG,
-    crop: Sequence[int] = (384, 600),
-    crop_short: Sequence[int] = (400, 500, 600),
+    crop: Range = (384, 600),
+    crop_short: Lengths = (400, 500, 600),
     probability: float = 0.5,
 ) -> alb.BasicTransform:
     """Resize as `resize` does, with a `probability` after a window of random size has been cut.
@@ -80,12 +81,14 @@ def resize_or_crop(
     check_range(f"{key}.probability", probability, 0, 1)
     sides = checked_lengths(f"{key}.crop", crop)
     if len(sides) != 2 or sides[0] > sides[1]:
-        raise ConfigError(f"{key}.crop={list(sides)} is no range.", "Write [least, most], such as [384, 600].")
+        raise ConfigError(
+            f"{SECTION}.{key}.crop={list(sides)} is no range.", "Write [least, most], such as [384, 600]."
+        )
     first = checked_lengths(f"{key}.crop_short", crop_short)
     return _ResizeOrCrop(info, _Lengths(key, short, long), first, (sides[0], sides[1]), probability)
 
 
-def jitter(info: DatasetInfo, *, size: Sequence[int], low: float = 0.1, high: float = 2.0) -> alb.BasicTransform:
+def jitter(info: DatasetInfo, *, size: PixelSize, low: float = 0.1, high: float = 2.0) -> alb.BasicTransform:
     """Resize to fit a multiple of `size` (height, width), then cut a window of `size`, or pad to it.
 
     The factor is drawn evenly from `low` to `high`: large-scale jitter (Ghiasi et al., "Simple Copy-Paste is a Strong
@@ -96,7 +99,7 @@ def jitter(info: DatasetInfo, *, size: Sequence[int], low: float = 0.1, high: fl
         ConfigError: `size` is not two positive integers, or not 0 < low <= high.
     """
     if not 0 < low <= high:
-        raise ConfigError(f"jitter.low={low} and jitter.high={high} are no range.", "Choose 0 < low <= high.")
+        raise ConfigError(f"{SECTION}.jitter.low={low} and jitter.high={high} are no range.", "Choose 0 < low <= high.")
     return _Jitter(info, checked_size("jitter.size", size), low, high)
 
 
@@ -109,11 +112,12 @@ class _Lengths:
         self._range = sampling == "range"
         if self._range and (len(self._short) != 2 or self._short[0] > self._short[1]):
             raise ConfigError(
-                f"{key}.short={list(self._short)} is no range.", f"Write [low, high], or {key}.sampling=choice."
+                f"{SECTION}.{key}.short={list(self._short)} is no range.",
+                f"Write [low, high], or {SECTION}.{key}.sampling=choice.",
             )
         if long < max(self._short):
             raise ConfigError(
-                f"{key}.long={long} is less than {max(self._short)} in {key}.short.",
+                f"{SECTION}.{key}.long={long} is less than {max(self._short)} in {key}.short.",
                 "It is the most that the longer side may have: choose more.",
             )
 
