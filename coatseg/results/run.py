@@ -78,9 +78,9 @@ class PredictionRun(lightning.LightningModule):
     """Predicts sources in groups of `predictor.batch_size` and writes files, for `Trainer.predict`.
 
     Groups are those of the whole list, whatever has been done of it and by however many processes, and each belongs to
-    one process: so neither changes what is written. A group of which a file is missing is predicted again. With
-    `pictures` the predictions are drawn over the images, too. `failures` are the files that could not be predicted, of
-    all processes in the end.
+    one process: so neither changes what goes through the model together. A group of which a file is missing is
+    predicted again. With `pictures` the predictions are drawn over the images, too. `failures` are the files that could
+    not be predicted, of all processes in the end.
     """
 
     def __init__(
