@@ -350,12 +350,14 @@ def test_the_recipes_of_coco_are_the_authors(composed: Composed) -> None:
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("coco_")])
 def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experiment: str) -> None:
-    data = composed(f"experiment={experiment}")["data"]["name"]
-    overrides = [*DATA[data](tmp_path / "data"), "data.evaluation_batch_size=1"]
+    plain = composed(f"experiment={experiment}")
+    overrides = [*DATA[plain["data"]["name"]](tmp_path / "data"), "data.evaluation_batch_size=1"]
     chosen = [override for override in overrides if not override.startswith("data=")]
     small = ("backbone.name=coat_lite_tiny", "backbone.pretrained=false", "schedule.warmup=0")
     ablates = experiment.startswith("ablation_")  # whose backbone is what they are about
-    run_evaluate_resume(composed, tmp_path, f"experiment={experiment}", *chosen, *(() if ablates else small))
+    means = {"instance": MASK_MEANS, "detection": BOX_MEANS}.get(plain["task"]["name"], SEMANTIC_MEANS)
+    given = (*chosen, *(() if ablates else small))
+    run_evaluate_resume(composed, tmp_path, f"experiment={experiment}", *given, means=means)
 
 
 HEADS = sorted(path.stem for path in (ROOT / "conf" / "head").glob("*.yaml"))
@@ -365,5 +367,8 @@ BACKBONES = sorted(path.stem for path in (ROOT / "conf" / "backbone").glob("*.ya
 @pytest.mark.sweep
 @pytest.mark.parametrize(("backbone", "head"), list(itertools.product(BACKBONES, HEADS)))
 def test_every_backbone_runs_under_every_head(composed: Composed, tmp_path: Path, backbone: str, head: str) -> None:
-    fit(composed(f"backbone={backbone}", f"head={head}", *DATA["scenes"](tmp_path), "trainer.max_steps=1"))
+    made = made_by(Path("head") / f"{head}.yaml")
+    task = TASKS.get(next(iter(gives(made))))
+    small = (f"task={task}", *OBJECT_SCENES, *NARROW[made]) if task else DATA["scenes"](tmp_path)
+    fit(composed(f"backbone={backbone}", f"head={head}", *small, "trainer.max_steps=1"))
     os.environ.pop(FOLDER_VARIABLE, None)
