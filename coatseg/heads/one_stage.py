@@ -33,6 +33,19 @@ RETINA_SCALE = 4
 """RetinaNet's anchors have 4 times their map's stride a side, and two thirds of an octave more (section 4)."""
 
 
+class CoarsestMaps(LastLevelP6P7):  # type: ignore[misc]
+    """The maps of strides 64 and 128, by convolutions in float32.
+
+    In bf16 on a CPU, oneDNN's gradient of their weights is not a number where a map has one pixel.
+    """
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        """Add two maps to those of the pyramid."""
+        with torch.autocast(p[-1].device.type, enabled=False):
+            maps, names = super().forward([p[-1].float()], c, names)
+        return [*p, *maps[1:]], names
+
+
 class OneStage(DetectionHead):
     """A pyramid, and one of torchvision's detectors that predicts at every position of it."""
 
@@ -145,7 +158,7 @@ def fcos(
 
 def pyramid_of(levels: Sequence[Level], width: int, head: str, norm: Norm) -> FeaturePyramid:
     """Build the pyramid of one-stage detectors: the levels from stride 8, and two more by convolutions."""
-    extra = LastLevelP6P7(width, width)
+    extra = CoarsestMaps(width, width)
     return FeaturePyramid(levels, width, head, extra=extra, extra_maps=2, finest=FINEST, norm=norm)
 
 

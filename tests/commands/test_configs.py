@@ -31,7 +31,8 @@ FILES = sorted(
     path.relative_to(ROOT / "conf") for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "experiment"
 )
 METRICS = {
-    "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco": "box AP",
+    "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco": "box AP", "bccd": "box AP50",
+    "nuclei": "mask AP50",
 }  # fmt: skip
 """What the experiments, by the beginnings of their names, are judged by."""
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

@@ -1,12 +1,16 @@
 """Every detector keeps the contract; what they share is compared with torchvision and computed by hand."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
+from coatseg.backbones.coat import CoaT
 from coatseg.build import TABLES, gives
+from coatseg.detector import Detector
 from coatseg.errors import ConfigError
 from coatseg.heads.cascade import STEPS, Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
 from coatseg.heads.detection import Anchors, DetectionHead
@@ -15,7 +19,7 @@ from coatseg.heads.one_stage import OneStage, fcos, retinanet
 from coatseg.heads.regions import RegionPooler
 from coatseg.heads.two_stage import TwoStage, faster_rcnn, mask_rcnn
 from coatseg.structures import Level, parameter_count
-from tests.contracts.detector import LEVELS, DetectorContract
+from tests.contracts.detector import LEVELS, SMALL, DetectorContract, objects
 
 Levels = tuple[Level, ...]
 FEW = {"width": 16, "proposals": (200, 100), "regions": 64, "norm": "group"}
@@ -203,3 +207,15 @@ def test_targets_of_masks_are_made_in_parts_of_bounded_size(monkeypatch: pytest.
     whole = mask_targets(masks, boxes, indices, 28)
     monkeypatch.setattr("coatseg.heads.masks.PIXELS_AT_ONCE", 24 * 32 * 2)
     assert torch.equal(mask_targets(masks, boxes, indices, 28), whole)
+
+
+@pytest.mark.parametrize("head", [retinanet, fcos])
+def test_gradients_of_maps_of_one_pixel_are_numbers_in_bf16(head: Callable[..., OneStage]) -> None:
+    backbone = CoaT(SMALL)
+    detector = Detector(backbone, head(backbone.levels, 3, width=16)).train()
+    for _ in range(4):  # what was wrong came from memory that nothing had written
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = detector(torch.randn(2, 3, 64, 64), None, [objects([[8, 8, 40, 40]], (64, 64))] * 2)
+        detector.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        assert all(parameter.grad.isfinite().all() for parameter in detector.parameters())
