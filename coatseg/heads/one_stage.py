@@ -12,6 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from coatseg.backbones.lean import full_precision
 from coatseg.heads.detection import (
     Anchors,
     DetectionHead,
@@ -41,7 +42,7 @@ class CoarsestMaps(LastLevelP6P7):  # type: ignore[misc]
 
     def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
         """Add two maps to those of the pyramid."""
-        with torch.autocast(p[-1].device.type, enabled=False):
+        with full_precision(p[-1].device):
             maps, names = super().forward([p[-1].float()], c, names)
         return [*p, *maps[1:]], names
 
