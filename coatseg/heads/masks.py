@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import roi_align
 
+from coatseg.heads.shares import share
 from coatseg.structures import Size
 
 PIXELS_AT_ONCE = 2**26
@@ -24,6 +25,7 @@ def mask_loss(
 ) -> Tensor:
     """Give the mean binary cross entropy of the masks of those boxes that hold an object (He et al., 2017, section 3).
 
+    The mean is over the boxes of all processes: averaged over them, what each gives is that of one with all boxes.
     `predict` maps boxes (N, 4), a tensor an image, to logits (all N, 1 + classes, M, M); `matched` are the objects in
     `targets` that the boxes belong to, `labels` their classes, 0 being background.
     """
@@ -31,6 +33,7 @@ def mask_loss(
     chosen = [rows[kept] for rows, kept in zip(boxes, objects, strict=True)]
     indices = [rows[kept] for rows, kept in zip(matched, objects, strict=True)]
     logits = predict(chosen)
+    part = share(torch.tensor(len(logits), device=logits.device))
     if not len(logits):
         return logits.sum() * 0  # so that the layers have a gradient, as every process of a distributed run expects
     aims = [
@@ -39,7 +42,7 @@ def mask_loss(
     ]
     classes = torch.cat([rows[kept] for rows, kept in zip(labels, objects, strict=True)])
     own = logits[torch.arange(len(classes), device=classes.device), classes]
-    return functional.binary_cross_entropy_with_logits(own, torch.cat(aims))
+    return part * functional.binary_cross_entropy_with_logits(own, torch.cat(aims))
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, indices: Tensor, side: int) -> Tensor:

@@ -23,6 +23,7 @@ from coatseg.heads.detection import (
     group_norm,
     in_float32,
 )
+from coatseg.heads.shares import share
 from coatseg.schema import PositiveInt, Rate
 from coatseg.structures import Level
 
@@ -89,6 +90,27 @@ LOSSES = {"classification": "classes", "bbox_regression": "boxes", "bbox_ctrness
 """What torchvision's losses are called here."""
 
 
+class CentreHead(FCOSHead):  # type: ignore[misc]
+    """torchvision's layers at any width; the losses are divided by the positions on objects of all processes."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(32, 1, classes)  # the least width that its 32 groups take; its parts are made anew
+        self.classification_head = FCOSClassificationHead(width, 1, classes, norm_layer=group_norm)
+        self.regression_head = FCOSRegressionHead(width, 1, norm_layer=group_norm)
+
+    def compute_loss(
+        self,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """Give the losses of outputs by name, each position belonging to the object that `matched_idxs` says."""
+        losses = super().compute_loss(targets, head_outputs, anchors, matched_idxs)
+        part = share(torch.stack([(rows >= 0).sum() for rows in matched_idxs]).sum())
+        return {name: part * loss for name, loss in losses.items()}
+
+
 class _Channels(nn.Identity):
     """What torchvision asks of a backbone before it builds a detector: its number of channels."""
 
@@ -137,21 +159,15 @@ def fcos(
 ) -> OneStage:
     """Build FCOS with centre sampling; its head has group norms, `norm` is the pyramid's.
 
-    Its losses are divided by the number of positions on objects in a process's part of the batch, so that their
-    gradient does depend on how many processes share it; the other detectors divide by numbers that images have alike.
-
     Raises:
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
     fpn = pyramid_of(levels, width, "fcos", norm)
-    head = FCOSHead(32, 1, classes)  # of the least width that its 32 groups take; its parts are made anew
-    head.classification_head = FCOSClassificationHead(width, 1, classes, norm_layer=group_norm)
-    head.regression_head = FCOSRegressionHead(width, 1, norm_layer=group_norm)
     detector = FCOS(
         _Channels(width),
         classes,
         anchor_generator=Anchors(fpn.strides, [(stride,) for stride in fpn.strides], (1.0,)),
-        head=head,
+        head=CentreHead(width, classes),
         **decoding(score_threshold, nms_threshold, detections),
     )
     return OneStage(fpn, detector, len(levels))

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from coatseg.detector import Detector
-from coatseg.heads.cascade import MaskStep
+from coatseg.heads.cascade_steps import MaskStep
 from coatseg.heads.detection import Detections
 from coatseg.model import Model
 from coatseg.structures import DatasetInfo, Outputs

@@ -12,7 +12,8 @@ from coatseg.backbones.coat import CoaT
 from coatseg.build import TABLES, gives
 from coatseg.detector import Detector
 from coatseg.errors import ConfigError
-from coatseg.heads.cascade import STEPS, Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
+from coatseg.heads.cascade import Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
+from coatseg.heads.cascade_steps import STEPS
 from coatseg.heads.detection import Anchors, DetectionHead
 from coatseg.heads.masks import mask_targets, paste_masks
 from coatseg.heads.one_stage import OneStage, fcos, retinanet
