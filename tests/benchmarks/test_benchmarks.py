@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import backbone, loading, loop, memory, onnx, timing, training
+from benchmarks import agreement, backbone, loading, loop, memory, onnx, timing, training
 from benchmarks.alone import Measured
 from benchmarks.computation import giga_multiplications
 from benchmarks.machine import machine_facts, told
@@ -23,6 +23,7 @@ from benchmarks.sides import OURS, PEER, largest_difference, pair
 from benchmarks.tables import Table, megabytes, milliseconds, publish
 from benchmarks.timing import Ratio, in_turn, speedup
 from coatseg import measuring
+from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
 
 Main = Callable[[Sequence[str]], None]
 
@@ -158,6 +159,22 @@ def test_every_question_is_asked_and_answered(
     assert all(column in out for column in columns)
     tables = json.loads(output.read_text())["tables"]
     assert all(table["records"] for table in tables)
+
+
+@pytest.mark.parametrize(("options", "unit"), [(SEMANTIC, "pixels"), (OBJECTS, "objects")], ids=["pixels", "objects"])
+def test_every_way_to_predict_gives_the_same(
+    options: tuple[str, ...], unit: str, composed: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*options))
+    output = tmp_path / "x.json"
+    agreement.main([str(tmp_path / "a.ckpt"), f"--threads={torch.get_num_threads()}", f"--output={output}"])
+    rows = json.loads(output.read_text())["tables"][0]["records"]
+    assert len(rows) == 3
+    for row in rows:
+        assert row["unit"] == unit
+        assert row["compared"] > 0
+        assert row["alike"] >= 0.9999
+        assert row["masks"] is None or row["masks"] >= 0.9999
 
 
 def test_as_shipped_each_side_has_its_own_allocator(
