@@ -24,11 +24,12 @@ from benchmarks.sides import PEER, SIDES
 from benchmarks.timing import in_turn
 from coatseg.atomic import whole_file
 from coatseg.backbones.timm import TimmBackbone
-from coatseg.build import build_data, build_model, make, named
+from coatseg.build import build_data, build_model, make
 from coatseg.commands.composition import choices
 from coatseg.commands.console import quiet_libraries
 from coatseg.commands.fit import fit
 from coatseg.model import Model
+from coatseg.sections import named
 from coatseg.structures import DatasetInfo, parameter_count
 
 BACKBONE = "coat_lite_tiny"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -64,6 +64,7 @@ from coatseg.losses.tversky import Tversky
 from coatseg.model import Model
 from coatseg.probing import Probed, freeze_unused
 from coatseg.schema import Constructor, Options, check_options, fitting, function_of, option_schema
+from coatseg.sections import auxiliary_section, named, present, without
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.tasks.detection import DetectionTask, InstanceTask
@@ -350,11 +351,6 @@ def gives(head: str, key: str = "head") -> frozenset[str]:
     return given
 
 
-def auxiliary_section(config: Options) -> Options | None:
-    """Give the section of the auxiliary head, a head with a `weight` of its losses; None without one."""
-    return config.get("auxiliary")
-
-
 def build_callbacks(config: Options, **context: Any) -> list[lightning.Callback]:
     """Build the callbacks of a run."""
     return [
@@ -366,11 +362,6 @@ def build_callbacks(config: Options, **context: Any) -> list[lightning.Callback]
 def build_loggers(config: Options, run: Path) -> list[Logger]:
     """Build the loggers of a run."""
     return [make("logger", name, options, f"logger.{name}", run=run) for name, options in present(config["logger"])]
-
-
-def without_pretrained(config: Options) -> dict[str, Any]:
-    """Give a configuration whose weights will come from a checkpoint."""
-    return {**config, "backbone": {**config["backbone"], "pretrained": False}}
 
 
 def check_task_fits(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> None:
@@ -417,38 +408,6 @@ def split_data_options(options: Options) -> tuple[dict[str, Any], dict[str, Any]
     loading = option_schema(DataModule, CONTEXT["loading"])
     own = {name: value for name, value in options.items() if name not in loading and name != "augmentations"}
     return own, {name: value for name, value in options.items() if name in loading}
-
-
-def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
-    """Part a section into its name and its options."""
-    if not isinstance(section, Mapping) or "name" not in section:
-        raise ConfigError(
-            f"{key}={section} names nothing.", f"Choose one with {key}=NAME; python train.py --help lists them."
-        )
-    return section["name"], without(section, "name")
-
-
-def present(section: Options, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults.
-
-    `key` is how the configuration calls the section.
-    """
-    prefix = f"{key}." if key else ""
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"{section} is no section of names and options.", "Write NAME: {OPTION: VALUE} there.")
-    for name, options in section.items():
-        if not isinstance(options, Mapping | bool | None):
-            raise ConfigError(
-                f"{prefix}{name}={options} does not fit.",
-                f"Set an option of it as {prefix}{name}.OPTION=VALUE, or null.",
-            )
-        if options is not None and options is not False:
-            yield name, {} if options is True else dict(options)
-
-
-def without(options: Options, name: str) -> dict[str, Any]:
-    """Leave one entry out."""
-    return {key: value for key, value in options.items() if key != name}
 
 
 def _table(kind: str) -> dict[str, Constructor]:

@@ -12,16 +12,12 @@ from coatseg.build import (
     AUXILIARY_WEIGHT,
     CONTEXT,
     TABLES,
-    auxiliary_section,
     build_inference,
     constructor_of,
     gives,
     load_plugins,
-    named,
-    present,
     split_data_options,
     task_class,
-    without,
 )
 from coatseg.data.module import DataModule, check_rare_classes
 from coatseg.errors import ConfigError, nearest
@@ -35,6 +31,7 @@ from coatseg.schema import (
     fitting,
     option_schema,
 )
+from coatseg.sections import auxiliary_section, named, present, without
 from coatseg.states import listed
 from coatseg.tasks.base import Task
 from coatseg.training.trainer import AUTO, PRECISIONS, SHORT_PRECISIONS

@@ -66,7 +66,7 @@ class RunExistsError(CoatsegError):
 
 
 class OutputError(CoatsegError):
-    """A file could not be written whole; nothing of it was left behind."""
+    """A file could not be written whole, and nothing of it was left behind, or the system refused to open it."""
 
 
 class ExportError(CoatsegError):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coatseg.build import build_task, check_task_fits, without_pretrained
+from coatseg.build import build_task, check_task_fits
 from coatseg.errors import CheckpointError
 from coatseg.schema import Options
+from coatseg.sections import without_pretrained
 from coatseg.states import listed, mismatches
 from coatseg.structures import DatasetInfo
 from coatseg.tasks.base import Task
 from coatseg.training.checkpoints import RECORD
 
 
-def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, info: DatasetInfo) -> Task:
-    """Build the task of `config`, for data with these facts, with a checkpoint's weights.
+def restore_task(
+    path: Path, checkpoint: Mapping[str, Any], config: Options, info: DatasetInfo, repairs: Sequence[str] = ()
+) -> Task:
+    """Build the task of `config`, for data with these facts and repairs, with a checkpoint's weights.
 
     Raises:
         CheckpointError: the classes or the channels differ from those it was trained on, or its weights do not fit.
@@ -34,18 +37,18 @@ def restore_task(path: Path, checkpoint: Mapping[str, Any], config: Options, inf
             f"{info.mean} and {info.std}.",
             "State the same channels, data.mean and data.std as in training.",
         )
-    task = untrained_task(config, info)
+    task = untrained_task(config, info, repairs)
     load_state(task, checkpoint["state_dict"], path)
     return task
 
 
-def untrained_task(config: Options, info: DatasetInfo) -> Task:
+def untrained_task(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:
     """Build the task of `config`, for data with these facts, whose weights will come from elsewhere.
 
     Raises:
-        ConfigError: the data has no labels for the task.
+        ConfigError: the data has no labels for the task; what its reader mended may tell why.
     """
-    check_task_fits(config, info)
+    check_task_fits(config, info, repairs)
     # The task will not be trained, and the schedule it was trained under may not fit a run of no length.
     return build_task({**without_pretrained(config), "schedule": {"name": "constant"}}, info, total=1)
 

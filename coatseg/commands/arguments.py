@@ -17,29 +17,33 @@ def read_keys(
     arguments: Sequence[str],
     verb: str,
     own: Collection[str],
-    sections: Collection[str],
-    groups: Collection[str],
     example: str,
+    *,
+    sections: Collection[str] = (),
+    groups: Collection[str] = (),
+    verbatim: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Read the KEY=VALUE arguments of `coatseg VERB` into nested options; a path needs no quotes here.
+    """Read the KEY=VALUE arguments of `coatseg VERB` into nested options.
 
-    `own` are its plain keys, `sections` those that have keys below them, such as data.root. `groups` are the sections
-    for which a bare data=NAME chooses a file; what is nested goes on top of it. `example` is one of the arguments.
+    `own` are its plain keys; the values of those that are `verbatim`, paths and patterns, are taken as they are, an
+    empty one as not given, and the others as YAML. `sections` have keys below them, such as data.root. `groups` are the
+    sections for which a bare data=NAME chooses a file; what is nested goes on top of it. `example` is one argument.
 
     Raises:
         ConfigError: an argument of another form, an unknown key or choice, a value that YAML cannot read.
     """
-    known = (*own, *sections)
     for argument in arguments:
         key, equals, _ = argument.partition("=")
+        section, dot, _ = key.partition(".")
         if not equals:
             raise ConfigError(f"{argument} is not of the form KEY=VALUE.", f"For example {example}.")
-        if key.partition(".")[0] not in known:
-            raise ConfigError(f"{key} is no key of coatseg {verb}.", nearest(key.partition(".")[0], known))
-    chosen = dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in groups)
-    plain = [argument for argument in arguments if argument.partition("=")[0] not in groups]
+        if section not in (sections if dot else (*own, *sections)):
+            raise ConfigError(f"{key} is no key of coatseg {verb}.", nearest(section, (*own, *sections)))
+    chosen = _values(arguments, groups)
+    taken = _values(arguments, verbatim)
+    rest = [argument for argument in arguments if argument.partition("=")[0] not in (*groups, *verbatim)]
     try:
-        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(plain)))
+        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(rest)))
     except (YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(
             f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
@@ -49,7 +53,11 @@ def read_keys(
     for section in sections:
         if not isinstance(options.get(section, {}), dict):
             raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
-    return options
+    return {**options, **{key: value for key, value in taken.items() if value}}
+
+
+def _values(arguments: Sequence[str], keys: Collection[str]) -> dict[str, str]:
+    return dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in keys)
 
 
 def group_file(group: str, name: str) -> dict[str, Any]:

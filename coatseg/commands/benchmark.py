@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from coatseg.commands.arguments import group_file, read_keys
 from coatseg.commands.composition import choices, config_folder, open_nested_keys, typed_hydra_errors
-from coatseg.commands.console import friendly_errors, quiet_libraries, say
+from coatseg.commands.console import quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, nearest
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
-    import lightning
-    import torch
     from rich.table import Table
 
     from coatseg.measuring import Measured
-    from coatseg.structures import Batch, DatasetInfo, Size
+    from coatseg.structures import DatasetInfo, Size
     from coatseg.tasks.base import Task
 
 USAGE = """Usage: coatseg benchmark [backbone=NAME] [head=NAME] [task=NAME] [size=[512,512]] [batch=2] [precision=auto]
@@ -47,17 +44,16 @@ COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
 TASKS = {"logits": "seg", "boxes": "det", "masks": "inst"}
 """The file of conf/task that takes what a head gives."""
 CLASSES, OBJECT_CLASSES = 19, 80
-WARMING_SIDE = 64
 
 
 def main() -> None:
     """Read the command line and measure."""
-    arguments = sys.argv[1:]
-    if any(argument in ("--help", "-h") for argument in arguments):
-        print(USAGE)
-        return
-    with friendly_errors():
-        benchmark(*read_arguments(arguments))
+    run_verb(USAGE, measure_typed, bare=True)
+
+
+def measure_typed(arguments: list[str]) -> None:
+    """Measure what the arguments ask for."""
+    benchmark(*read_arguments(arguments))
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -68,7 +64,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]
         key, equals, _ = argument.partition("=")
         if equals and key not in OWN:
             raise ConfigError(f"{key} is no key of coatseg benchmark.", nearest(key, (*OWN, *COMPOSED)))
-    options = read_keys(rest, "benchmark", OWN, (), (), "backbone=coat_small")
+    options = read_keys(rest, "benchmark", OWN, "backbone=coat_small", verbatim=("checkpoint", "output"))
     if composing and "checkpoint" in options:
         raise ConfigError(f"{composing[0]} is for another model than the checkpoint's.", "Leave one of them out.")
     return options, composing
@@ -83,6 +79,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     import torch
 
     from coatseg.commands.machine import settle
+    from coatseg.commands.passes import measured_at, placed
     from coatseg.measuring import cpu_model
     from coatseg.schema import NonNegativeInt, PositiveInt, fitting
     from coatseg.structures import parameter_count
@@ -103,7 +100,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     task, info, named = _restored(options) if "checkpoint" in options else _composed(options, composing)
     settle(chosen, fitting(options.get("keep_memory", True), bool, "keep_memory"))
     trainer = make_trainer({**chosen, "devices": 1})
-    device = _placed(task, trainer)
+    device = placed(task, trainer)
     work = "training step" if train else "forward pass"
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
     facts = {
@@ -119,7 +116,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
         "load": _load(),
     }
     say(f"{named}, {facts['parameters'] / 1e6:.1f} M parameters, {len(info.classes)} classes")
-    measured = [_measured(task, info, trainer, size, batch, train, repeats, warm_up) for size in sizes]
+    measured = [measured_at(task, info, trainer, size, batch, train, repeats, warm_up) for size in sizes]
     say(_table(f"{work[0].upper()}{work[1:]}, batches of {batch}, {trainer.precision}", sizes, measured, batch))
     for line in _caveats(facts, task, train, measured):
         say(line)
@@ -141,10 +138,11 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from coatseg.build import build_task, gives, load_plugins, named, task_class
+    from coatseg.build import build_task, gives, load_plugins, task_class
     from coatseg.check import check
     from coatseg.commands.random_data import random_info
     from coatseg.schema import PositiveInt, fitting
+    from coatseg.sections import named
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
@@ -182,74 +180,6 @@ def _restored(options: Mapping[str, Any]) -> tuple[Task, DatasetInfo, str]:
     config, info = checkpoint[RECORD]["config"], DatasetInfo.from_plain(checkpoint[RECORD]["info"])
     named = f"{config['head']['name']} on {config['backbone']['name']}, {path}"
     return restore_task(path, checkpoint, config, info), info, named
-
-
-def _placed(task: Task, trainer: lightning.Trainer) -> torch.device:
-    """Put a task where the trainer would, in the precision that it would have."""
-    task.trainer = trainer
-    trainer.precision_plugin.convert_module(task)
-    device: torch.device = trainer.strategy.root_device
-    task.to(device)
-    return device
-
-
-def _measured(
-    task: Task,
-    info: DatasetInfo,
-    trainer: lightning.Trainer,
-    size: Size,
-    batch: int,
-    train: bool,
-    repeats: int,
-    warm_up: int,
-) -> Measured:
-    """Measure at one size, once the libraries have loaded what they load for the first pass."""
-    import torch
-
-    from coatseg.commands.random_data import random_batch
-    from coatseg.measuring import measure
-
-    make = _training_step if train else _forward_pass
-    device = trainer.strategy.root_device
-    try:
-        make(task, trainer, random_batch(info, task.needs, min(batch, 2), (WARMING_SIDE, WARMING_SIDE)).to(device))()
-        work = make(task, trainer, random_batch(info, task.needs, batch, size).to(device))
-        return measure(work, repeats=repeats, warm_up=warm_up, device=device)
-    except torch.OutOfMemoryError as error:
-        height, width = size
-        raise ConfigError(
-            f"{batch} images of {height}x{width} are too large for the memory of {device}.", "Lower batch= or size=."
-        ) from error
-
-
-def _forward_pass(task: Task, trainer: lightning.Trainer, batch: Batch) -> Callable[[], None]:
-    import torch
-
-    task.eval()
-    images = trainer.precision_plugin.convert_input(batch.images)
-
-    def forward() -> None:
-        with torch.inference_mode(), trainer.precision_plugin.forward_context():
-            task.model(images)
-
-    return forward
-
-
-def _training_step(task: Task, trainer: lightning.Trainer, batch: Batch) -> Callable[[], None]:
-    import torch
-
-    task.train()
-    optimizer = cast(dict[str, Any], task.configure_optimizers())["optimizer"]
-    batch = trainer.precision_plugin.convert_input(batch)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with trainer.precision_plugin.forward_context():
-            loss = torch.stack(list(task.losses(batch).values())).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step
 
 
 def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batch: int) -> Table:

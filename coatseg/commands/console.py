@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,7 +20,16 @@ if TYPE_CHECKING:  # importing it takes a second, which --help has not
 
 EXIT_CODE = 2
 
-_console = Console(highlight=False, soft_wrap=True)
+MENDS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, then go on with resume=auto."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Change who may use it, or name another place."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR), "Put a folder where a folder is meant, and a file where a file is."),
+    errno.EROFS: "Name a place that can be written.",
+    errno.EMFILE: "Allow more open files with ulimit -n, or set data.workers lower.",
+}
+"""What helps against the system's own errors, by their number."""
+
+_console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def say(message: RenderableType) -> None:
@@ -48,9 +57,24 @@ def friendly_errors() -> Iterator[None]:
     except CoatsegError as error:
         leave(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in MENDS:
             raise
-        leave(OutputError(f"The disk is full: {error}.", "Free some space, then go on with resume=auto."))
+        where = f": {error.filename}" if error.filename else ""
+        leave(OutputError(f"{error.strerror}{where}.", MENDS[error.errno]))
+
+
+def run_verb(usage: str, work: Callable[[list[str]], int | None], *, bare: bool = False) -> None:
+    """Do a command's work with the typed arguments, and leave with the exit code that it gives, if it gives one.
+
+    --help prints the usage, and so does a command without arguments unless `bare` says that it needs none.
+    """
+    arguments = sys.argv[1:]
+    if (not arguments and not bare) or any(argument in ("--help", "-h") for argument in arguments):
+        print(usage)
+        return
+    with friendly_errors():
+        if code := work(arguments):
+            sys.exit(code)
 
 
 def leave(error: CoatsegError, code: int = EXIT_CODE) -> NoReturn:

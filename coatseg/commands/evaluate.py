@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import read_keys
 from coatseg.commands.composition import compose_typed
-from coatseg.commands.console import friendly_errors, quiet_libraries, say, say_repairs
+from coatseg.commands.console import quiet_libraries, run_verb, say, say_repairs
 from coatseg.errors import ConfigError, RunExistsError
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ weights= scores a file that holds no configuration: a detector that CoaT's autho
 The model and its data are then typed as for python train.py: experiment=coco_mask_rcnn_coat_small_3x data.root=..."""
 
 OWN = ("checkpoint", "weights", "split", "output", "plugins", "worst", "keep_memory")
+PATHS = ("checkpoint", "weights", "output")
 GROUPS = ("data", "inference")
 """The sections for which another file of their group can be chosen."""
 SECTIONS = (*GROUPS, "trainer", "task")
@@ -45,12 +45,7 @@ ANYWHERE = {"accelerator": "auto", "devices": 1}
 
 def main() -> None:
     """Read the command line and evaluate."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("--help", "-h"):
-        print(USAGE)
-        return
-    with friendly_errors():
-        evaluate_checkpoint(read_arguments(arguments))
+    run_verb(USAGE, lambda arguments: evaluate_checkpoint(read_arguments(arguments)))
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
@@ -61,11 +56,11 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     example = "checkpoint=runs/NAME/checkpoints/best.ckpt"
     if any(argument.startswith("weights=") for argument in arguments):
         own = [argument for argument in arguments if argument.partition("=")[0] in OWN]
-        options = read_keys(own, "evaluate", OWN, (), (), example)
+        options = read_keys(own, "evaluate", OWN, example, verbatim=PATHS)
         if "checkpoint" in options:
             raise ConfigError("checkpoint and weights are both given.", "Score one at a time.")
         return {**options, "config": compose_typed([argument for argument in arguments if argument not in own])}
-    options = read_keys(arguments, "evaluate", OWN, SECTIONS, GROUPS, example)
+    options = read_keys(arguments, "evaluate", OWN, example, sections=SECTIONS, groups=GROUPS, verbatim=PATHS)
     if options.get("checkpoint") is None:
         raise ConfigError("Which checkpoint?", f"Give {example}.")
     return options
@@ -162,9 +157,8 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     check(config)
     settle(config["trainer"], config["keep_memory"])
     data = build_data(config, split)
-    return Subject(
-        config, data, restore_task(path, checkpoint, config, data.info), path, int(checkpoint["global_step"])
-    )
+    task = restore_task(path, checkpoint, config, data.info, data.repairs(split))
+    return Subject(config, data, task, path, int(checkpoint["global_step"]))
 
 
 def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
@@ -183,7 +177,7 @@ def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     check(config)
     settle(config["trainer"], config["keep_memory"])
     data = build_data(config, split)
-    task = untrained_task(config, data.info)
+    task = untrained_task(config, data.info, data.repairs(split))
     source = str(options["weights"])
     for line in start_from(task.model, source, whole=True).lines():
         say(line)

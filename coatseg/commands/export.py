@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from coatseg.commands.console import friendly_errors, quiet_libraries, say
-from coatseg.errors import ConfigError, nearest
+from coatseg.commands.arguments import read_keys
+from coatseg.commands.console import quiet_libraries, run_verb, say
+from coatseg.errors import ConfigError
 
 USAGE = """Usage: coatseg export checkpoint=PATH [format=onnx] [output=FILE] [preprocess=false] [sizes=[[200,333],...]]
 
@@ -30,32 +26,15 @@ OWN = ("checkpoint", "format", "output", "preprocess", "sizes", "plugins")
 
 def main() -> None:
     """Read the command line and export."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("--help", "-h"):
-        print(USAGE)
-        return
-    with friendly_errors():
-        export_checkpoint(read_arguments(arguments))
+    run_verb(USAGE, lambda arguments: export_checkpoint(read_arguments(arguments)))
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
     """Read KEY=VALUE arguments; a path needs no quotes here."""
-    for argument in arguments:
-        key, equals, _ = argument.partition("=")
-        if not equals:
-            raise ConfigError(
-                f"{argument} is not of the form KEY=VALUE.", "For example checkpoint=runs/NAME/checkpoints/best.ckpt."
-            )
-        if key not in OWN:
-            raise ConfigError(f"{key} is no key of coatseg export.", nearest(key, OWN))
-    try:
-        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(arguments)))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(
-            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
-        ) from error
-    if options.get("checkpoint") is None:
-        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt.")
+    example = "checkpoint=runs/NAME/checkpoints/best.ckpt"
+    options = read_keys(arguments, "export", OWN, example, verbatim=("checkpoint", "output"))
+    if not options.get("checkpoint"):
+        raise ConfigError("Which checkpoint?", f"Give {example}.")
     return options
 
 

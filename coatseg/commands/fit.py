@@ -16,12 +16,13 @@ import lightning
 import torch
 
 import coatseg
-from coatseg.build import Built, build, build_callbacks, build_loggers, without_pretrained
+from coatseg.build import Built, build, build_callbacks, build_loggers
 from coatseg.check import check
 from coatseg.commands.console import first_process, say, say_repairs
 from coatseg.commands.machine import settle
 from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
+from coatseg.sections import without_pretrained
 from coatseg.start import Loaded, start_from
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate

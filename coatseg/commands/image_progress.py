@@ -15,7 +15,7 @@ EVERY_SECONDS = 20.0
 @contextmanager
 def counted(name: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
     """Give what is called with the number of images after each batch; nothing is to be seen unless `shown`."""
-    console = Console(highlight=False, soft_wrap=True, quiet=not shown)
+    console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not shown)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from coatseg.commands.arguments import group_file
 from coatseg.commands.composition import choices
-from coatseg.commands.console import friendly_errors, say
+from coatseg.commands.console import run_verb, say
 from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, nearest
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
@@ -44,16 +44,20 @@ Row = tuple[str, ...]
 
 def main() -> None:
     """Read the command line and print."""
-    asked = sys.argv[1:]
-    if any(word in ("--help", "-h") for word in asked):
-        print(USAGE)
-        return
-    with friendly_errors():
-        for word in asked:
-            if word not in TABLES:
-                raise ConfigError(f"coatseg info knows no {word}.", nearest(word, TABLES))
-        for word in asked or TABLES:
-            _say_table(*TABLES[word])
+    run_verb(USAGE, say_tables, bare=True)
+
+
+def say_tables(words: list[str]) -> None:
+    """Print the tables of these words, or all.
+
+    Raises:
+        ConfigError: a word that has no table.
+    """
+    for word in words:
+        if word not in TABLES:
+            raise ConfigError(f"coatseg info knows no {word}.", nearest(word, TABLES))
+    for word in words or TABLES:
+        _say_table(*TABLES[word])
 
 
 def backbones() -> Iterator[Row]:
@@ -73,8 +77,9 @@ def heads() -> Iterator[Row]:
     """Give a row for each file of conf/head, on `BACKBONE`."""
     import torch
 
-    from coatseg.build import gives, make, named
+    from coatseg.build import gives, make
     from coatseg.computation import head_macs
+    from coatseg.sections import named
     from coatseg.structures import parameter_count
 
     levels = _on_meta(BACKBONE).levels

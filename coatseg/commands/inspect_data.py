@@ -6,14 +6,13 @@ Python's own module inspect.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import read_keys
-from coatseg.commands.console import friendly_errors, leave, quiet_libraries, say
+from coatseg.commands.console import leave, quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, DatasetError, RunExistsError
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
@@ -43,26 +42,28 @@ MOST_PLACES = 3
 
 def main() -> None:
     """Read the command line and inspect."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("--help", "-h"):
-        print(USAGE)
-        return
-    with friendly_errors():
-        options = read_keys(arguments, "inspect", OWN, ("data",), ("data",), "data=camvid")
-        try:
-            broken = inspect_data(options)
-        except DatasetError as error:
-            leave(error, BROKEN)
-    sys.exit(BROKEN if broken else 0)
+    run_verb(USAGE, inspect_typed)
+
+
+def inspect_typed(arguments: list[str]) -> int:
+    """Inspect what the arguments name, and give the exit code."""
+    options = read_keys(
+        arguments, "inspect", OWN, "data=camvid", sections=("data",), groups=("data",), verbatim=("output",)
+    )
+    try:
+        return BROKEN if inspect_data(options) else 0
+    except DatasetError as error:
+        leave(error, BROKEN)
 
 
 def inspect_data(options: Mapping[str, Any]) -> bool:
     """Inspect what the options name, print and write; say whether anything is broken."""
-    from coatseg.build import load_plugins, named
+    from coatseg.build import load_plugins
     from coatseg.check import check_data
     from coatseg.data.inspect import inspect_dataset
     from coatseg.data.inspect.report import write_report
     from coatseg.schema import NonNegativeInt, PositiveInt, fitting
+    from coatseg.sections import named
     from coatseg.visualize.samples import sample_sheet
     from coatseg.visualize.sheets import save_picture
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from coatseg.commands.arguments import group_file
-from coatseg.commands.console import first_process, friendly_errors, quiet_libraries, say
+from coatseg.commands.arguments import read_keys
+from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
 from coatseg.commands.evaluate import ANYWHERE
-from coatseg.errors import ConfigError, nearest
+from coatseg.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes seconds that --help does not need
     from coatseg.results.predictor import Predictor
@@ -65,14 +60,7 @@ SHOWN = 20
 
 def main() -> None:
     """Read the command line and predict."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("--help", "-h"):
-        print(USAGE)
-        return
-    with friendly_errors():
-        failed = predict_files(read_arguments(arguments))
-    if failed:
-        sys.exit(SKIPPED)
+    run_verb(USAGE, lambda arguments: SKIPPED if predict_files(read_arguments(arguments)) else 0)
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
@@ -81,31 +69,16 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: one is not of that form, or no key of the command.
     """
-    paths: dict[str, Any] = {}
-    rest: list[str] = []
-    chosen: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise ConfigError(f"{argument} is not of the form KEY=VALUE.", "For example input=images output=labels.")
-        if key.partition(".")[0] not in (*OWN, *SECTIONS):
-            raise ConfigError(f"{key} is no key of coatseg predict.", nearest(key.partition(".")[0], (*OWN, *SECTIONS)))
-        if key == "inference":
-            chosen = group_file("inference", value)
-        elif key in PATHS and not (key == "checkpoint" and value.startswith("[")):
-            paths[key] = value
-        else:
-            rest.append(argument)
-    try:
-        options = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.from_dotlist(rest)))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(
-            f"The arguments cannot be read: {str(error).splitlines()[0]}.", "Close every bracket and quote."
-        ) from error
-    for section in SECTIONS:
-        if not isinstance(options.get(section, {}), dict):
-            raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
-    options = {**options, **paths, "inference": {**chosen, **options.get("inference", {})}}
+    several = any(argument.startswith("checkpoint=[") for argument in arguments)
+    options = read_keys(
+        arguments,
+        "predict",
+        OWN,
+        "input=images output=labels",
+        sections=SECTIONS,
+        groups=("inference",),
+        verbatim=[key for key in PATHS if not (several and key == "checkpoint")],
+    )
     for key, example in {"input": "input=images", "output": "output=predictions"}.items():
         if not options.get(key):
             raise ConfigError(f"Which {key}?", f"Give {example}.")
@@ -145,7 +118,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.data.module import default_workers
     from coatseg.results.folder import begin, check_writable
     from coatseg.results.progress import PredictionProgress
-    from coatseg.results.run import PredictionRun
+    from coatseg.results.run import PredictionRun, words_on_tags
     from coatseg.results.sources import find_sources
     from coatseg.results.writers import writer_of
     from coatseg.schema import NonNegativeInt, fitting
@@ -158,6 +131,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     workers = fitting(options.get("workers", default_workers()), NonNegativeInt, "workers")
     sources = find_sources(options["input"], output=folder)
     say(f"input: {sources.words}")
+    if (lost := words_on_tags(sources.images)) is not None:
+        say(lost)
     if first_process():
         check_writable(folder)
     predictor = make_predictor(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -15,16 +15,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.data.balance import RareClasses, class_counts, labels_of
-from coatseg.data.images import Pixels
-from coatseg.data.needs import only_needed
+from coatseg.data.balance import RareClasses, class_counts
+from coatseg.data.drawing import Batches, DrawnSteps
+from coatseg.data.limited import Limited, draws
 from coatseg.data.resizing import Sides, resize_image, size_within
-from coatseg.data.sampling import Draw, EvaluationStream, Groups, TrainingStream, steps_per_epoch
-from coatseg.data.shapes import lying, size_of
-from coatseg.data.transit import DrawnSamples
-from coatseg.errors import CoatsegError, ConfigError
+from coatseg.data.sampling import EvaluationStream, Groups, TrainingStream, steps_per_epoch
+from coatseg.data.shapes import lying
+from coatseg.errors import ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
-from coatseg.structures import Batch, Dataset, DatasetInfo, RandomDataset, Sample, Size
+from coatseg.structures import Dataset, DatasetInfo, Sample
 
 VERIFY_SECONDS = 4.0
 
@@ -195,107 +194,10 @@ class DataModule(lightning.LightningDataModule):
         )
 
 
-class DrawnSteps(torch.utils.data.Dataset[DrawnSamples | CoatsegError]):
-    """Turns the draws of one optimizer step, or of one evaluation batch, into samples; runs in the worker processes.
-
-    Truths that the task does not need are dropped first. `transform` augments draws that have a seed, `as_read` is
-    applied to the others. An error comes back as a value: raised in a worker, it would lose its type and mend on the
-    way.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        parts: int = 1,
-        transform: Callable[[Sample, int], Sample] | None = None,
-        needs: str | None = None,
-        as_read: Callable[[Sample], Sample] | None = None,
-    ) -> None:
-        self.dataset = dataset
-        self.parts = parts
-        self.transform = transform
-        self.needs = needs
-        self.as_read = as_read
-
-    def __getitem__(self, draws: list[Draw]) -> DrawnSamples | CoatsegError:
-        try:
-            samples = tuple(self._sample(draw) for draw in draws)
-        except CoatsegError as error:
-            return error
-        return DrawnSamples(samples, tuple(draw.repeated for draw in draws), self.dataset.info, self.parts)
-
-    def _sample(self, draw: Draw) -> Sample:
-        if self.transform is None or draw.seed is None:
-            sample = only_needed(self.dataset[draw.index], self.needs)
-            return sample if self.as_read is None else self.as_read(sample)
-        sample = only_needed(example(self.dataset, draw.index, draw.seed), self.needs)
-        return self.transform(replace(sample, focus=draw.focus), draw.seed)
-
-
-class Batches:
-    """Iterates over single batches, `parts` for each item of the loader."""
-
-    def __init__(self, loader: DataLoader[Any], parts: int = 1) -> None:
-        self.loader = loader
-        self.parts = parts
-
-    def __len__(self) -> int:
-        return len(self.loader) * self.parts
-
-    def __iter__(self) -> Iterator[Batch]:
-        for drawn in self.loader:
-            if isinstance(drawn, CoatsegError):
-                raise drawn
-            yield from drawn.batches() if isinstance(drawn, DrawnSamples) else drawn  # pinned ones are batches already
-
-
-class Limited:
-    """The first `limit` samples of a dataset."""
-
-    def __init__(self, dataset: Dataset, limit: int) -> None:
-        self.dataset = dataset
-        self.limit = limit
-        self.info = dataset.info
-        self.draws = draws(dataset)
-        self.repairs: tuple[str, ...] = getattr(dataset, "repairs", ())
-
-    def __len__(self) -> int:
-        return min(self.limit, len(self.dataset))
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[index]
-
-    def drawn(self, index: int, seed: int) -> Sample:
-        """Give a training example of one sample."""
-        return example(self.dataset, index, seed)
-
-    def labels(self, index: int) -> Pixels | None:
-        """Give the truth of one sample alone."""
-        return labels_of(self.dataset, index)
-
-    def size(self, index: int) -> Size:
-        """Give the (height, width) of one sample, if the dataset knows it."""
-        return size_of(self.dataset, index)
-
-    def verify(self, index: int) -> None:
-        """Check the files and labels of one sample."""
-        self.dataset.verify(index)
-
-
 def with_image_resized(sample: Sample, sides: tuple[int, int]) -> Sample:
     """Resize the image alone, its shorter side to the first of `sides` unless the longer would pass the second."""
     height, width = sample.image.shape[:2]
     return replace(sample, image=resize_image(sample.image, size_within((height, width), *sides)))
-
-
-def example(dataset: Dataset, index: int, seed: int) -> Sample:
-    """Give a training example of sample `index`: drawn by the dataset if it draws, else as read."""
-    return dataset.drawn(index, seed) if isinstance(dataset, RandomDataset) else dataset[index]
-
-
-def draws(dataset: Dataset) -> bool:
-    """Say whether training examples of a dataset are drawn by itself."""
-    return isinstance(dataset, RandomDataset) and dataset.draws
 
 
 def check_rare_classes(temperature: float | None, needs: str | None) -> None:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from coatseg.backbones.padding import as_pairs
-from coatseg.build import build_inference, make, named
+from coatseg.build import build_inference, make
 from coatseg.errors import CheckpointError
 from coatseg.heads.detection import Detections
 from coatseg.losses.semantic import WeightedSum
 from coatseg.results.facts import READING, record_of
 from coatseg.results.graphs import PIXELS, BoxGraph, DenseGraph, MaskGraph
 from coatseg.results.onnx import Session
+from coatseg.sections import named
 from coatseg.structures import DatasetInfo, Outputs, Size
 from coatseg.tasks.base import Task
 

@@ -19,7 +19,7 @@ class PredictionProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, markup=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._enabled = True

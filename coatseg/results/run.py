@@ -26,6 +26,7 @@ from coatseg.visualize.sheets import legend, save_picture
 PICTURES = "pictures"
 LEGEND = "legend.png"
 LEGEND_WIDTH = 640
+TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,13 @@ def tags_of(path: Path) -> GeoTags | None:
     if header is None or header.orientation != 1 or importlib.util.find_spec("rasterio") is None:
         return None
     return read_tags(path)
+
+
+def words_on_tags(sources: Sequence[Source]) -> str | None:
+    """Say what becomes of GeoTIFFs where rasterio is not installed; None where nothing is lost."""
+    if importlib.util.find_spec("rasterio") or not any(Path(one.address).suffix.lower() in TIFF for one in sources):
+        return None
+    return 'without rasterio, what is made of a GeoTIFF is a PNG without its place on Earth: pip install "coatseg[geo]"'
 
 
 def _as_is(batch: list[Loaded]) -> list[Loaded]:

@@ -30,7 +30,7 @@ class RunProgress(ProgressBar):
         self.total_steps = total_steps
         self.batch_size = batch_size
         self.every_seconds = every_seconds
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, markup=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._enabled = True

@@ -50,7 +50,7 @@ class Stopping(EarlyStopping):
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Say why the run has ended."""
         if self.wait_count >= self.patience and trainer.is_global_zero:
-            Console(highlight=False, soft_wrap=True).print(
+            Console(highlight=False, markup=False, soft_wrap=True).print(
                 f"stopped at step {trainer.global_step}: {self.wait_count} validations in a row have not raised "
                 f"{self.monitor} by more than {self.min_delta:g} above {float(self.best_score):.4f}"
             )

@@ -1,5 +1,6 @@
 """What people get wrong is answered with a line and its mend, exit code 2, and nothing half-written."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from coatseg.commands import evaluate, train
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from tests.conftest import TINY, TINY_SCENES
 from tests.data.generate import write_camvid, write_layers
+from tests.data.objects import write_coco
 
 Answer = Callable[..., str]
 
@@ -245,6 +247,14 @@ def test_an_image_that_turns_out_damaged_in_a_worker_keeps_its_message(
     path = cut_image(tmp_path / "camvid")
     monkeypatch.setattr(module, "verify_dataset", lambda dataset, seconds: 0)
     assert path.name in answer(*arguments)
+
+
+def test_a_file_where_a_folder_is_meant(answer: Answer, tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "coco")
+    shutil.rmtree(root / "train2017")
+    (root / "train2017").touch()
+    error = answer("backbone=coat_lite_tiny", "task=det", "data=coco", f"data.root={root}")
+    assert f"Not a directory: {root / 'train2017'}" in error
 
 
 def test_a_run_that_exists(answer: Answer, tmp_path: Path, composed: Callable[..., dict[str, Any]]) -> None:

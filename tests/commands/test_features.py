@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from coatseg import commands, read_features
-from coatseg.commands import features
+from coatseg.commands import feature_options
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from tests.conftest import ROOT, TINY
 
@@ -177,4 +177,4 @@ def test_zarr_that_is_not_installed(typed: Typed, tmp_path: Path, monkeypatch: p
 def test_help_names_every_key(typed: Typed) -> None:
     code, said, _ = typed()
     assert code == 0
-    assert all(key in said for key in (*features.OWN, *features.SECTIONS))
+    assert all(key in said for key in (*feature_options.OWN, *feature_options.SECTIONS))

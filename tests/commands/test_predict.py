@@ -179,6 +179,18 @@ def test_a_geotiff_becomes_a_geotiff_at_its_place(run: Run, images: Path, tmp_pa
     assert np.array_equal(read_label_map(labels / "map.tif"), read_label_map(labels / "plain.png"))
 
 
+def test_what_a_geotiff_loses_without_rasterio_is_said(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    run()
+    assert "rasterio" not in capsys.readouterr().out
+    write_tiff(images / "map.tif", blotches(50, 40), photometric="RGB")
+    assert run(output="two") == 0
+    assert 'a PNG without its place on Earth: pip install "coatseg[geo]"' in capsys.readouterr().out
+    assert (tmp_path / "two" / "labels" / "map.png").is_file()
+
+
 def test_layers_are_read_back_as_a_dataset_of_layers(run: Run, images: Path, tmp_path: Path) -> None:
     assert run(predictor=small_predictor(task=MultilabelTask)) == 0
     expected = small_predictor(task=MultilabelTask)(images / "a.png").layers.numpy()

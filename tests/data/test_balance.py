@@ -9,7 +9,8 @@ import pytest
 from coatseg.data.balance import RareClasses, class_counts
 from coatseg.data.camvid import CamVid
 from coatseg.data.folder import Folder
-from coatseg.data.module import DataModule, Limited
+from coatseg.data.limited import Limited
+from coatseg.data.module import DataModule
 from coatseg.data.sampling import TrainingStream
 from coatseg.data.transforms import AUGMENTATIONS, Transform
 from coatseg.errors import ConfigError, DatasetError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from coatseg.build import TABLES, build_data
-from coatseg.data.module import DataModule, DrawnSteps
+from coatseg.data.drawing import DrawnSteps
+from coatseg.data.module import DataModule
 from coatseg.data.needs import KEPT, only_needed
 from coatseg.data.sampling import Draw
 from coatseg.data.scenes import Scenes

@@ -5,7 +5,8 @@ import pytest
 
 from coatseg.build import TABLES, build
 from coatseg.check import check
-from coatseg.data.module import DataModule, Limited
+from coatseg.data.limited import Limited
+from coatseg.data.module import DataModule
 from coatseg.data.shapes import lying
 from coatseg.errors import ConfigError
 from coatseg.structures import Sample, SizedDataset

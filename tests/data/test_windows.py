@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from coatseg.data import windows
+from coatseg.data.drawing import DrawnSteps
 from coatseg.data.folder import Folder
 from coatseg.data.images import read_image
-from coatseg.data.module import DataModule, DrawnSteps, Limited, example
+from coatseg.data.limited import Limited, example
+from coatseg.data.module import DataModule
 from coatseg.data.sampling import Draw
 from coatseg.data.transforms import Transform, horizontal_flip
 from coatseg.data.windows import draw_window

@@ -1,0 +1,133 @@
+"""The options of `coatseg features`: what may be typed, and what goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from annotated_types import Len
+
+from coatseg.commands.arguments import read_keys
+from coatseg.errors import ConfigError, nearest
+from coatseg.schema import PositiveFloat, PositiveInt, fitting, legal
+from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD
+
+Format = Literal["safetensors", "npy", "zarr"]
+Pair = Annotated[
+    tuple[int, int] | tuple[float, float],
+    legal("Give [x,y] in whole pixels, or as shares from 0 to 1 such as [0.5,0.5]"),
+]
+OWN: dict[str, tuple[Any, Any]] = {
+    "checkpoint": (str | None, None),
+    "input": (str | None, None),
+    "output": (str | None, None),
+    "split": (str | None, None),
+    "pretrained": (bool | str, False),
+    "mean": (Annotated[tuple[float, ...], Len(1)] | None, None),
+    "std": (Annotated[tuple[PositiveFloat, ...], Len(1)] | None, None),
+    "maps": (Literal["backbone", "head"], "backbone"),
+    "levels": (list[PositiveInt] | None, None),
+    "format": (Format, "safetensors"),
+    "dtype": (Literal["float32", "float16"], "float32"),
+    "pictures": (bool, False),
+    "query": (Pair | None, None),
+    "batch_size": (PositiveInt, 4),
+    "shard_images": (PositiveInt, 64),
+    "workers": (PositiveInt | None, None),
+    "max_pixels": (PositiveFloat, 1e9),
+    "plugins": (list[str], []),
+    "keep_memory": (bool, True),
+}
+"""The keys of the command alone, with their types and defaults."""
+ADDRESSES = ("checkpoint", "input", "output")
+SECTIONS = ("backbone", "data", "trainer")
+TRAINER = {"accelerator": "auto", "devices": 1, "strategy": "auto", "num_nodes": 1, "precision": "32-true"}
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "auto")
+
+
+def read_arguments(arguments: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE arguments, with defaults; a path needs no quotes here.
+
+    Raises:
+        ConfigError: a key or value that cannot be.
+    """
+    # A backbone is one of the registered names: it need not have a file.
+    named = [
+        argument.replace("backbone=", "backbone.name=", 1) if argument.startswith("backbone=") else argument
+        for argument in arguments
+    ]
+    options = read_keys(
+        named,
+        "features",
+        OWN,
+        "input=photos output=maps",
+        sections=SECTIONS,
+        groups=("data",),
+        verbatim=ADDRESSES,
+    )
+    own = {key: fitting(options.get(key, default), hint, key) for key, (hint, default) in OWN.items()}
+    return check_combination({**own, **{section: options.get(section) or {} for section in SECTIONS}})
+
+
+def check_combination(options: dict[str, Any]) -> dict[str, Any]:
+    """Refuse keys that do not go together, and give the options with those of the trainer filled in."""
+    if options["output"] is None:
+        raise ConfigError("Where to?", "Give output=DIR.")
+    check_model(options)
+    check_images(options)
+    check_query(options["query"], options["pictures"])
+    for key in options["trainer"]:
+        if key not in TRAINER:
+            raise ConfigError(f"trainer.{key} means nothing here.", nearest(key, TRAINER))
+    trainer = {**TRAINER, **options["trainer"]}
+    precision = str(trainer["precision"])
+    if precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision={precision} does not fit.", nearest(precision, PRECISIONS))
+    return {**options, "trainer": trainer}
+
+
+def check_model(options: Mapping[str, Any]) -> None:
+    """Refuse none or two models, and keys that are not for the one."""
+    given = [key for key in ("checkpoint", "backbone") if options[key]]
+    if len(given) != 1:
+        raise ConfigError(
+            "Which model?" if not given else "checkpoint= and backbone= are two models.",
+            "Give checkpoint=runs/NAME/checkpoints/best.ckpt, or backbone=NAME with pretrained=true or a path.",
+        )
+    named = given == ["backbone"]
+    if named and "name" not in options["backbone"]:
+        raise ConfigError("backbone.KEY=VALUE sets options of a backbone without a name.", "Give backbone=NAME.")
+    foreign = (
+        {"maps": "which has no head"} if named else dict.fromkeys(("pretrained", "mean", "std"), "which has its own")
+    )
+    for key, why in foreign.items():
+        if options[key] != OWN[key][1]:
+            raise ConfigError(f"{key}= does not go with {given[0]}=, {why}.", f"Leave {key} out.")
+    if len(options["mean"] or IMAGENET_MEAN) != len(options["std"] or IMAGENET_STD):
+        raise ConfigError("mean= and std= are not of the same channels.", "Give one number a channel in both.")
+
+
+def check_images(options: Mapping[str, Any]) -> None:
+    """Refuse none or two sets of images."""
+    from_data = bool(options["data"] or options["split"])
+    if from_data == (options["input"] is not None):
+        raise ConfigError(
+            "Which images?" if not from_data else "input= and data= or split= are two sets of images.",
+            "Give input=DIR, a file or a pattern; or data=NAME split=val.",
+        )
+    if from_data and "name" not in options["data"] and options["checkpoint"] is None:
+        raise ConfigError("backbone=NAME has no data of its own.", "Give data=NAME.")
+
+
+def check_query(query: Sequence[float] | None, pictures: bool) -> None:
+    """Refuse a point that no picture shows."""
+    if query is None:
+        return
+    if not pictures:
+        raise ConfigError("query= chooses a point of the pictures, and none are made.", "Add pictures=true.")
+    whole = all(isinstance(value, int) for value in query)
+    if min(query) < 0 or (not whole and max(query) > 1):
+        raise ConfigError(
+            f"query=[{query[0]},{query[1]}] lies beyond every image.",
+            "Shares of width and height are from 0 to 1; pixels are whole numbers.",
+        )
