@@ -182,6 +182,7 @@ class Predictor:
             inference.window,
             inference.overlap,
             inference.window_batch,
+            len(self.info.classes),
         )
         for top, left, logits in pieces:
             yield top, left, self._decided(task.decode(logits, image.id))
