@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import read_keys
 from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
-from coatseg.commands.evaluate import ANYWHERE
 from coatseg.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes seconds that --help does not need
@@ -122,7 +121,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.results.sources import find_sources
     from coatseg.results.writers import writer_of
     from coatseg.schema import NonNegativeInt, fitting
-    from coatseg.training.trainer import make_trainer
+    from coatseg.training.trainer import ANYWHERE, make_trainer
 
     quiet_libraries()
     folder = Path(options["output"])

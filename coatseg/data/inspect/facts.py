@@ -177,5 +177,5 @@ def _areas(objects: Instances, sides: npt.NDArray[np.float32]) -> npt.NDArray[np
     """Give the areas (N,) by which COCO tells small objects from large ones."""
     if objects.areas is not None:
         return objects.areas
-    areas = sides.prod(1) if objects.masks is None else objects.masks.sum((1, 2))
+    areas: npt.NDArray[Any] = sides.prod(1) if objects.masks is None else objects.masks.sum((1, 2))
     return areas.astype(np.float64)
