@@ -114,9 +114,9 @@ def _from_onnx(options: Mapping[str, Any]) -> Predictor:
 def predict_files(options: Mapping[str, Any]) -> int:
     """Predict all images of the input, write the output, say how it went, and give the number of skipped files."""
     from coatseg.commands.machine import settle
+    from coatseg.commands.prediction_progress import PredictionProgress
     from coatseg.data.module import default_workers
     from coatseg.results.folder import begin, check_writable
-    from coatseg.results.progress import PredictionProgress
     from coatseg.results.run import PredictionRun, words_on_tags
     from coatseg.results.sources import find_sources
     from coatseg.results.writers import writer_of
