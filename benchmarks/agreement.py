@@ -32,14 +32,13 @@ from coatseg.build import build_data
 from coatseg.commands.console import quiet_libraries
 from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.data.images import read_label_map
-from coatseg.restore import restore_task
+from coatseg.restore import read_trained
 from coatseg.results.agreement import Agreement, agreement
 from coatseg.results.export import export
 from coatseg.results.loading import load, load_onnx
 from coatseg.structures import InstancePrediction, SemanticPrediction
 from coatseg.tasks.base import Task
 from coatseg.tasks.evaluation import evaluate
-from coatseg.training.checkpoints import RECORD, read_checkpoint
 from coatseg.training.trainer import make_trainer
 
 ON_CPU = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
@@ -89,12 +88,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def measured(arguments: argparse.Namespace) -> list[Record]:
     """Predict in every way, and compare each with evaluation."""
     path = arguments.checkpoint
-    checkpoint = read_checkpoint(path)
-    config = checkpoint[RECORD]["config"]
+    trained = read_trained(path)
+    config = trained.config
     root = {} if arguments.root is None else {"root": arguments.root}
     config = {**config, "data": {**config["data"], "limit": arguments.images, "evaluation_batch_size": 1, **root}}
     data = build_data(config, arguments.split)
-    task = restore_task(path, checkpoint, config, data.info)
+    task = trained.build(config, data.info)
     watch = Watch()
     evaluate(make_trainer(ON_CPU, [watch]), task.eval(), data, arguments.split)
     dataset = data.split(arguments.split)

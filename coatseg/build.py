@@ -28,6 +28,7 @@ from coatseg.data.coco_panoptic import CocoPanoptic
 from coatseg.data.coco_stuff import CocoStuff
 from coatseg.data.folder import Folder
 from coatseg.data.instance_masks import InstanceMasks
+from coatseg.data.limited import Limited
 from coatseg.data.module import DataModule
 from coatseg.data.scenes import Scenes
 from coatseg.data.voc import VOC
@@ -169,6 +170,10 @@ CONTEXT: dict[str, frozenset[str]] = {
 """For each kind, the arguments that the program gives; all others are options of the configuration."""
 
 
+DRAWING = ("window", "windows_per_image")
+"""The options of datasets that make training samples of parts of images."""
+
+
 AUXILIARY_WEIGHT = 0.4
 """The factor of an auxiliary head's losses (PSPNet, Zhao et al., 2017, section 3.3)."""
 
@@ -254,9 +259,7 @@ def build(config: Options) -> Built:
 def build_data(config: Options, split: str = "train") -> DataModule:
     """Build the data module; the dataset of `split`, where "train" is the one that trains, states the facts."""
     _, options = named(config["data"], "data")
-    typed = split_data_options(options)[1]
-    hints = get_type_hints(DataModule.__init__, include_extras=True)
-    loading = {option: fitting(value, hints[option], f"data.{option}") for option, value in typed.items()}
+    loading = loading_options(config["data"])
     dataset = dataset_opener(config["data"])
     info = dataset(loading.get("train_split", split) if split == "train" else split).info
     steps = [
@@ -279,6 +282,37 @@ def dataset_opener(section: Options) -> Callable[[str], Dataset]:
         return made
 
     return dataset
+
+
+def loading_options(section: Options) -> dict[str, Any]:
+    """Give the options of loading among those of a data section, with their types.
+
+    Raises:
+        ConfigError: one does not fit.
+    """
+    hints = get_type_hints(DataModule.__init__, include_extras=True)
+    typed = split_data_options(named(section, "data")[1])[1]
+    return {option: fitting(value, hints[option], f"data.{option}") for option, value in typed.items()}
+
+
+def open_split(section: Options, split: str) -> Dataset:
+    """Open a split of a data section image by image: each whole and once, as evaluation sees it.
+
+    "train" is the split that trains, data.train_split; data.limit keeps its first images; data.window draws nothing.
+
+    Raises:
+        ConfigError, DatasetNotFoundError, DatasetError: an option or the split is unknown, or its files are not right.
+    """
+    name, options = named(section, "data")
+    constructor = constructor_of("dataset", name, "data")
+    own, _ = split_data_options(options)
+    checked = check_options(constructor, own, given=CONTEXT["dataset"], name=name, key="data")
+    whole = {option: value for option, value in checked.items() if option not in DRAWING}
+    loading = loading_options(section)
+    asked = loading.get("train_split", split) if split == "train" else split
+    dataset: Dataset = make("dataset", name, whole, "data", split=asked)
+    limit = loading.get("limit")
+    return dataset if limit is None else Limited(dataset, limit)
 
 
 def build_task(config: Options, info: DatasetInfo, total: int, epoch: int = 1) -> Task:

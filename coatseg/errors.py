@@ -33,6 +33,10 @@ class DatasetError(CoatsegError):
     """A dataset is there, but something in it is wrong: a split, a pair, a size, a label."""
 
 
+class SplitNotFoundError(DatasetError):
+    """A dataset is there without such a split, or without labels for it."""
+
+
 class ImageError(CoatsegError):
     """An image file that cannot be read."""
 

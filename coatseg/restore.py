@@ -3,43 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coatseg.build import build_task, check_task_fits
+from coatseg.data.resizing import Sides
 from coatseg.errors import CheckpointError
-from coatseg.schema import Options
+from coatseg.schema import Options, fitting
 from coatseg.sections import without_pretrained
 from coatseg.states import listed, mismatches
 from coatseg.structures import DatasetInfo
 from coatseg.tasks.base import Task
-from coatseg.training.checkpoints import RECORD
+from coatseg.training.checkpoints import read_checkpoint, record_of
+
+IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
+"""The options of data that say how an image becomes what a model sees."""
 
 
-def restore_task(
-    path: Path, checkpoint: Mapping[str, Any], config: Options, info: DatasetInfo, repairs: Sequence[str] = ()
-) -> Task:
-    """Build the task of `config`, for data with these facts and repairs, with a checkpoint's weights.
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint that nothing has been built of.
+
+    `config` is the configuration it was trained with, `info` the facts of its data, `state` its weights, those that
+    were averaged where the run did; `step` says after how many optimizer steps it was written.
+    """
+
+    path: Path
+    config: Options
+    info: DatasetInfo
+    state: Mapping[str, Any]
+    step: int
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Say how its images were read in evaluation, by the options of data that say so."""
+        options = self.config["data"]
+        return {key: fitting(options.get(key), hint, f"data.{key}") for key, hint in IMAGES.items()}
+
+    def build(
+        self, config: Options | None = None, info: DatasetInfo | None = None, repairs: Sequence[str] = ()
+    ) -> Task:
+        """Build its task, or that of another configuration or data with other facts and repairs, with its weights.
+
+        Raises:
+            CheckpointError: the classes or the channels differ from those it was trained on, or its weights do not fit.
+        """
+        info = self.info if info is None else info
+        if self.info.classes != info.classes:
+            raise CheckpointError(
+                f"{self.path} knows {len(self.info.classes)} classes ({listed(self.info.classes)}), "
+                f"data={info.name} has {len(info.classes)} ({listed(info.classes)}).",
+                f"Evaluate it on data with the classes of {self.info.name}.",
+            )
+        if (self.info.mean, self.info.std) != (info.mean, info.std):
+            raise CheckpointError(
+                f"{self.path} was trained on images of mean {self.info.mean} and std {self.info.std}, "
+                f"data={info.name} has {info.mean} and {info.std}.",
+                "State the same channels, data.mean and data.std as in training.",
+            )
+        task = untrained_task(self.config if config is None else config, info, repairs)
+        load_state(task, self.state, self.path)
+        return task
+
+
+def read_trained(path: Path) -> Trained:
+    """Read a checkpoint; nothing in it can run code.
 
     Raises:
-        CheckpointError: the classes or the channels differ from those it was trained on, or its weights do not fit.
+        CheckpointError: it is missing, damaged, or not one of coatseg's.
     """
-    trained = DatasetInfo.from_plain(checkpoint[RECORD]["info"])
-    if trained.classes != info.classes:
-        raise CheckpointError(
-            f"{path} knows {len(trained.classes)} classes ({listed(trained.classes)}), "
-            f"data={info.name} has {len(info.classes)} ({listed(info.classes)}).",
-            f"Evaluate it on data with the classes of {trained.name}.",
-        )
-    if (trained.mean, trained.std) != (info.mean, info.std):
-        raise CheckpointError(
-            f"{path} was trained on images of mean {trained.mean} and std {trained.std}, data={info.name} has "
-            f"{info.mean} and {info.std}.",
-            "State the same channels, data.mean and data.std as in training.",
-        )
-    task = untrained_task(config, info, repairs)
-    load_state(task, checkpoint["state_dict"], path)
-    return task
+    checkpoint = read_checkpoint(path)
+    config, info = record_of(checkpoint, path)
+    return Trained(path, config, info, checkpoint["state_dict"], int(checkpoint["global_step"]))
 
 
 def untrained_task(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:

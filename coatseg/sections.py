@@ -46,6 +46,11 @@ def without_pretrained(config: Options) -> dict[str, Any]:
     return {**config, "backbone": {**config["backbone"], "pretrained": False}}
 
 
+def model_title(config: Options) -> str:
+    """Name the model of a configuration in a few words."""
+    return f"{config['head']['name']} on {config['backbone']['name']}"
+
+
 def auxiliary_section(config: Options) -> Options | None:
     """Give the section of the auxiliary head, a head with a `weight` of its losses; None without one."""
     return config.get("auxiliary")

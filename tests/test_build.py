@@ -6,10 +6,12 @@ import pytest
 
 import coatseg
 from coatseg.backbones.coat import VARIANTS
-from coatseg.build import TABLES, build_data, total_steps
+from coatseg.build import TABLES, build_data, open_split, total_steps
 from coatseg.data.camvid import CamVid
+from coatseg.data.folder import Folder
 from coatseg.errors import ConfigError
-from tests.data.generate import write_camvid
+from coatseg.structures import Dataset, Sample
+from tests.data.generate import write_camvid, write_folder
 
 
 def test_every_variant_has_a_name() -> None:
@@ -75,3 +77,27 @@ def test_another_split_may_train(composed: Callable[..., dict[str, Any]], tmp_pa
     data = build_data(composed("data=camvid", f"data.root={root}", "data.train_split=test"))
     assert [sample.id for sample in data.split("train")] == [sample.id for sample in CamVid(root, "test")]
     assert [sample.id for sample in data.split("val")] == [sample.id for sample in CamVid(root, "val")]
+
+
+def test_a_split_is_opened_image_by_image(tmp_path: Path) -> None:
+    write_folder(tmp_path, layout="folders", count=3, size=(64, 96))
+    drawn = {"window": [32, 32], "windows_per_image": 4}
+    section = {"name": "folder", "root": str(tmp_path), **drawn, "train_split": "val", "limit": 2}
+    assert [sample.id for sample in samples(open_split({**section, "train_split": "train"}, "train"))] == [
+        sample.id for sample in samples(Folder(tmp_path, "train"))
+    ][:2]
+    assert samples(open_split(section, "train"))[0].id == Folder(tmp_path, "val")[0].id
+    assert open_split(section, "val")[0].image.shape == (64, 96, 3)
+    for wrong, says in (
+        ({"limit": 0}, r"data\.limit=0 does not fit"),
+        ({"window": "all"}, r"data\.window=all does not fit"),
+        ({"windw": [32, 32]}, "Did you mean window"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            open_split({**section, **wrong}, "train")
+    with pytest.raises(ConfigError, match="window is no option of camvid"):
+        open_split({"name": "camvid", "root": str(tmp_path), "window": [32, 32]}, "val")
+
+
+def samples(dataset: Dataset) -> list[Sample]:
+    return [dataset[index] for index in range(len(dataset))]

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import group_file, read_keys
-from coatseg.commands.composition import choices, config_folder, open_nested_keys, typed_hydra_errors
+from coatseg.commands.composition import choices, compose_typed
 from coatseg.commands.console import quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, nearest
 
@@ -135,14 +135,11 @@ def _sizes(stated: Any) -> list[Size]:
 
 def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
     """Compose and build a model of random weights for data that would have the stated classes and channels."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     from coatseg.build import build_task, gives, load_plugins, task_class
     from coatseg.check import check
     from coatseg.commands.random_data import random_info
     from coatseg.schema import PositiveInt, fitting
-    from coatseg.sections import named
+    from coatseg.sections import model_title
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
@@ -150,36 +147,28 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
     if head in choices("head") and "task" not in typed:
         (given,) = gives(group_file("head", head)["name"])
         composing = [f"task={TASKS[given]}", *composing]
-    with typed_hydra_errors(), initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", open_nested_keys(list(composing)))
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    plain["plugins"] = options.get("plugins", [])
+    plain = {**compose_typed(list(composing)), "plugins": options.get("plugins", [])}
     check(plain)
     dense = task_class(plain).takes == "logits"
     classes = fitting(options.get("classes", CLASSES if dense else OBJECT_CLASSES), PositiveInt, "classes")
     channels = fitting(options.get("channels", 3), PositiveInt, "channels")
     info = random_info(classes, channels)
     task = build_task(plain, info, total=1)
-    (backbone, _), (name, _) = named(plain["backbone"], "backbone"), named(plain["head"], "head")
-    return task, info, f"{name} on {backbone}, random weights"
+    return task, info, f"{model_title(plain)}, random weights"
 
 
 def _restored(options: Mapping[str, Any]) -> tuple[Task, DatasetInfo, str]:
     from coatseg.build import load_plugins
-    from coatseg.restore import restore_task
+    from coatseg.restore import read_trained
     from coatseg.schema import fitting
-    from coatseg.structures import DatasetInfo
-    from coatseg.training.checkpoints import RECORD, read_checkpoint
+    from coatseg.sections import model_title
 
     for key in ("classes", "channels"):
         if key in options:
             raise ConfigError(f"{key} is the checkpoint's own.", "Leave it out.")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
-    path = Path(str(options["checkpoint"]))
-    checkpoint = read_checkpoint(path)
-    config, info = checkpoint[RECORD]["config"], DatasetInfo.from_plain(checkpoint[RECORD]["info"])
-    named = f"{config['head']['name']} on {config['backbone']['name']}, {path}"
-    return restore_task(path, checkpoint, config, info), info, named
+    trained = read_trained(Path(str(options["checkpoint"])))
+    return trained.build(), trained.info, f"{model_title(trained.config)}, {trained.path}"
 
 
 def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batch: int) -> Table:

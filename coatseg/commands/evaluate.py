@@ -39,8 +39,6 @@ PATHS = ("checkpoint", "weights", "output")
 GROUPS = ("data", "inference")
 """The sections for which another file of their group can be chosen."""
 SECTIONS = (*GROUPS, "trainer", "task")
-ANYWHERE = {"accelerator": "auto", "devices": 1}
-"""The trainer of a checkpoint may ask for a machine that is not this one; only its precision is kept."""
 
 
 def main() -> None:
@@ -97,6 +95,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint, or the file of weights, is of, score it on a split, print, and write if asked to."""
     from coatseg.commands.result import result_of
     from coatseg.schema import NonNegativeInt, fitting
+    from coatseg.sections import model_title
     from coatseg.tasks.evaluation import evaluate
     from coatseg.training.detections import Detections
     from coatseg.training.report import terminal_table, write_report, write_scores
@@ -119,7 +118,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
     trainer = make_trainer(config["trainer"], watching)
     scores = evaluate(trainer, task, data, split)
-    title = f"{config['head']['name']} on {config['backbone']['name']}, {data.info.name} {split}"
+    title = f"{model_title(config)}, {data.info.name} {split}"
     say(terminal_table(scores, title))
     say(scores.headline())
     if "output" in options and trainer.is_global_zero:
@@ -136,12 +135,11 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     from coatseg.build import build_data
     from coatseg.check import check
     from coatseg.commands.machine import settle
-    from coatseg.restore import restore_task
-    from coatseg.training.checkpoints import RECORD, read_checkpoint
+    from coatseg.restore import read_trained
+    from coatseg.training.trainer import ANYWHERE
 
-    path = Path(str(options["checkpoint"]))
-    checkpoint = read_checkpoint(path)
-    config = checkpoint[RECORD]["config"]
+    trained = read_trained(Path(str(options["checkpoint"])))
+    config = trained.config
     named_anew = "name" in options.get("data", {})
     config = {
         **config,
@@ -157,8 +155,8 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     check(config)
     settle(config["trainer"], config["keep_memory"])
     data = build_data(config, split)
-    task = restore_task(path, checkpoint, config, data.info, data.repairs(split))
-    return Subject(config, data, task, path, int(checkpoint["global_step"]))
+    task = trained.build(config, data.info, data.repairs(split))
+    return Subject(config, data, task, trained.path, trained.step)
 
 
 def _of_weights(options: Mapping[str, Any], split: str) -> Subject:

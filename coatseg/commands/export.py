@@ -41,12 +41,10 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 def export_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint holds, write it, and say how it compares."""
     from coatseg.build import load_plugins
-    from coatseg.restore import restore_task
+    from coatseg.restore import read_trained
     from coatseg.results.export import SIZES, Sizes, check_output, export, report_path, unit
     from coatseg.results.formats import format_of
     from coatseg.schema import fitting
-    from coatseg.structures import DatasetInfo
-    from coatseg.training.checkpoints import RECORD, read_checkpoint
 
     quiet_libraries()
     name = str(options.get("format", "onnx"))
@@ -57,10 +55,9 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     preprocess = fitting(options.get("preprocess", False), bool, "preprocess")
     sizes = fitting(options.get("sizes", SIZES), Sizes, "sizes")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
-    checkpoint = read_checkpoint(path)
-    config = checkpoint[RECORD]["config"]
-    task = restore_task(path, checkpoint, config, DatasetInfo.from_plain(checkpoint[RECORD]["info"]))
-    exported = export(task, config, name, output, preprocess=preprocess, sizes=sizes)
+    trained = read_trained(path)
+    task = trained.build()
+    exported = export(task, trained.config, name, output, preprocess=preprocess, sizes=sizes)
     for line in exported.left_out:
         say(f"{name}: {line}")
     for row in exported.agreements:

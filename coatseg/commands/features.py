@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
 from coatseg.commands.feature_options import read_arguments
 from coatseg.errors import ConfigError
-from coatseg.schema import PositiveInt, fitting
 
 if TYPE_CHECKING:  # importing them takes seconds, which --help has not
     from coatseg.results.feature_images import FeatureImages, Unread
@@ -143,12 +142,9 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:
     """Find the images of the input, or read the list of those of the dataset."""
-    from coatseg.build import make, split_data_options
-    from coatseg.data.limited import Limited
-    from coatseg.data.resizing import Sides
+    from coatseg.build import loading_options, open_split
     from coatseg.results.feature_images import DatasetImages, FolderImages
     from coatseg.results.sources import find_sources
-    from coatseg.sections import named
 
     if options["input"] is not None:
         sources = find_sources(options["input"], output=options["output"])
@@ -158,14 +154,9 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
         )
     given, split = options["data"], options["split"] or "val"
     section = given if "name" in given else {**(model.config or {})["data"], **given}
-    name, rest = named(section, "data")
-    own, loading = split_data_options(rest)
-    dataset = make("dataset", name, own, "data", split=split)
-    if loading.get("limit") is not None:
-        dataset = Limited(dataset, fitting(loading["limit"], PositiveInt, "data.limit"))
-    sides = fitting(loading.get("evaluation_resize"), Sides | None, "data.evaluation_resize")
-    say(f"input: {len(dataset)} images of {name} {split}")
-    return DatasetImages(dataset, split, model.info, sides=sides)
+    dataset = open_split(section, split)
+    say(f"input: {len(dataset)} images of {section['name']} {split}")
+    return DatasetImages(dataset, split, model.info, sides=loading_options(section).get("evaluation_resize"))
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:

@@ -22,7 +22,7 @@ from coatseg.commands.console import first_process, say, say_repairs
 from coatseg.commands.machine import settle
 from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
-from coatseg.sections import without_pretrained
+from coatseg.sections import model_title, without_pretrained
 from coatseg.start import Loaded, start_from
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate
@@ -86,14 +86,13 @@ def fit(config: Mapping[str, Any]) -> Scores:
 
 def introduce(config: Mapping[str, Any], built: Built, resume: Path | None, start: Loaded | None = None) -> None:
     """Say what will be trained on what, and from which weights."""
-    backbone, head = config["backbone"], config["head"]
-    model = built.task.model
+    backbone, model = config["backbone"], built.task.model
     millions = parameter_count(model) / 1e6
     unused = sum(model.get_parameter(name).numel() for name in getattr(model, "unused", ()))
     data = built.data
     classes = len(data.info.classes)
     say(
-        f"{head['name']} on {backbone['name']}, {millions:.1f} M parameters; {data.info.name}: "
+        f"{model_title(config)}, {millions:.1f} M parameters; {data.info.name}: "
         f"{classes} class{'es' * (classes != 1)}, {len(data.split('train'))} training and {len(data.split('val'))} "
         f"validation samples; {built.total_steps} steps"
     )
@@ -195,7 +194,7 @@ def conclude(
     worst: WorstImages | None,
 ) -> None:
     """Print the scores, draw the curves, and write the report; `result` is what scores.json holds beside the scores."""
-    title = f"{config['head']['name']} on {config['backbone']['name']}, {built.data.info.name} val"
+    title = f"{model_title(config)}, {built.data.info.name} val"
     say(terminal_table(scores, title))
     say(scores.headline())
     facts = {

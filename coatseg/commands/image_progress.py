@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,6 +32,7 @@ def counted(name: str, total: int, *, shown: bool = True) -> Iterator[Callable[[
         now = time.monotonic()
         if now - last >= EVERY_SECONDS:
             last = now
-            console.print(f"{name}: {done}/{total} images, {done / (now - began):.1f} images/s")
+            left = timedelta(seconds=round((total - done) * (now - began) / max(1, done)))
+            console.print(f"{name}: {done}/{total} images, {done / (now - began):.1f} images/s, ETA {left}")
 
     yield count

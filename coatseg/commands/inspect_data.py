@@ -7,7 +7,8 @@ Python's own module inspect.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:  # importing it takes seconds, which --help has not
 USAGE = """Usage: coatseg inspect data=NAME [data.KEY=VALUE ...] [split=NAME] [samples=N] [workers=N] [output=DIR]
 
 Reads every sample of a dataset, or with samples=N so many of each split, evenly spread, and prints what is in it and
-what is wrong. Splits are train, val and, if there is one, test, or those named with split=val or split=[train,val].
+what is wrong. Splits are train, val and, if there is one, test, or those named with split=val or split=[train,val];
+train is data.train_split where that is given. Images are read whole, each once, whatever data.window draws in training,
+and with data.limit=N so many of each split are its first ones.
 workers=N processes read, by default one a core. output=DIR, by default runs/inspect-NAME, gets report.md,
 inspection.json with every place of every finding, and samples.png, a sheet of pictures=12 samples (0 for none).
 Modules of your own are named with plugins=[NAME].
@@ -58,7 +61,7 @@ def inspect_typed(arguments: list[str]) -> int:
 
 def inspect_data(options: Mapping[str, Any]) -> bool:
     """Inspect what the options name, print and write; say whether anything is broken."""
-    from coatseg.build import load_plugins
+    from coatseg.build import load_plugins, open_split
     from coatseg.check import check_data
     from coatseg.data.inspect import inspect_dataset
     from coatseg.data.inspect.report import write_report
@@ -78,11 +81,11 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     check_data(options["data"])
     folder = Path(str(options.get("output", f"runs/inspect-{named(options['data'], 'data')[0]}")))
     check_output(folder)
-    open_split = _split_opener(options["data"])
-    with progress_bar() as progress:
-        inspection = inspect_dataset(open_split, splits, samples=samples, workers=workers, progress=progress)
+    opened = cache(partial(open_split, options["data"]))  # the lists of files are read once
+    with counted_splits() as progress:
+        inspection = inspect_dataset(opened, splits, samples=samples, workers=workers, progress=progress)
     _say_inspection(inspection)
-    pictured = _pictured(inspection, open_split, count)
+    pictured = _pictured(inspection, opened, count)
     if pictured:
         save_picture(sample_sheet(pictured, inspection.info), folder / SHEET)
     say(f"report: {write_report(folder, inspection, [('samples', SHEET)] if pictured else [])}")
@@ -107,30 +110,20 @@ def check_output(folder: Path) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar for each split on a terminal; give what moves it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+def counted_splits() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far each split is, one after the other; give what is told after each sample."""
+    from coatseg.commands.image_progress import counted
 
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
+    with ExitStack() as shown:
+        counts: dict[str, Callable[[int], None]] = {}
 
         def moved(split: str, done: int, total: int) -> None:
-            if split not in tasks:
-                tasks[split] = bar.add_task(split, total=total)
-            bar.update(tasks[split], completed=done)
+            if split not in counts:
+                shown.close()
+                counts[split] = shown.enter_context(counted(split, total))
+            counts[split](1)
 
         yield moved
-
-
-def _split_opener(section: Mapping[str, Any]) -> Callable[[str], Dataset]:
-    """Give what opens a split, where "train" is the one that trains."""
-    from coatseg.build import dataset_opener
-
-    opened = dataset_opener(section)
-    return lambda split: opened(section.get("train_split", split) if split == "train" else split)
 
 
 def _split_names(stated: Any) -> Sequence[str] | None:

@@ -41,6 +41,7 @@ def measured_at(
     device = trainer.strategy.root_device
     try:
         make(task, trainer, random_batch(info, task.needs, min(batch, 2), (WARMING_SIDE, WARMING_SIDE)).to(device))()
+        task.zero_grad()  # gradients are not part of the loaded model
         work = make(task, trainer, random_batch(info, task.needs, batch, size).to(device))
         return measure(work, repeats=repeats, warm_up=warm_up, device=device)
     except torch.OutOfMemoryError as error:

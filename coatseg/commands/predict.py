@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import read_keys
 from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
-from coatseg.commands.evaluate import ANYWHERE
 from coatseg.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes seconds that --help does not need
@@ -115,14 +114,14 @@ def _from_onnx(options: Mapping[str, Any]) -> Predictor:
 def predict_files(options: Mapping[str, Any]) -> int:
     """Predict all images of the input, write the output, say how it went, and give the number of skipped files."""
     from coatseg.commands.machine import settle
+    from coatseg.commands.prediction_progress import PredictionProgress
     from coatseg.data.module import default_workers
     from coatseg.results.folder import begin, check_writable
-    from coatseg.results.progress import PredictionProgress
     from coatseg.results.run import PredictionRun, words_on_tags
     from coatseg.results.sources import find_sources
     from coatseg.results.writers import writer_of
     from coatseg.schema import NonNegativeInt, fitting
-    from coatseg.training.trainer import make_trainer
+    from coatseg.training.trainer import ANYWHERE, make_trainer
 
     quiet_libraries()
     folder = Path(options["output"])

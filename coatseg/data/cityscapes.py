@@ -11,7 +11,7 @@ from coatseg.data.files import Pair, SemanticFiles, check_mask_size
 from coatseg.data.id_masks import masks_of, objects_of
 from coatseg.data.images import Pixels, read_label_map
 from coatseg.data.official import NumberedMasks, Tree, check_split
-from coatseg.errors import DatasetError
+from coatseg.errors import DatasetError, SplitNotFoundError
 from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Sample, Size
 
 SPLITS = ("train", "val", "test")
@@ -91,7 +91,7 @@ class Cityscapes(SemanticFiles):
         if not pairs:
             raise DatasetError(f"There is no CITY/*{_IMAGE} in {images}.", "Unpack leftImg8bit_trainvaltest.zip again.")
         if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
-            raise DatasetError(
+            raise SplitNotFoundError(
                 f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",
                 "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone.",
             )

@@ -43,7 +43,7 @@ class CocoJson(CocoFiles):
         if not isinstance(images, str) and isinstance(annotations, str):
             raise ConfigError(
                 "data.images has a folder for each split, and data.annotations one json for all.",
-                "Write data.annotations={train:FILE,val:FILE} as well.",
+                "Write data.annotations.train=FILE data.annotations.val=FILE as well.",
             )
         folder = root / _of_split("images", images, split)
         path = root / _of_split("annotations", annotations, split)
@@ -83,7 +83,7 @@ def _rows(objects: ObjectAnnotations, split: str, split_by: str, hashing: Hashin
         raise ConfigError(
             f"{objects.path} is split into train and val, not {split!r}.",
             f"{nearest(split, ('train', 'val'))} For more name a json for each: "
-            "data.annotations={train:FILE,val:FILE,test:FILE}.",
+            "data.annotations.train=FILE data.annotations.val=FILE data.annotations.test=FILE",
         )
     is_val = choosers[split_by]()
     stems = (Path(file).with_suffix("").as_posix() for file in objects.files)

@@ -13,7 +13,7 @@ from coatseg.data.files import Pair
 from coatseg.data.images import IMAGE_SUFFIXES
 from coatseg.data.layers import LayerMasks
 from coatseg.data.lists import read_lines
-from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 
 LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
 SPLIT_NAMES = ("train", "val", "test", "training", "valid", "validation", "testing")
@@ -127,7 +127,7 @@ def _by_folders(tree: Tree, split: str) -> list[Pair]:
     }
     there: Mapping[str, tuple[Path, Path]] = {**inner, **outer}
     if split not in there:
-        raise DatasetError(
+        raise SplitNotFoundError(
             f"{root} has no split {split!r}: neither {split}/{tree.images} nor {tree.images}/{split} is a folder.",
             nearest(split, there) if there else LAYOUT,
         )
@@ -139,7 +139,8 @@ def _by_lists(tree: Tree, split: str) -> list[Pair]:
     path = tree.root / f"{split}.txt"
     if not path.is_file():
         there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
-        raise DatasetError(f"{tree.root} has no list {path.name}.", nearest(split, there) if there else LISTS_FORMAT)
+        mend = nearest(split, there) if there else LISTS_FORMAT
+        raise SplitNotFoundError(f"{tree.root} has no list {path.name}.", mend)
     images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
     stems = [line for line in read_lines(path) if line]
     for number, stem in enumerate(stems, 1):

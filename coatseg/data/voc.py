@@ -8,7 +8,7 @@ from coatseg.data.classes import first_repeated, generated_palette
 from coatseg.data.files import Pair, SemanticFiles
 from coatseg.data.lists import read_lines
 from coatseg.data.official import NumberedMasks, Tree, check_split
-from coatseg.errors import DatasetError
+from coatseg.errors import DatasetError, SplitNotFoundError
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
 
 SPLITS = ("train", "val", "trainval")
@@ -78,7 +78,7 @@ def _official_list(top: Path, split: str) -> Path:
     folder = top / "ImageSets" / "Segmentation"
     there = [name for name in SPLITS if (folder / f"{name}.txt").is_file()]
     if split not in there:
-        raise DatasetError(
+        raise SplitNotFoundError(
             f"Pascal VOC in {top} has no list {folder / split}.txt; "
             f"there are the splits: {', '.join(there) or 'none'}.",
             "Unpack VOCtrainval_11-May-2012.tar again, whole, or choose another split.",

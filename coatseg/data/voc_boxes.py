@@ -16,7 +16,7 @@ from coatseg.data.images import IMAGE_SUFFIXES
 from coatseg.data.lists import read_lines
 from coatseg.data.objects import ObjectFiles
 from coatseg.data.voc import INFO as VOC
-from coatseg.errors import DatasetError, DatasetNotFoundError, nearest
+from coatseg.errors import DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.structures import DatasetInfo, Instances, Size
 
 CLASSES = VOC.classes[1:]
@@ -210,7 +210,7 @@ def _images(top: Path, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     path = top / LISTS / f"{split}.txt"
     if not path.is_file():
         there = [found.stem for found in path.parent.glob("*.txt")]
-        raise DatasetError(
+        raise SplitNotFoundError(
             f"There is no list {path}.", nearest(split, there) if there else "A list names one image a line."
         )
     stems = [line for line in read_lines(path) if line]

@@ -13,11 +13,11 @@ from torch import nn
 
 from coatseg.backbones.coat import CoaT
 from coatseg.build import make
-from coatseg.restore import restore_task
+from coatseg.restore import read_trained
 from coatseg.results.feature_images import normalised_by
 from coatseg.results.feature_maps import BackboneMaps, Extractor, head_maps
+from coatseg.sections import model_title
 from coatseg.structures import DatasetInfo, parameter_count
-from coatseg.training.checkpoints import RECORD, read_checkpoint
 
 Kind = Literal["backbone", "head"]
 
@@ -84,23 +84,15 @@ def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int]
         CheckpointError: it is missing, damaged, or not one of coatseg's.
         ConfigError: what was asked for has no map of such a stride.
     """
-    checkpoint = read_checkpoint(path)
-    config = checkpoint[RECORD]["config"]
-    info = DatasetInfo.from_plain(checkpoint[RECORD]["info"])
-    task = restore_task(path, checkpoint, config, info).eval()
-    model: Any = task.model
-    name = (
-        config["backbone"]["name"]
-        if kind == "backbone"
-        else f"{config['head']['name']} on {config['backbone']['name']}"
-    )
+    trained = read_trained(path)
+    config = trained.config
+    model: Any = trained.build().eval().model
+    name = config["backbone"]["name"] if kind == "backbone" else model_title(config)
     used = model.backbone if kind == "backbone" else model
     made = {"model": name, "weights": digest(used), "maps": kind}
     extractor = BackboneMaps(model.backbone, strides) if kind == "backbone" else head_maps(model, strides)
-    sides = config["data"].get("evaluation_resize")
-    return FeatureModel(
-        used, extractor, info, made, None if sides is None else tuple(sides), config["data"].get("bands"), config
-    )
+    sides, bands = trained.images["evaluation_resize"], trained.images["bands"]
+    return FeatureModel(used, extractor, trained.info, made, sides, bands, config)
 
 
 def digest(network: nn.Module) -> str:

@@ -4,48 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from coatseg.build import build_inference, load_plugins, task_class
-from coatseg.data.resizing import Sides
 from coatseg.errors import CheckpointError, ConfigError
-from coatseg.restore import restore_task
+from coatseg.restore import Trained, read_trained
 from coatseg.results.ensemble import MeanModel
 from coatseg.results.onnx_model import restore_onnx
 from coatseg.results.predictor import Predictor
 from coatseg.results.sources import MAX_PIXELS
 from coatseg.schema import PositiveInt, Share, fitting
-from coatseg.structures import DatasetInfo
-from coatseg.tasks.base import Task
 from coatseg.tasks.dense import DenseTask
-from coatseg.training.checkpoints import RECORD, read_checkpoint
-
-DATA: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
-"""The options of data that say how an image becomes what a model sees."""
-
-
-@dataclass(frozen=True)
-class Read:
-    """A checkpoint that nothing has been built of: its content, its configuration, the facts of its data."""
-
-    path: Path
-    content: Mapping[str, Any]
-    config: Mapping[str, Any]
-    info: DatasetInfo
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """Say how its images were read in evaluation."""
-        options = self.config["data"]
-        return {key: fitting(options.get(key), hint, f"data.{key}") for key, hint in DATA.items()}
-
-    def build(self) -> Task:
-        """Build its task."""
-        return restore_task(self.path, self.content, self.config, self.info)
 
 
 def load(
@@ -85,7 +58,7 @@ def load(
         task.model = MeanModel([task.model, *(other.build().model for other in found[1:])], task.activation)
     return Predictor(
         task.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu"),
-        **first.data,
+        **first.images,
         **options,
         weights=[fingerprint(one.path) for one in found],
         precision=str(first.config["trainer"].get("precision", "auto")),
@@ -125,23 +98,15 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path, inference: Mapping[str, Any]) -> Read:
+def _read(path: Path, inference: Mapping[str, Any]) -> Trained:
     """Read a checkpoint, and lay options over its way to infer."""
-    content = read_checkpoint(path)
-    try:
-        config, info = content[RECORD]["config"], DatasetInfo.from_plain(content[RECORD]["info"])
-        config = {**config, "inference": {**(config.get("inference") or {}), **inference}}
-        config["data"].get("bands"), config["trainer"].get("precision"), content["state_dict"].keys()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is no whole checkpoint of coatseg: its record cannot be read.",
-            "Take last.ckpt, previous.ckpt or best.ckpt of a run.",
-        ) from error
+    trained = read_trained(path)
+    config = {**trained.config, "inference": {**(trained.config.get("inference") or {}), **inference}}
     build_inference(config["inference"])
-    return Read(path, content, config, info)
+    return replace(trained, config=config)
 
 
-def _check_alike(found: Sequence[Read]) -> None:
+def _check_alike(found: Sequence[Trained]) -> None:
     """Refuse checkpoints that cannot be averaged."""
     first = found[0]
     for other in found[1:]:
@@ -149,7 +114,7 @@ def _check_alike(found: Sequence[Read]) -> None:
             "task": task_class(other.config) is task_class(first.config),
             "classes": other.info.classes == first.info.classes,
             "mean and std of images": (other.info.mean, other.info.std) == (first.info.mean, first.info.std),
-            **{f"data.{key}": value == first.data[key] for key, value in other.data.items()},
+            **{f"data.{key}": value == first.images[key] for key, value in other.images.items()},
         }
         if different := [name for name, same in facts.items() if not same]:
             raise CheckpointError(

@@ -17,12 +17,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from coatseg.atomic import not_written, whole_file
-from coatseg.errors import CheckpointError
+from coatseg.errors import CheckpointError, ConfigError
 from coatseg.schema import PositiveInt
-from coatseg.structures import Batch
+from coatseg.sections import named
+from coatseg.structures import Batch, DatasetInfo
 
 RECORD = "coatseg"
 """The key of a checkpoint under which its config and the facts of its dataset are kept, as plain containers."""
+NAMED = ("backbone", "head", "task", "optimizer", "data")
+"""The sections of that config without which nothing can be built."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -165,6 +168,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "A file of weights alone goes to backbone.pretrained=PATH, one of a whole detector to weights=PATH.",
         )
     return checkpoint
+
+
+def record_of(checkpoint: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], DatasetInfo]:
+    """Give the configuration that a checkpoint was trained with, and the facts of its data.
+
+    Raises:
+        CheckpointError: it does not hold them whole.
+    """
+    try:
+        config, info = dict(checkpoint[RECORD]["config"]), DatasetInfo.from_plain(checkpoint[RECORD]["info"])
+        for section in NAMED:
+            named(config[section], section)
+        config["seed"], config["trainer"].get("precision"), checkpoint["state_dict"].keys(), checkpoint["global_step"]
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path} is no whole checkpoint of coatseg: its record cannot be read.",
+            "Take last.ckpt, previous.ckpt or best.ckpt of a run.",
+        ) from error
+    return config, info
 
 
 def _others(path: Path) -> str:

@@ -14,7 +14,7 @@ from coatseg.atomic import not_written, whole_file
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 from coatseg.states import listed
 from coatseg.training.averaging import RAW_STATE
-from coatseg.training.checkpoints import RECORD, newest, read_checkpoint
+from coatseg.training.checkpoints import RECORD, newest, read_checkpoint, record_of
 
 AUTO = "auto"
 FIXED = ("backbone", "head", "auxiliary", "task", "data", "loss", "optimizer", "seed")
@@ -119,19 +119,20 @@ def checkpoint_to_resume(resume: str | None, output: Path, name: str | None) -> 
 def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...], train_samples: int) -> None:
     """Refuse a checkpoint whose model, data or stream differ from what the configuration says."""
     checkpoint = read_checkpoint(path)
-    record = checkpoint[RECORD]
-    theirs = tuple(record["info"]["classes"])
+    trained, info = record_of(checkpoint, path)
+    theirs = info.classes
     if theirs != classes:
         raise CheckpointError(
             f"{path} was trained on {len(theirs)} classes ({listed(theirs)}), "
             f"the data has {len(classes)} ({listed(classes)}).",
             "Resume with the data it was trained on, or start a new run with another name=....",
         )
-    differing = [line for section in FIXED for line in _differences(section, record["config"], config)]
-    parts = [{"accumulate_grad_batches": 1, **settings["trainer"]} for settings in (record["config"], config)]
+    differing = [line for section in FIXED for line in _differences(section, trained, config)]
+    parts = [{"accumulate_grad_batches": 1, **settings["trainer"]} for settings in (trained, config)]
     differing += [f"trainer.{line}" for line in _differences("accumulate_grad_batches", *parts)]
-    if record["train_samples"] != train_samples:
-        differing.append(f"{record['train_samples']} training samples, not {train_samples}")
+    samples = checkpoint[RECORD].get("train_samples")
+    if samples != train_samples:
+        differing.append(f"{samples} training samples, not {train_samples}")
     if differing:
         raise CheckpointError(
             f"{path} was trained with other settings: {'; '.join(differing)}.",

@@ -16,6 +16,8 @@ from coatseg.errors import ConfigError
 from coatseg.training.checkpoints import WholeCheckpointIO
 
 AUTO = "auto"
+ANYWHERE = {"accelerator": AUTO, "devices": 1}
+"""The trainer of a checkpoint may ask for a machine that is not this one; only its precision is kept."""
 PRECISIONS = (AUTO, "bf16-mixed", "16-mixed", "32-true", "bf16-true", "16-true", "64-true")
 SHORT_PRECISIONS = (None, "bf16", "16", "32", "64", 16, 32, 64)
 """What Lightning takes for one of them as well."""

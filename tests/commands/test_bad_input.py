@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from coatseg import commands
 from coatseg.commands import evaluate, train
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from coatseg.data.scenes import Scenes
+from coatseg.training.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
 from tests.data.generate import write_camvid, write_layers
 from tests.data.objects import write_coco
@@ -285,6 +288,32 @@ def test_checkpoints_that_do_not_fit(answer: Answer, tmp_path: Path, composed: C
         "worst=-1": "worst=-1 does not fit",
     }.items():
         assert says in answer(f"checkpoint={checkpoint}", argument, main=evaluate.main)
+
+
+@pytest.mark.parametrize("lost", ["config", "info", "config.backbone", "config.head.name", "config.trainer"])
+def test_a_checkpoint_whose_record_is_not_whole(
+    answer: Answer, tmp_path: Path, composed: Callable[..., dict[str, Any]], lost: str
+) -> None:
+    path, images, output = tmp_path / "odd.ckpt", tmp_path / "images", tmp_path / "new"
+    images.mkdir()
+    Image.new("RGB", (64, 64)).save(images / "a.png")
+    record: dict[str, Any] = {"config": composed(*TINY), "info": Scenes("train").info.to_plain()}
+    *outer, key = lost.split(".")
+    holder = record
+    for name in outer:
+        holder = holder[name]
+    del holder[key]
+    torch.save({"state_dict": {}, "global_step": 1, RECORD: record}, path)
+    given = f"checkpoint={path}"
+    for typed in (
+        ("evaluate", given),
+        ("export", given),
+        ("benchmark", given, "keep_memory=false"),
+        ("predict", given, f"input={images}", f"output={output}", "keep_memory=false"),
+        ("features", given, f"input={images}", f"output={output}", "keep_memory=false"),
+    ):
+        assert "odd.ckpt is no whole checkpoint of coatseg" in answer(*typed, main=commands.main), typed
+    assert "odd.ckpt is no whole checkpoint of coatseg" in answer(*TINY, "name=mine", f"resume={path}")
 
 
 def test_weights_of_another_architecture(answer: Answer, tmp_path: Path) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import pytest
 import torch
 
 from coatseg import commands, measuring
+from coatseg.commands import passes
 from coatseg.commands.benchmark import benchmark, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import ConfigError
 from coatseg.measuring import Measured, measure
+from coatseg.tasks.base import Task
 from tests.conftest import TINY
 
 Composed = Callable[..., dict[str, Any]]
@@ -77,6 +80,27 @@ def test_every_kind_of_model_is_measured(chosen: tuple[str, ...], capsys: pytest
     printed = capsys.readouterr().out
     assert ("Training step" in printed) == ("train=true" in chosen)
     assert ("depends on how many objects" in printed) == ("head=small_faster_rcnn" in chosen)
+
+
+def test_gradients_of_an_earlier_pass_are_not_part_of_the_loaded_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[Task] = []
+    held: list[bool] = []
+    placed = passes.placed
+
+    def kept(task: Task, trainer: lightning.Trainer) -> torch.device:
+        tasks.append(task)
+        return placed(task, trainer)
+
+    def measured(work: Callable[[], object], **options: object) -> Measured:
+        held.append(any(parameter.grad is not None for parameter in tasks[0].parameters()))
+        work()
+        return Measured((1.0,), None)
+
+    monkeypatch.setattr(passes, "placed", kept)
+    monkeypatch.setattr(passes, "measure", measured)
+    benchmark(*read_arguments([*SMALL, *FAST, "head.width=32", "train=true", "size=[[32,32],[64,64]]"]))
+    assert held == [False, False]
+    assert any(parameter.grad is not None for parameter in tasks[0].parameters())
 
 
 def test_a_checkpoint_is_measured(

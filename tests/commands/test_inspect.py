@@ -1,6 +1,7 @@
 """`coatseg inspect` as it is typed: what it writes, and what it leaves with."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from coatseg import commands
 from coatseg.build import TABLES
+from coatseg.commands import image_progress
 from tests.data.generate import write_folder
-from tests.data.objects import write_coco
+from tests.data.objects import write_coco, write_coco_json
 
 Typed = Callable[..., int]
 
@@ -97,6 +99,50 @@ def test_a_dataset_that_cannot_be_opened_leaves_with_1(
     error = capsys.readouterr().err
     assert error.startswith("error: The classes file")
     assert not (tmp_path / "runs").exists()
+
+
+def test_images_are_read_whole_and_once_and_as_many_as_the_limit_says(
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_folder(tmp_path / "mine")
+    drawn = ("data.window=[16,16]", "data.windows_per_image=4", "data.augmentations.crop.size=[16,16]")
+    assert typed("data=folder", f"data.root={root}", *drawn, "data.limit=2", "workers=0", "output=seen") == 0
+    splits = json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]
+    assert {name: (split["samples"], split["sizes"]) for name, split in splits.items()} == {
+        "train": (2, [[32, 40, 2]]),
+        "val": (2, [[32, 40, 2]]),
+    }
+    assert "more than once" not in capsys.readouterr().out
+
+
+def test_train_is_the_split_that_trains(tmp_path: Path, typed: Typed) -> None:
+    root = write_folder(tmp_path / "mine", layout="lists")
+    (root / "few.txt").write_text("train_03\n")
+    arguments = ("data.train_split=few", "split=train", "workers=0", "output=seen")
+    assert typed("data=folder", f"data.root={root}", *arguments) == 0
+    splits = json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]
+    assert {name: split["samples"] for name, split in splits.items()} == {"train": 1}
+
+
+def test_a_log_is_told_how_far_each_split_is(
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_progress, "EVERY_SECONDS", 0.0)
+    root = write_folder(tmp_path / "mine", layout="folders")
+    assert typed("data=folder", f"data.root={root}", "workers=0", "samples=2", "pictures=0", "output=seen") == 0
+    lines = [line.partition(" images,")[0] for line in capsys.readouterr().out.splitlines() if "images/s" in line]
+    assert lines == ["train: 1/2", "train: 2/2", "val: 1/2", "val: 2/2"]
+
+
+def test_the_advice_on_splits_of_coco_json_can_be_followed(
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_coco_json(tmp_path / "mine", count=2)
+    arguments = ("data=coco_json", f"data.root={root}", "split=test", "workers=0", "pictures=0", "output=seen")
+    assert typed(*arguments) == 2
+    advised = re.findall(r"data\.annotations\.\w+=FILE", capsys.readouterr().err)
+    assert typed(*arguments, *(key.replace("FILE", "annotations.json") for key in advised)) == 0
+    assert json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]["test"]["samples"] == 2
 
 
 def test_what_no_reader_should_give_is_told_and_not_pictured(

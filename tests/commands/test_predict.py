@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import coatseg
-from coatseg.commands import predict
+from coatseg.commands import image_progress, predict
 from coatseg.data.geotags import read_tags
 from coatseg.data.images import read_label_map
 from coatseg.errors import ConfigError, OutputError, RunExistsError
@@ -82,6 +82,16 @@ def test_every_image_gets_its_labels_and_its_picture(run: Run, images: Path, tmp
             assert labels.getpalette()[:6] == [0, 10, 20, 1, 10, 20]
         with Image.open(out / "pictures" / f"{name}.png") as picture:
             assert picture.size == expected.label_map.shape[::-1]
+
+
+def test_a_log_is_told_how_far_it_is(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_progress, "EVERY_SECONDS", 0.0)
+    assert run() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "images/s" in line]
+    assert [line.partition(" images,")[0] for line in lines] == [f"predict: {done}/5" for done in range(1, 6)]
+    assert lines[-1].endswith("ETA 0:00:00")
 
 
 def test_broken_files_are_named_and_counted_and_the_others_predicted(

@@ -132,5 +132,7 @@ def test_options_that_cannot_be(tmp_path, options, error, said):
 
 @pytest.mark.parametrize(("split", "said"), [("test", "Choices: train, val"), ("vall", r"Did you mean val\?")])
 def test_a_hash_makes_no_third_split(tmp_path, split, said):
-    with pytest.raises(ConfigError, match=rf"(?s)split into train and val, not '{split}'.*{said}.*data.annotations={{"):
+    with pytest.raises(
+        ConfigError, match=rf"(?s)split into train and val, not '{split}'.*{said}.*data.annotations.test=FILE"
+    ):
         CocoJson(write_coco_json(tmp_path), split)

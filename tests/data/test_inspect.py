@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_objects_are_counted_by_class_image_and_size(tmp_path: Path) -> None:
     split = inspection.splits[0]
     assert split.class_objects.tolist() == [4, 2, 2]
     assert split.objects_per_image.tolist() == [4, 4, 0]
-    assert split.box_sizes == {"small": 8, "medium": 0, "large": 0}
+    assert split.object_sizes == {"small": 8, "medium": 0, "large": 0}
     assert sum(facts.crowd.sum() for facts in split.objects) == 2
     written = dict(row[:2] for row in splits_table(inspection.splits).rows)
     assert written["objects an image"] == "0 / 4 / 4"
@@ -143,8 +144,19 @@ def test_objects_are_counted_by_class_image_and_size(tmp_path: Path) -> None:
 def test_sizes_are_coco_s() -> None:
     image = noise(1, (200, 200))
     boxes = ((0, 0, 31, 33), (0, 0, 32, 32), (0, 0, 96, 95), (0, 0, 96, 96))
-    split = inspected(Listed(sample("a", image=image, instances=objects(*boxes, labels=(1,) * 4)))).splits[0]
-    assert split.box_sizes == {"small": 1, "medium": 2, "large": 1}
+    found = objects(*boxes, labels=(1,) * 4)
+    masks = np.zeros((4, 200, 200), bool)
+    masks[:3, :30, :30] = True  # 900 pixels each; the last one has none
+    stated = np.array([32.0**2 - 1, 32.0**2, 96.0**2, 1e6])
+    for instances, sizes in (
+        (found, {"small": 1, "medium": 2, "large": 1}),
+        (replace(found, masks=masks), {"small": 4, "medium": 0, "large": 0}),
+        (replace(found, masks=masks, areas=stated), {"small": 1, "medium": 1, "large": 2}),
+    ):
+        inspection = inspected(Listed(sample("a", image=image, instances=instances)))
+        assert inspection.splits[0].object_sizes == sizes
+        written = dict(row[:2] for row in splits_table(inspection.splits).rows)
+        assert written["objects, small / medium / large"] == " / ".join(map(str, sizes.values()))
 
 
 def test_processes_find_what_one_finds(tmp_path: Path) -> None:
@@ -191,6 +203,25 @@ def test_a_split_that_cannot_be_opened_is_broken_and_others_are_read(tmp_path: P
     assert [split.name for split in inspection.splits] == ["train"]
     assert "val_00" in found(inspection, "the split val cannot be opened")[0]
     assert "no split 'test'" in inspection.absent["test"]
+
+
+def test_a_broken_test_split_is_no_absent_one(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, layout="lists")
+    (root / "test.txt").write_text("train_00\ntrain_01\n")
+    assert inspect_dataset(partial(Folder, root), workers=0).splits[2].total == 2
+    (root / "test.txt").write_text("train_00\ntrain_99\n")
+    inspection = inspect_dataset(partial(Folder, root), workers=0)
+    assert inspection.broken
+    assert "train_99" in found(inspection, "the split test cannot be opened")[0]
+    assert not inspection.absent
+
+
+@pytest.mark.parametrize("layout", ["flat", "folders", "lists"])
+def test_a_split_that_is_asked_for_and_not_there_is_an_error(tmp_path: Path, layout: str) -> None:
+    opener = partial(Folder, write_folder(tmp_path, layout=layout))
+    assert not inspect_dataset(opener, workers=0).broken
+    with pytest.raises((ConfigError, DatasetError), match="test"):
+        inspect_dataset(opener, ["test"], workers=0)
 
 
 def test_without_any_split_the_reader_s_error_comes_through(tmp_path: Path) -> None:

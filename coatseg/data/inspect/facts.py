@@ -33,14 +33,16 @@ class LabelFacts:
 class ObjectFacts:
     """The objects of an image, N of them.
 
-    labels (N,); crowd (N,); sides (N, 2) float32, width and height of the boxes in pixels; `empty` counts masks without
-    a pixel, `repeated` objects that have the box and class of another one, `outside` boxes without area or beyond the
-    image, `unknown` labels that are no class with instances.
+    labels (N,); crowd (N,); sides (N, 2) float32, width and height of the boxes in pixels; areas (N,) float64 in pixels
+    as the annotations state them, else those of the masks, else of the boxes; `empty` counts masks without a pixel,
+    `repeated` objects that have the box and class of another one, `outside` boxes without area or beyond the image,
+    `unknown` labels that are no class with instances.
     """
 
     labels: Counts
     crowd: npt.NDArray[np.bool_]
     sides: npt.NDArray[np.float32]
+    areas: npt.NDArray[np.float64]
     empty: int
     repeated: int
     outside: int
@@ -163,8 +165,17 @@ def _object_facts(objects: Instances, size: Size, info: DatasetInfo) -> ObjectFa
         labels=objects.labels,
         crowd=objects.crowd,
         sides=sides,
+        areas=_areas(objects, sides),
         empty=0 if objects.masks is None else sum(not mask.any() for mask in objects.masks),
         repeated=len(named) - len(np.unique(named, axis=0)),
         outside=int(outside.sum()),
         unknown=int((~np.isin(objects.labels, info.things)).sum()),
     )
+
+
+def _areas(objects: Instances, sides: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Give the areas (N,) by which COCO tells small objects from large ones."""
+    if objects.areas is not None:
+        return objects.areas
+    areas: npt.NDArray[Any] = sides.prod(1) if objects.masks is None else objects.masks.sum((1, 2))
+    return areas.astype(np.float64)

@@ -15,13 +15,15 @@ from torch.utils.data import DataLoader
 from coatseg.data.inspect.facts import SampleFacts, Unreadable, read_facts
 from coatseg.data.inspect.findings import Finding, find, unopened
 from coatseg.data.inspect.splits import SplitFacts
-from coatseg.errors import CoatsegError, DatasetError
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, DownloadError, SplitNotFoundError
 from coatseg.schema import NonNegativeInt, PositiveInt
 from coatseg.structures import Dataset, DatasetInfo
 
 SPLITS = ("train", "val")
 OPTIONAL = ("test",)
 """A split that many datasets do not have."""
+ABSENT = (ConfigError, DatasetNotFoundError, DownloadError, SplitNotFoundError)
+"""What a reader raises of a split that is not there; any other error is of one that is, and broken."""
 MOST_WORKERS = 8
 
 Progress = Callable[[str, int, int], None]
@@ -66,16 +68,18 @@ def inspect_dataset(
     opened: dict[str, Dataset] = {}
     failures: dict[str, DatasetError] = {}
     absent: dict[str, str] = {}
-    for name in SPLITS if splits is None else splits:
+    for name in (*SPLITS, *OPTIONAL) if splits is None else splits:
         try:
             opened[name] = dataset(name)
+        except ABSENT as error:
+            if splits is None and name in OPTIONAL:
+                absent[name] = error.what
+            elif isinstance(error, DatasetError):
+                failures[name] = error
+            else:
+                raise
         except DatasetError as error:
             failures[name] = error
-    for name in OPTIONAL if splits is None else ():
-        try:
-            opened[name] = dataset(name)
-        except CoatsegError as error:
-            absent[name] = error.what
     if not opened:
         raise next(iter(failures.values()))
     count = default_workers() if workers is None else workers

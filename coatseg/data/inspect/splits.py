@@ -101,9 +101,9 @@ class SplitFacts:
         return np.concatenate([np.zeros((0, 2), np.float32), *(facts.sides for facts in self.objects)])
 
     @property
-    def box_sizes(self) -> dict[str, int]:
-        """How many boxes are small, medium and large, by COCO's limits on their area."""
-        areas = self.box_sides.prod(1)
+    def object_sizes(self) -> dict[str, int]:
+        """How many objects are small, medium and large, by COCO's limits on their area."""
+        areas = np.concatenate([np.zeros(0), *(facts.areas for facts in self.objects)])
         small, large = int((areas < SMALL).sum()), int((areas >= LARGE).sum())
         return {"small": small, "medium": len(areas) - small - large, "large": large}
 

@@ -43,7 +43,10 @@ def splits_table(splits: Sequence[SplitFacts]) -> Table:
     note = "Three numbers are the least, the median and the greatest."
     if any(split.objects for split in splits):
         small, large = round(SMALL**0.5), round(LARGE**0.5)
-        note += f" Boxes are small below {small}x{small} pixels and large from {large}x{large} on, as COCO counts."
+        note += (
+            f" Objects are small below an area of {small}x{small} pixels and large from {large}x{large} on, as COCO "
+            "counts: the area that is annotated, else the mask's, else the box's."
+        )
     kept = tuple(row for row in rows if any(row[1:]))
     return Table("Splits", ("", *(split.name for split in splits)), kept, note)
 
@@ -137,8 +140,8 @@ LINES: dict[str, Callable[[SplitFacts], str]] = {
     "crowds": lambda split: str(sum(facts.crowd.sum() for facts in split.objects)) if split.objects else "",
     "box width": lambda split: _range(split.box_sides[:, 0], "{:.3g}"),
     "box height": lambda split: _range(split.box_sides[:, 1], "{:.3g}"),
-    "boxes, small / medium / large": lambda split: (
-        " / ".join(str(count) for count in split.box_sizes.values()) if split.objects else ""
+    "objects, small / medium / large": lambda split: (
+        " / ".join(str(count) for count in split.object_sizes.values()) if split.objects else ""
     ),
 }
 """What is said of a split, by name."""

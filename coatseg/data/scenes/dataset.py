@@ -7,7 +7,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from coatseg.errors import ConfigError, DatasetError, nearest
+from coatseg.errors import ConfigError, SplitNotFoundError, nearest
 from coatseg.schema import PositiveInt
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Segment, Size
 
@@ -50,7 +50,7 @@ class Scenes:
         seed: int = 0,
     ) -> None:
         if split not in SPLITS:
-            raise DatasetError(f"scenes has no split {split!r}.", nearest(split, SPLITS))
+            raise SplitNotFoundError(f"scenes has no split {split!r}.", nearest(split, SPLITS))
         if min(size) < LEAST_SIZE:
             raise ConfigError(
                 f"data.size={list(size)} is too small to draw a street in.", f"The least is {LEAST_SIZE}."
