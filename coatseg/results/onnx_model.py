@@ -78,7 +78,7 @@ MODELS: dict[tuple[str, ...], type[OnnxModel]] = {
 
 
 def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
-    """Give the task of an ONNX file, as `restore_task` does of a checkpoint, and how its data were read.
+    """Give the task of an ONNX file, as `read_trained` and `build` do of a checkpoint, and how its data were read.
 
     `inference` lays options over the file's own way to infer. How images are read are the options of data in READING.
 
