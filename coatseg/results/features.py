@@ -8,6 +8,7 @@ shards by their numbers.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,17 +21,21 @@ import torch
 
 from coatseg.data.batching import collate
 from coatseg.errors import ConfigError, RunExistsError
-from coatseg.results.feature_files import FORMATS, MANIFEST, MapArray
+from coatseg.results.feature_files import FORMATS, MANIFEST, ZARR, MapArray
 from coatseg.results.feature_images import FeatureImages, Read, Unread
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
-from coatseg.results.places import Place
+from coatseg.results.places import PROBE, Place
 
 SETTINGS = "features.json"
 SKIPPED = "skipped.jsonl"
-PARTS = "parts"
-FOLDERS = ("shards", "maps", "pictures")
-VERSION = 1
+PARTS = "features.parts"
+FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png"}
+"""What is written where: folders, and how the names of the files in them look."""
+OURS = (SETTINGS, SKIPPED, MANIFEST, PARTS, ZARR, *FOLDERS)
+"""All names in the output folder; no other file or folder is written or removed."""
+VERSION = 2
+ELSEWHERE = "Choose another output=...; nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -91,13 +96,14 @@ class FeatureWriter:
 
         Raises:
             OutputError: the folder cannot be written.
-            RunExistsError: it holds maps of other images, another model or other options.
+            RunExistsError: it holds maps of other images, another model or other options, or files that are not ours.
         """
-        settings = self.plan.settings(self.images, self.extractor)
+        written = _json(self.plan.settings(self.images, self.extractor), indent=1)
         if self.place.exists(SETTINGS):
-            check_same(json.loads(self.place.read(SETTINGS)), settings, self.place)
+            check_same(self._settings_there(), json.loads(written), self.place)
         else:
-            self.place.write(SETTINGS, _json(settings, indent=1))
+            self._check_free()
+            self.place.write(SETTINGS, written)
         return len(self.shards) if self.finished else sum(self._done(number) for number in range(len(self.shards)))
 
     @property
@@ -127,11 +133,28 @@ class FeatureWriter:
             self._write_lines(SKIPPED, (row for part in parts for row in part["skipped"]))
             self._write_lines(MANIFEST, (row for part in parts for row in part["maps"]))
         self.place.remove(PARTS)
-        self.place.remove_leftovers(deep=False)
-        for folder in FOLDERS:
-            self.place.remove_leftovers(folder)
+        files = (SETTINGS, SKIPPED, MANIFEST, PROBE)
+        self.place.remove_leftovers("|".join(map(re.escape, files)), deep=False)
+        for folder, names in FOLDERS.items():
+            self.place.remove_leftovers(names, folder)
         lines = self.place.read(SKIPPED).decode().splitlines()
         return [Unread(**json.loads(line)) for line in lines]
+
+    def _settings_there(self) -> dict[str, Any]:
+        try:
+            there = json.loads(self.place.read(SETTINGS))
+        except ValueError:
+            there = None
+        if not isinstance(there, dict):
+            raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
+        return there
+
+    def _check_free(self) -> None:
+        """Refuse a folder whose files could be taken for ours."""
+        if foreign := [name for name in OURS if self.place.exists(name)]:
+            raise RunExistsError(
+                f"{self.place.address} has {foreign[0]} already, which coatseg features did not write.", ELSEWHERE
+            )
 
     def _write_shard(self, number: int) -> Iterator[int]:
         indices = self.shards[number]
@@ -178,8 +201,8 @@ class FeatureWriter:
             return
         batch = collate([read.sample for read in reads], self.images.info, [False] * len(reads)).to(self.device)
         pictures = self.pictures
-        with torch.inference_mode():
-            with self.autocast(), nullcontext() if pictures is None else pictures.watching():
+        with torch.inference_mode(), self.autocast():  # pictures go through some layers once more
+            with nullcontext() if pictures is None else pictures.watching():
                 made = self.extractor(batch.images, batch.sizes)
             if pictures is not None:
                 for number, (read, maps) in enumerate(zip(reads, made, strict=True)):

@@ -16,8 +16,8 @@ from fsspec.implementations.local import LocalFileSystem
 from coatseg.atomic import not_written, whole_file
 from coatseg.errors import ConfigError, OutputError
 
-LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")
-"""The temporary names of whole_file."""
+PROBE = ".coatseg_writable"
+"""A file that is written to try whether that can be done."""
 
 
 class Place:
@@ -84,11 +84,15 @@ class Place:
         if self.exists(name):
             self.files.rm(self.path(name), recursive=True)
 
-    def remove_leftovers(self, folder: str = "", *, deep: bool = True) -> None:
-        """Remove what `writing` leaves in a folder, and below if `deep`, when the process is killed."""
+    def remove_leftovers(self, written: str, folder: str = "", *, deep: bool = True) -> None:
+        """Remove what `writing` leaves in a folder, and below if `deep`, when the process is killed.
+
+        `written` is a regular expression for the names of the files that are written there; others' are left alone.
+        """
         if self.folder is not None:  # elsewhere the temporary name is always the same, and the file is written again
+            leftover = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # the temporary names of whole_file
             for path in (self.folder / folder).glob("**/.*" if deep else ".*"):
-                if LEFTOVER.fullmatch(path.name) and path.is_file():
+                if leftover.fullmatch(path.name) and path.is_file():
                     path.unlink(missing_ok=True)
 
     def check_writable(self) -> None:
@@ -99,8 +103,8 @@ class Place:
         """
         if self.folder is not None and self.folder.is_file():
             raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
-        self.write(".writable", b"")
-        self.remove(".writable")
+        self.write(PROBE, b"")
+        self.remove(PROBE)
 
     def _send(self, name: str, content: IO[bytes]) -> None:
         target = PurePosixPath(self.path(name))

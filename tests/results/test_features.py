@@ -302,7 +302,7 @@ def test_folders_may_be_anywhere(model: FeatureModel, folder: Path, tmp_path: Pa
         np.testing.assert_array_equal(there[key], here[key])
     assert there.rows["0", 4]["file"] == "memory:///in/0.png"
     assert memory.exists("/out/pictures/deep/4.png")
-    assert not [name for name in memory.find("/out") if "/." in name or "parts" in name]
+    assert not [name for name in memory.find("/out") if "/." in name or ".parts" in name]
 
 
 def test_a_remote_run_goes_on_too(
@@ -338,3 +338,50 @@ def test_reading_what_is_not_there_or_not_finished(model: FeatureModel, folder: 
     begun.finish()
     with pytest.raises(KeyError):
         read_features(tmp_path / "out")["0", 8]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pictures/holiday.png", "shards/a", "maps/b.npy", "maps.zarr/c", "features.parts/d", "manifest.jsonl"],
+)
+def test_a_folder_with_files_of_others_under_our_names_is_refused(
+    model: FeatureModel, folder: Path, tmp_path: Path, name: str
+) -> None:
+    place = Place(tmp_path / "out")
+    place.write(name, b"mine")
+    with pytest.raises(RunExistsError, match=f"has {name.partition('/')[0]} already"):
+        writer(model, folder, tmp_path / "out").begin()
+    assert tree(tmp_path / "out") == {name: b"mine"}
+
+
+def test_a_users_other_files_stay(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    place, names = Place(tmp_path / "out"), ["parts/thesis.txt", ".env.template", ".bashrc.original", ".writable"]
+    for name in names:
+        place.write(name, name.encode())
+    place.check_writable()
+    run(model, folder, tmp_path / "out", pictures=True)
+    assert {name: place.read(name) for name in names} == {name: name.encode() for name in names}
+    assert {name.partition("/")[0] for name in tree(tmp_path / "out")} == {
+        "features.json", "manifest.jsonl", "skipped.jsonl", "shards", "pictures", *(n.partition("/")[0] for n in names)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]"])
+def test_settings_of_something_else(model: FeatureModel, folder: Path, tmp_path: Path, content: bytes) -> None:
+    Place(tmp_path / "out").write("features.json", content)
+    with pytest.raises(RunExistsError, match=r"a features\.json of something else"):
+        writer(model, folder, tmp_path / "out").begin()
+
+
+def test_pictures_of_a_run_in_bfloat16(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    made = writer(model, folder, tmp_path / "out", pictures=True)
+    made.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    made.begin()
+    assert sum(made.write()) == len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 5
+
+
+def test_settings_that_json_writes_otherwise_are_the_same(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    made = {**model.made, "resized_to": (48, 96)}
+    for _ in range(2):
+        writer(model, folder, tmp_path / "out", made=made).begin()
+    assert json.loads((tmp_path / "out" / "features.json").read_text())["resized_to"] == [48, 96]
