@@ -79,7 +79,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     if trainer["precision"] == AUTO:
         trainer["precision"] = automatic_precision(trainer["accelerator"]).name
     fabric = lightning.Fabric(**trainer)
-    made = {**model.made, "precision": trainer["precision"], "resized_to": model.sides, "pictures": options["pictures"]}
+    made = {**model.made, "precision": trainer["precision"], "pictures": options["pictures"]}
     if pictures is not None:
         made["query"] = list(pictures.query)
     plan = Plan(options["format"], options["dtype"], options["batch_size"], options["shard_images"], made)
@@ -142,7 +142,7 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:
     """Find the images of the input, or read the list of those of the dataset."""
-    from coatseg.build import loading_options, open_split
+    from coatseg.build import DRAWING, loading_options, open_split, split_data_options
     from coatseg.results.feature_images import DatasetImages, FolderImages
     from coatseg.results.sources import find_sources
 
@@ -156,7 +156,16 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
     section = given if "name" in given else {**(model.config or {})["data"], **given}
     dataset = open_split(section, split)
     say(f"input: {len(dataset)} images of {section['name']} {split}")
-    return DatasetImages(dataset, split, model.info, sides=loading_options(section).get("evaluation_resize"))
+    own, _ = split_data_options(section)
+    loading = loading_options(section)
+    read_by = {**own, "limit": loading.get("limit"), "train_split": loading.get("train_split", "train")}
+    return DatasetImages(
+        dataset,
+        split,
+        model.info,
+        sides=loading.get("evaluation_resize"),
+        options={f"data.{key}": value for key, value in read_by.items() if key not in DRAWING},
+    )
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:

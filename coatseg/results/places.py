@@ -84,15 +84,14 @@ class Place:
         if self.exists(name):
             self.files.rm(self.path(name), recursive=True)
 
-    def remove_leftovers(self, written: str, folder: str = "", *, deep: bool = True) -> None:
-        """Remove what `writing` leaves in a folder, and below if `deep`, when the process is killed.
+    def remove_files(self, names: str, folder: str = "", *, deep: bool = False) -> None:
+        """Remove the files of a folder, and below if `deep`, whose whole names match a regular expression.
 
-        `written` is a regular expression for the names of the files that are written there; others' are left alone.
+        On a disk only. Elsewhere `writing` uses one temporary name a file, which is written again.
         """
-        if self.folder is not None:  # elsewhere the temporary name is always the same, and the file is written again
-            leftover = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # the temporary names of whole_file
-            for path in (self.folder / folder).glob("**/.*" if deep else ".*"):
-                if leftover.fullmatch(path.name) and path.is_file():
+        if self.folder is not None:
+            for path in (self.folder / folder).glob("**/*" if deep else "*"):
+                if re.fullmatch(names, path.name) and path.is_file():
                     path.unlink(missing_ok=True)
 
     def check_writable(self) -> None:
