@@ -285,7 +285,7 @@ class FeatureWriter:
         """Give the maps of image `number` of the batch as they are stored, and draw them; skip what is not finite."""
         if not all(bool(tensor.isfinite().all()) for tensor in maps.values()):
             count = int((~np.isfinite(read.sample.image)).any(-1).sum())
-            why = f", nor are {count} of its pixels" if count else ""
+            why = f", with NaN or infinity in {count} of its pixels" if count else ""
             return Unread(read.sample.id, read.file, f"{read.file or read.sample.id}: its maps are not finite{why}.")
         if self.pictures is not None:
             self.pictures.draw(number, read, maps)
