@@ -76,7 +76,7 @@ class FolderImages:
         self.sides = sides
         self.bands = bands
         self.max_pixels = max_pixels
-        self.made = {"resized_to": sides, "bands": bands, "max_pixels": max_pixels}
+        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands, "max_pixels": max_pixels}
         lines = (f"{source.id}\n{source.address}\n{_length(source.address)}\n" for source in sources.images)
         self.digest = _digest(lines)
 
@@ -124,7 +124,7 @@ class DatasetImages:
         self.dataset = dataset
         self.info = info
         self.sides = sides
-        self.made = {"resized_to": sides, "split": split, **(options or {})}
+        self.made: Mapping[str, Any] = {"resized_to": sides, "split": split, **(options or {})}
         self.digest = _digest([dataset.info.name, split, str(len(dataset))])
 
     def __len__(self) -> int:

@@ -149,7 +149,7 @@ def head_maps(model: nn.Module, strides: Sequence[int] | None = None) -> Extract
     return ClassifierMaps(model, strides)
 
 
-def numbered(strides: Sequence[int]) -> dict[int, int]:
+def numbered(strides: Sequence[int]) -> Mapping[int, int]:
     """Give the place of each stride, from 0."""
     return {stride: place for place, stride in enumerate(strides)}
 

@@ -67,9 +67,9 @@ def test_a_folder_through_a_named_backbone(typed: Typed, folder: Path, tmp_path:
     code, _, error = typed(*words)
     assert code == 2
     assert "pictures True there, False now" in error
-    code, _, error = typed(*words, "pictures=true", "query=[10,5]", "backbone.co_scale=none")
+    code, _, error = typed(*words, "pictures=true", "query=[10,5]", "backbone.drop_path=0.1")
     assert code == 2
-    assert "backbone.co_scale None there, none now" in error
+    assert "backbone.drop_path None there, 0.1 now" in error
 
 
 def test_exit_code_1_says_that_files_were_skipped(typed: Typed, folder: Path, tmp_path: Path) -> None:
