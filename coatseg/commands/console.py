@@ -33,9 +33,10 @@ _console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def say(message: RenderableType) -> None:
-    """Print a line or a table, from the first process only."""
+    """Print a line or a table, from the first process only; file names that are not UTF-8 get backslashes."""
     if first_process():
-        _console.print(message)
+        fit = message.encode(errors="backslashreplace").decode() if isinstance(message, str) else message
+        _console.print(fit)
 
 
 def say_repairs(data: DataModule, split: str) -> None:

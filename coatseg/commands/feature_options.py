@@ -42,7 +42,8 @@ OWN: dict[str, tuple[Any, Any]] = {
 ADDRESSES = ("checkpoint", "input", "output")
 SECTIONS = ("backbone", "data", "trainer")
 TRAINER = {"accelerator": "auto", "devices": 1, "strategy": "auto", "num_nodes": 1, "precision": "32-true"}
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "auto")
+CHOICES = {"precision": ("32-true", "bf16-mixed", "16-mixed", "auto"), "strategy": ("auto", "ddp")}
+"""What may be chosen of the trainer's keys; processes share nothing but the work, whatever the strategy."""
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
@@ -80,9 +81,9 @@ def check_combination(options: dict[str, Any]) -> dict[str, Any]:
         if key not in TRAINER:
             raise ConfigError(f"trainer.{key} means nothing here.", nearest(key, TRAINER))
     trainer = {**TRAINER, **options["trainer"]}
-    precision = str(trainer["precision"])
-    if precision not in PRECISIONS:
-        raise ConfigError(f"trainer.precision={precision} does not fit.", nearest(precision, PRECISIONS))
+    for key, choices in CHOICES.items():
+        if str(trainer[key]) not in choices:
+            raise ConfigError(f"trainer.{key}={trainer[key]} does not fit.", nearest(str(trainer[key]), choices))
     return {**options, "trainer": trainer}
 
 

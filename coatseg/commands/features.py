@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
+from coatseg.commands.console import EXIT_CODE, first_process, quiet_libraries, run_verb, say
 from coatseg.commands.feature_options import read_arguments
-from coatseg.errors import ConfigError
+from coatseg.errors import CoatsegError, ConfigError
 
 if TYPE_CHECKING:  # importing them takes seconds, which --help has not
     from coatseg.results.feature_images import FeatureImages, Unread
@@ -53,8 +55,6 @@ def main() -> None:
 
 def write_features(options: Mapping[str, Any]) -> int:
     """Build the model, find the images, write the maps of this process's share; give how many images were skipped."""
-    import lightning
-
     from coatseg.build import load_plugins
     from coatseg.commands.image_progress import counted
     from coatseg.commands.machine import settle
@@ -62,8 +62,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     from coatseg.results.feature_files import check_installed
     from coatseg.results.features import FeatureWriter, Plan
     from coatseg.results.places import Place
-    from coatseg.results.sources import pixel_limit
-    from coatseg.training.trainer import AUTO, automatic_precision
+    from coatseg.training.trainer import AUTO, automatic_precision, make_fabric
 
     quiet_libraries()
     check_installed(options["format"])
@@ -71,15 +70,15 @@ def write_features(options: Mapping[str, Any]) -> int:
     if first_process():
         place.check_writable()
     load_plugins(options["plugins"])
+    trainer = dict(options["trainer"])
+    if trainer["precision"] == AUTO:
+        trainer["precision"] = automatic_precision(trainer["accelerator"]).name
+    fabric = make_fabric(trainer)
     model = make_model(options)
     settle(options["trainer"], options["keep_memory"])
     images = find_images(options, model)
     pictures = make_pictures(options, model, place)
-    trainer = dict(options["trainer"])
-    if trainer["precision"] == AUTO:
-        trainer["precision"] = automatic_precision(trainer["accelerator"]).name
-    fabric = lightning.Fabric(**trainer)
-    made = {**model.made, "precision": trainer["precision"], "resized_to": model.sides, "pictures": options["pictures"]}
+    made = {**model.made, "precision": trainer["precision"], "pictures": options["pictures"]}
     if pictures is not None:
         made["query"] = list(pictures.query)
     plan = Plan(options["format"], options["dtype"], options["batch_size"], options["shard_images"], made)
@@ -102,15 +101,38 @@ def write_features(options: Mapping[str, Any]) -> int:
     writer.device = fabric.device
     model.network.to(fabric.device)
     share = writer.remaining(fabric.global_rank, fabric.world_size)
-    with pixel_limit(int(options["max_pixels"])), counted("features", share, shown=first_process()) as count:
+    with all_or_none(fabric.world_size), counted("features", share, shown=first_process()) as count:
         for batch in writer.write(fabric.global_rank, fabric.world_size):
             count(batch)
-    fabric.barrier()
     if not fabric.is_global_zero:
         return 0
     skipped = writer.finish()
     _tell(skipped, len(images), place.address)
     return len(skipped)
+
+
+@contextmanager
+def all_or_none(world_size: int) -> Iterator[None]:
+    """Wait for the work of all processes; if one of them met an error, the first process raises it, and all end.
+
+    Raises:
+        CoatsegError: that of this process, or another's.
+    """
+    met: CoatsegError | None = None
+    try:
+        yield
+    except CoatsegError as error:
+        met = error
+    if world_size > 1:
+        from torch.distributed import all_gather_object
+
+        told: list[tuple[str, str] | None] = [None] * world_size
+        all_gather_object(told, None if met is None else (met.what, met.mend))
+        met = next((CoatsegError(*each) for each in told if each is not None), None)
+    if met is not None:
+        if not first_process():
+            sys.exit(EXIT_CODE)  # the first one says it
+        raise met
 
 
 def _tell(skipped: Sequence[Unread], count: int, address: str) -> None:
@@ -142,7 +164,7 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:
     """Find the images of the input, or read the list of those of the dataset."""
-    from coatseg.build import loading_options, open_split
+    from coatseg.build import DRAWING, loading_options, open_split, split_data_options
     from coatseg.results.feature_images import DatasetImages, FolderImages
     from coatseg.results.sources import find_sources
 
@@ -156,7 +178,16 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
     section = given if "name" in given else {**(model.config or {})["data"], **given}
     dataset = open_split(section, split)
     say(f"input: {len(dataset)} images of {section['name']} {split}")
-    return DatasetImages(dataset, split, model.info, sides=loading_options(section).get("evaluation_resize"))
+    own, _ = split_data_options(section)
+    loading = loading_options(section)
+    read_by = {**own, "limit": loading.get("limit"), "train_split": loading.get("train_split", "train")}
+    return DatasetImages(
+        dataset,
+        split,
+        model.info,
+        sides=loading.get("evaluation_resize"),
+        options={f"data.{key}": value for key, value in read_by.items() if key not in DRAWING},
+    )
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:

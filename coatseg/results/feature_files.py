@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coatseg.errors import ConfigError, OutputError
+from coatseg.results.feature_names import path_name, single_name
 from coatseg.results.places import Place
 
 DTYPES = {"float32": "F32", "float16": "F16"}
@@ -64,7 +65,7 @@ def safetensors_shard(place: Place, name: str, id_lengths: Sequence[int]) -> Ite
             nonlocal end
             offset, end = end, end + array.nbytes
             kind = DTYPES[str(array.dtype)]
-            entries[f"{image_id}/{stride}"] = {
+            entries[f"{path_name(image_id)}/{stride}"] = {
                 "dtype": kind,
                 "shape": list(array.shape),
                 "data_offsets": [offset, end],
@@ -89,7 +90,7 @@ def npy_files(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[Ad
     """Write each map to a file of its own, maps/ID.STRIDE.npy."""
 
     def add(image_id: str, stride: int, array: MapArray) -> Stored:
-        path = f"maps/{image_id}.{stride}.npy"
+        path = f"maps/{path_name(image_id)}.{stride}.npy"
         with place.writing(path) as file:
             np.save(file, np.ascontiguousarray(array))
             offset = file.tell() - array.nbytes
@@ -105,7 +106,7 @@ def zarr_arrays(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[
 
     def add(image_id: str, stride: int, array: MapArray) -> Stored:
         # Slashes would make groups of the folders in an id.
-        path = f"{image_id.replace('/', '%2F')}/{stride}"
+        path = f"{single_name(image_id)}/{stride}"
         group.create_array(path, data=np.ascontiguousarray(array), chunks=array.shape, overwrite=True)
         return Stored(f"{ZARR}/{path}", None)
 

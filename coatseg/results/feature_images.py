@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
 import fsspec
 
 from coatseg.data.images import Pixels
 from coatseg.data.resizing import resize_image, size_within
 from coatseg.errors import CoatsegError, ConfigError, ImageError
+from coatseg.results.feature_names import path_name
 from coatseg.results.sources import MAX_PIXELS, Sources, read_source
 from coatseg.structures import Dataset, DatasetInfo, Sample, Size
 
@@ -34,15 +36,19 @@ class Read:
 
 
 class FeatureImages(Protocol):
-    """Images in a fixed order. `info` says how they are normalised; `digest` differs where they do."""
+    """Images in a fixed order. `info` says how they are normalised; `digest` differs where they do.
+
+    `made` are the options by which they are read, by name, as plain values.
+    """
 
     info: DatasetInfo
     digest: str
+    made: Mapping[str, Any]
 
     def __len__(self) -> int: ...
 
     def longest_id(self, index: int) -> int:
-        """Give a number of bytes that an image's id will not pass, without reading it."""
+        """Give a number of bytes that an image's id, as a path (see feature_names.py), will not pass, unread."""
         ...
 
     def __getitem__(self, index: int) -> Read | Unread:
@@ -70,6 +76,7 @@ class FolderImages:
         self.sides = sides
         self.bands = bands
         self.max_pixels = max_pixels
+        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands, "max_pixels": max_pixels}
         lines = (f"{source.id}\n{source.address}\n{_length(source.address)}\n" for source in sources.images)
         self.digest = _digest(lines)
 
@@ -78,7 +85,7 @@ class FolderImages:
 
     def longest_id(self, index: int) -> int:
         """Give the length of an id."""
-        return len(self.sources.images[index].id.encode())
+        return len(json.dumps(path_name(self.sources.images[index].id), ensure_ascii=False).encode())
 
     def __getitem__(self, index: int) -> Read | Unread:
         source = self.sources.images[index]
@@ -93,12 +100,20 @@ class FolderImages:
 class DatasetImages:
     """The images of a split of a dataset, normalised as `info` says, whatever the dataset itself states.
 
+    `options` are those that the dataset was made with, by the names that the user knows them by.
+
     Raises:
         ConfigError: the dataset's images have other channels.
     """
 
     def __init__(
-        self, dataset: Dataset, split: str, info: DatasetInfo, *, sides: tuple[int, int] | None = None
+        self,
+        dataset: Dataset,
+        split: str,
+        info: DatasetInfo,
+        *,
+        sides: tuple[int, int] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if dataset.info.channels != info.channels:
             raise ConfigError(
@@ -109,6 +124,7 @@ class DatasetImages:
         self.dataset = dataset
         self.info = info
         self.sides = sides
+        self.made: Mapping[str, Any] = {"resized_to": sides, "split": split, **(options or {})}
         self.digest = _digest([dataset.info.name, split, str(len(dataset))])
 
     def __len__(self) -> int:
@@ -141,12 +157,16 @@ def normalised_by(info: DatasetInfo, mean: Sequence[float] | None, std: Sequence
 
 
 def _length(address: str) -> int:
+    """Give a file's length in bytes; 0 of one that is not there, as a link that leads nowhere."""
     system, path = fsspec.core.url_to_fs(address)
-    return int(system.size(path) or 0)
+    try:
+        return int(system.size(path) or 0)
+    except OSError:
+        return 0
 
 
 def _digest(lines: Iterable[str]) -> str:
     digest = sha256()
     for line in lines:
-        digest.update(line.encode())
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]

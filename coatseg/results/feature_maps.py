@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -20,9 +20,13 @@ Maps = dict[int, Tensor]
 
 
 class Extractor(Protocol):
-    """What makes the maps: `strides` from fine to coarse; images have at least `least_size` pixels a side."""
+    """What makes the maps: `strides` from fine to coarse; images have at least `least_size` pixels a side.
+
+    `levels` says of each stride the how manieth of the network's maps it is, from 0, those that are not kept included.
+    """
 
     strides: tuple[int, ...]
+    levels: Mapping[int, int]
     least_size: int
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
@@ -42,7 +46,9 @@ class BackboneMaps:
     least_size = LEAST_SIZE
 
     def __init__(self, backbone: Backbone, strides: Sequence[int] | None = None) -> None:
-        self.strides = chosen(strides, [level.stride for level in backbone.levels], "The backbone")
+        there = [level.stride for level in backbone.levels]
+        self.strides = chosen(strides, there, "The backbone")
+        self.levels = numbered(there)
         if isinstance(backbone, CoaT):  # which need not compute what nobody keeps
             backbone.choose_levels([STRIDES.index(stride) for stride in self.strides])
         self.backbone = backbone
@@ -82,7 +88,9 @@ class ClassifierMaps:
         parameter = next(model.parameters())
         with torch.inference_mode():
             seen = self._seen(parameter.new_zeros(1, channels, side, side), [(side, side)])
-        self.strides = chosen(strides, [side // seen[0].shape[-2]], "The head")
+        there = [side // seen[0].shape[-2]]
+        self.strides = chosen(strides, there, "The head")
+        self.levels = numbered(there)
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
         """Run the model, which is told the sizes."""
@@ -111,6 +119,7 @@ class PyramidMaps:
     def __init__(self, model: Detector, strides: Sequence[int] | None = None) -> None:
         self.model = model
         self.strides = chosen(strides, model.head.fpn.strides, "The head")
+        self.levels = numbered(model.head.fpn.strides)
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
         """Run backbone and pyramid."""
@@ -138,6 +147,11 @@ def head_maps(model: nn.Module, strides: Sequence[int] | None = None) -> Extract
     if not isinstance(model, Model):
         raise ConfigError(f"{type(model).__name__} has no head whose maps are known.", "Leave maps=head out.")
     return ClassifierMaps(model, strides)
+
+
+def numbered(strides: Sequence[int]) -> Mapping[int, int]:
+    """Give the place of each stride, from 0."""
+    return {stride: place for place, stride in enumerate(strides)}
 
 
 def chosen(wanted: Sequence[int] | None, there: Sequence[int], whose: str) -> tuple[int, ...]:

@@ -74,7 +74,8 @@ def named_model(
     backbone.eval()
     weights = digest(backbone)
     extractor = BackboneMaps(backbone, strides)
-    return FeatureModel(backbone, extractor, info, {"model": name, "weights": weights, "maps": "backbone"})
+    made = {"model": name, **described("backbone", options), "weights": weights, "maps": "backbone"}
+    return FeatureModel(backbone, extractor, info, made)
 
 
 def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int] | None = None) -> FeatureModel:
@@ -89,10 +90,17 @@ def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int]
     model: Any = trained.build().eval().model
     name = config["backbone"]["name"] if kind == "backbone" else model_title(config)
     used = model.backbone if kind == "backbone" else model
-    made = {"model": name, "weights": digest(used), "maps": kind}
+    sections = ("backbone",) if kind == "backbone" else ("backbone", "head")
+    options = {key: value for section in sections for key, value in described(section, config[section]).items()}
+    made = {"model": name, **options, "weights": digest(used), "maps": kind}
     extractor = BackboneMaps(model.backbone, strides) if kind == "backbone" else head_maps(model, strides)
     sides, bands = trained.images["evaluation_resize"], trained.images["bands"]
     return FeatureModel(used, extractor, trained.info, made, sides, bands, config)
+
+
+def described(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the options of a section as a user types them, without its name and where its weights came from."""
+    return {f"{section}.{key}": value for key, value in options.items() if key not in ("name", "pretrained")}
 
 
 def digest(network: nn.Module) -> str:

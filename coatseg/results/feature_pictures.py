@@ -11,6 +11,7 @@ import cv2
 from coatseg.data.images import denormalise, normalise
 from coatseg.results.feature_images import Read
 from coatseg.results.feature_maps import Maps
+from coatseg.results.feature_names import path_name
 from coatseg.results.places import Place
 from coatseg.results.responses import Responses, as_point
 from coatseg.structures import DatasetInfo
@@ -49,7 +50,7 @@ class FeaturePictures:
         captions = ["image", *(f"stride {stride}" for stride in maps)]
         sheet = contact_sheet(rows, captions, WIDTH, titles)
         content = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        self.place.write(f"pictures/{read.sample.id}.png", content.tobytes())
+        self.place.write(f"pictures/{path_name(read.sample.id)}.png", content.tobytes())
 
     def _responses(
         self, responses: Responses, number: int, read: Read, image: Picture, strides: Sequence[int]

@@ -8,36 +8,47 @@ shards by their numbers.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from coatseg.data.batching import collate
-from coatseg.errors import ConfigError, RunExistsError
-from coatseg.results.feature_files import FORMATS, MANIFEST, MapArray
+from coatseg.errors import ConfigError, DatasetError, ImageError, RunExistsError
+from coatseg.results.feature_files import FORMATS, MANIFEST, ZARR, MapArray
 from coatseg.results.feature_images import FeatureImages, Read, Unread
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
-from coatseg.results.places import Place
+from coatseg.results.memory import too_large
+from coatseg.results.places import PROBE, Place
 
 SETTINGS = "features.json"
 SKIPPED = "skipped.jsonl"
-PARTS = "parts"
-FOLDERS = ("shards", "maps", "pictures")
-VERSION = 1
+PARTS = "features.parts"
+FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png", PARTS: r"\d+\.json"}
+"""What is written where: folders, and how the names of the files in them look."""
+FILES = (SETTINGS, SKIPPED, MANIFEST, PROBE)
+OURS = (SETTINGS, SKIPPED, MANIFEST, ZARR, *FOLDERS)
+"""All names in the output folder; no other file or folder is written or removed."""
+TEMPORARY = r"\.({})\.[a-z0-9_]{{8}}"
+"""How a file of a name is called while it is written (see atomic.py)."""
+ZARR_TEMPORARY = r".+\.[0-9a-f]{32}\.partial"
+"""The same for the files that Zarr writes."""
+VERSION = 2
+ELSEWHERE = "Choose another output=...; nothing was changed."
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is written and how: with the images and the model, all that the bytes depend on.
 
-    `made` holds what else they depend on, by name, as plain values: the model, its weights, the pictures.
+    `made` holds what else they depend on, by name, as plain values: the model, its options and weights, the pictures.
     """
 
     format: str
@@ -55,12 +66,21 @@ class Plan:
             "strides": list(extractor.strides),
             "images": len(images),
             "digest_of_images": images.digest,
+            **images.made,
             "mean": list(images.info.mean),
             "std": list(images.info.std),
             "batch_size": self.batch_size,
             "shard_images": self.shard_images,
             **self.made,
         }
+
+
+@dataclass(frozen=True)
+class Made:
+    """An image and its maps by stride, as they are stored."""
+
+    read: Read
+    arrays: Mapping[int, MapArray]
 
 
 class FeatureWriter:
@@ -83,21 +103,26 @@ class FeatureWriter:
         self.autocast = autocast
         self.pictures = pictures
         self.workers = workers
+        self._ids: set[str] = set()
         count = plan.shard_images
         self.shards = [range(begin, min(begin + count, len(images))) for begin in range(0, len(images), count)]
 
     def begin(self) -> int:
         """Prepare the folder, or find an earlier run's to go on with; give the number of shards that are done.
 
+        A shard that skipped an image which can be read now is made again.
+
         Raises:
             OutputError: the folder cannot be written.
-            RunExistsError: it holds maps of other images, another model or other options.
+            RunExistsError: it holds maps of other images, another model or other options, or files that are not ours.
         """
-        settings = self.plan.settings(self.images, self.extractor)
+        written = _json(self.plan.settings(self.images, self.extractor), indent=1)
         if self.place.exists(SETTINGS):
-            check_same(json.loads(self.place.read(SETTINGS)), settings, self.place)
+            check_same(self._settings_there(), json.loads(written), self.place)
         else:
-            self.place.write(SETTINGS, _json(settings, indent=1))
+            self._check_free()
+            self.place.write(SETTINGS, written)
+        self._retry_skipped()
         return len(self.shards) if self.finished else sum(self._done(number) for number in range(len(self.shards)))
 
     @property
@@ -113,7 +138,13 @@ class FeatureWriter:
         return sum(len(self.shards[number]) for number in mine if not self._done(number))
 
     def write(self, rank: int = 0, world_size: int = 1) -> Iterator[int]:
-        """Make this process's shards that are not done yet; gives the number of images after each batch."""
+        """Make this process's shards that are not done yet; gives the number of images after each batch.
+
+        Raises:
+            OutputError: a file cannot be written.
+            ConfigError: a map reaches beyond float16.
+            DatasetError: two images have the same id.
+        """
         if self.finished:
             return
         for number in range(rank, len(self.shards), world_size):
@@ -121,44 +152,94 @@ class FeatureWriter:
                 yield from self._write_shard(number)
 
     def finish(self) -> list[Unread]:
-        """Join the parts to the manifest when all shards are done, tidy up, and give the images that were skipped."""
+        """Join the parts to the manifest when all shards are done, tidy up, and give the images that were skipped.
+
+        Raises:
+            DatasetError: two images have the same id.
+        """
         if not self.finished:
             parts = [json.loads(self.place.read(self._part(number))) for number in range(len(self.shards))]
+            self._ids = set()
+            for part in parts:
+                for image_id in dict.fromkeys(row["id"] for row in part["maps"]):
+                    self._note(image_id)
             self._write_lines(SKIPPED, (row for part in parts for row in part["skipped"]))
             self._write_lines(MANIFEST, (row for part in parts for row in part["maps"]))
-        self.place.remove(PARTS)
-        self.place.remove_leftovers(deep=False)
-        for folder in FOLDERS:
-            self.place.remove_leftovers(folder)
         lines = self.place.read(SKIPPED).decode().splitlines()
+        if not lines:  # else another start goes on from them, should an image have been mended
+            self.place.remove(PARTS)
+        self._tidy()
         return [Unread(**json.loads(line)) for line in lines]
+
+    def _tidy(self) -> None:
+        """Remove what killed processes were writing."""
+        self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
+        for folder, names in FOLDERS.items():
+            self.place.remove_files(TEMPORARY.format(names), folder, deep=True)
+        if self.plan.format == "zarr":
+            self.place.remove_files(ZARR_TEMPORARY, ZARR, deep=True)
+
+    def _note(self, image_id: str) -> None:
+        """Remember an id; refuse it the second time."""
+        if image_id in self._ids:
+            raise DatasetError(
+                f"Two images have the id {image_id}, by which feature maps are found.", "Give every image a name."
+            )
+        self._ids.add(image_id)
+
+    def _settings_there(self) -> dict[str, Any]:
+        try:
+            there = json.loads(self.place.read(SETTINGS))
+        except ValueError:
+            there = None
+        if not isinstance(there, dict):
+            raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
+        return there
+
+    def _check_free(self) -> None:
+        """Refuse a folder whose files could be taken for ours."""
+        if foreign := [name for name in OURS if self.place.exists(name)]:
+            raise RunExistsError(
+                f"{self.place.address} has {foreign[0]} already, which coatseg features did not write.", ELSEWHERE
+            )
+
+    def _retry_skipped(self) -> None:
+        """Have the shards made again of which an image was skipped that can be read now."""
+        for number in range(len(self.shards)) if self.place.exists(PARTS) else ():
+            if not self._done(number):
+                continue
+            skipped = json.loads(self.place.read(self._part(number)))["skipped_indices"]
+            if any(isinstance(self._read(index), Read) for index in skipped):
+                self.place.remove(MANIFEST)
+                self.place.remove(self._part(number))
 
     def _write_shard(self, number: int) -> Iterator[int]:
         indices = self.shards[number]
         lengths = [self.images.longest_id(index) for index in indices for _ in self.extractor.strides]
         maps: list[dict[str, Any]] = []
-        skipped: list[dict[str, str]] = []
+        skipped: dict[int, Unread] = {}
         name = f"{number:05}"
         with FORMATS[self.plan.format](self.place, name, lengths) as add:
             for batch in self._batches(indices):
-                for unread in batch:
-                    if isinstance(unread, Unread):
-                        skipped.append({"id": unread.id, "file": unread.file, "reason": unread.reason})
-                for read, made in self._maps([read for read in batch if isinstance(read, Read)]):
-                    for stride, tensor in made.items():
-                        array = self._array(tensor, read)
-                        stored = add(read.sample.id, stride, array)
-                        maps.append(row(read, self.extractor.strides.index(stride), stride, array, *stored))
+                for index, made in self._made(batch):
+                    if isinstance(made, Unread):
+                        skipped[index] = made
+                        continue
+                    self._note(made.read.sample.id)
+                    for stride, array in made.arrays.items():
+                        stored = add(made.read.sample.id, stride, array)
+                        maps.append(row(made.read, self.extractor.levels[stride], stride, array, *stored))
                 yield len(batch)
-        self.place.write(self._part(number), _json({"maps": maps, "skipped": skipped}))
+        lines = [asdict(unread) for unread in skipped.values()]
+        self.place.write(self._part(number), _json({"maps": maps, "skipped": lines, "skipped_indices": list(skipped)}))
 
-    def _batches(self, indices: Sequence[int]) -> Iterator[list[Read | Unread]]:
-        read: list[Read | Unread] = []
-        for image in ahead(self._read, indices, self.workers):
-            read.append(image)
+    def _batches(self, indices: Sequence[int]) -> Iterator[dict[int, Read | Unread]]:
+        read: dict[int, Read | Unread] = {}
+        for index, image in zip(indices, ahead(self._read, indices, self.workers), strict=True):
+            read[index] = image
             if len(read) == self.plan.batch_size:
                 yield read
-                read = []
+                read = {}
         if read:
             yield read
 
@@ -173,22 +254,46 @@ class FeatureWriter:
                 return Unread(read.sample.id, read.file, reason)
         return read
 
-    def _maps(self, reads: Sequence[Read]) -> Iterator[tuple[Read, Maps]]:
+    def _made(self, batch: Mapping[int, Read | Unread]) -> Iterator[tuple[int, Made | Unread]]:
+        """Give the maps of the images of a batch that could be read, and the others as they are, in order."""
+        made = iter(self._maps([image for image in batch.values() if isinstance(image, Read)]))
+        for index, image in batch.items():
+            yield index, image if isinstance(image, Unread) else next(made)
+
+    def _maps(self, reads: Sequence[Read]) -> list[Made | Unread]:
+        """Make the maps of images together, or one by one if the memory is too small for that."""
         if not reads:
-            return
+            return []
+        sizes = {read.sample.id: (read.sample.image.shape[0], read.sample.image.shape[1]) for read in reads}
+        try:
+            with too_large(sizes, "make the maps of"):
+                return self._together(reads)
+        except ImageError as error:
+            if len(reads) == 1:
+                return [Unread(reads[0].sample.id, reads[0].file, error.what)]
+        return [made for read in reads for made in self._maps([read])]
+
+    def _together(self, reads: Sequence[Read]) -> list[Made | Unread]:
         batch = collate([read.sample for read in reads], self.images.info, [False] * len(reads)).to(self.device)
         pictures = self.pictures
-        with torch.inference_mode():
-            with self.autocast(), nullcontext() if pictures is None else pictures.watching():
+        with torch.inference_mode(), self.autocast():  # pictures go through some layers once more
+            with nullcontext() if pictures is None else pictures.watching():
                 made = self.extractor(batch.images, batch.sizes)
-            if pictures is not None:
-                for number, (read, maps) in enumerate(zip(reads, made, strict=True)):
-                    pictures.draw(number, read, maps)
-        yield from zip(reads, made, strict=True)
+            return [self._stored(number, *each) for number, each in enumerate(zip(reads, made, strict=True))]
+
+    def _stored(self, number: int, read: Read, maps: Maps) -> Made | Unread:
+        """Give the maps of image `number` of the batch as they are stored, and draw them; skip what is not finite."""
+        if not all(bool(tensor.isfinite().all()) for tensor in maps.values()):
+            count = int((~np.isfinite(read.sample.image)).any(-1).sum())
+            why = f", with NaN or infinity in {count} of its pixels" if count else ""
+            return Unread(read.sample.id, read.file, f"{read.file or read.sample.id}: its maps are not finite{why}.")
+        if self.pictures is not None:
+            self.pictures.draw(number, read, maps)
+        return Made(read, {stride: self._array(tensor, read) for stride, tensor in maps.items()})
 
     def _array(self, tensor: torch.Tensor, read: Read) -> MapArray:
         array = tensor.to(getattr(torch, self.plan.dtype)).cpu().numpy()
-        if self.plan.dtype == "float16" and np.isinf(array).any() and tensor.isfinite().all():
+        if not np.isfinite(array).all():
             raise ConfigError(
                 f"The maps of {read.sample.id} reach {tensor.abs().max():.4g}, beyond float16's 65504.",
                 "Choose dtype=float32.",
@@ -210,7 +315,8 @@ class FeatureWriter:
 def row(read: Read, level: int, stride: int, array: MapArray, path: str, offset: int | None) -> dict[str, Any]:
     """Make a line of the manifest.
 
-    `level` counts the maps that are kept from fine to coarse; `size` is what the network saw, which may be resized.
+    `level` counts the maps that the network has from fine to coarse, kept or not; `size` is what it saw, which may be
+    resized.
     """
     return {
         "id": read.sample.id,
@@ -258,4 +364,7 @@ def ahead(read: Callable[[int], Any], indices: Sequence[int], workers: int) -> I
 
 
 def _json(content: Any, indent: int | None = None) -> bytes:
-    return json.dumps(content, ensure_ascii=False, indent=indent).encode()
+    try:
+        return json.dumps(content, ensure_ascii=False, indent=indent).encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        return json.dumps(content, indent=indent).encode()

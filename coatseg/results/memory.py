@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
 from coatseg.errors import ImageError
 from coatseg.results.opened import OpenedImage
+from coatseg.structures import Size
 
 BY_WINDOWS = (
     "Set inference.window=[512,512], at the image's own size (inference.scales=[1.0], inference.flip=false); "
@@ -30,15 +31,19 @@ def check_logits_fit(image: OpenedImage, classes: int) -> None:
 
 
 @contextmanager
-def too_large(images: Sequence[OpenedImage]) -> Iterator[None]:
-    """Turn a lack of memory into an error of the images."""
+def too_large(images: Mapping[str, Size], doing: str = "predict") -> Iterator[None]:
+    """Turn a lack of memory into an error of the images, whose (height, width) are given by id.
+
+    Raises:
+        ImageError: there was not memory enough.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        names = ", ".join(f"{image.id} ({image.size[0]}x{image.size[1]})" for image in images)
-        raise ImageError(f"The memory is too small to predict {names}.", BY_WINDOWS) from error
+        names = ", ".join(f"{image_id} ({height}x{width})" for image_id, (height, width) in images.items())
+        raise ImageError(f"The memory is too small to {doing} {names}.", BY_WINDOWS) from error
 
 
 def physical_memory() -> int:

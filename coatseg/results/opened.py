@@ -16,7 +16,7 @@ from coatseg.data.images import read_image, with_channels
 from coatseg.data.raster import Window, opened_raster
 from coatseg.data.tiff import check_length, read_header
 from coatseg.errors import ImageError
-from coatseg.results.sources import MAX_PIXELS, checked_size, pixel_limit, whole_image
+from coatseg.results.sources import MAX_PIXELS, any_pixels, checked_size, whole_image
 from coatseg.structures import Size
 
 LARGEST_BLOCK = 2**26
@@ -46,7 +46,7 @@ class OpenedImage:
         if self.pixels is not None:
             return self.pixels if window is None else window.cut(self.pixels)
         assert self.path is not None
-        with pixel_limit(None):
+        with any_pixels():
             return read_image(self.path, self.channels, self.bands, window)
 
 
@@ -64,7 +64,7 @@ def open_path(
     Raises:
         ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
     """
-    with pixel_limit(max_pixels):
+    with any_pixels():
         size = checked_size(path, channels, bands, max_pixels)
         chosen = None if bands is None else tuple(bands)
         if windows and has_windows(path):

@@ -16,8 +16,8 @@ from fsspec.implementations.local import LocalFileSystem
 from coatseg.atomic import not_written, whole_file
 from coatseg.errors import ConfigError, OutputError
 
-LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")
-"""The temporary names of whole_file."""
+PROBE = ".coatseg_writable"
+"""A file that is written to try whether that can be done."""
 
 
 class Place:
@@ -84,11 +84,14 @@ class Place:
         if self.exists(name):
             self.files.rm(self.path(name), recursive=True)
 
-    def remove_leftovers(self, folder: str = "", *, deep: bool = True) -> None:
-        """Remove what `writing` leaves in a folder, and below if `deep`, when the process is killed."""
-        if self.folder is not None:  # elsewhere the temporary name is always the same, and the file is written again
-            for path in (self.folder / folder).glob("**/.*" if deep else ".*"):
-                if LEFTOVER.fullmatch(path.name) and path.is_file():
+    def remove_files(self, names: str, folder: str = "", *, deep: bool = False) -> None:
+        """Remove the files of a folder, and below if `deep`, whose whole names match a regular expression.
+
+        On a disk only. Elsewhere `writing` uses one temporary name a file, which is written again.
+        """
+        if self.folder is not None:
+            for path in (self.folder / folder).glob("**/*" if deep else "*"):
+                if re.fullmatch(names, path.name) and path.is_file():
                     path.unlink(missing_ok=True)
 
     def check_writable(self) -> None:
@@ -99,8 +102,8 @@ class Place:
         """
         if self.folder is not None and self.folder.is_file():
             raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
-        self.write(".writable", b"")
-        self.remove(".writable")
+        self.write(PROBE, b"")
+        self.remove(PROBE)
 
     def _send(self, name: str, content: IO[bytes]) -> None:
         target = PurePosixPath(self.path(name))

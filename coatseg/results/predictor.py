@@ -148,7 +148,7 @@ class Predictor:
     def _whole(self, images: Sequence[OpenedImage]) -> list[Prediction]:
         for image in images if isinstance(self.task, DenseTask) else ():
             check_logits_fit(image, len(self.info.classes))
-        with too_large(images):
+        with too_large({image.id: image.size for image in images}):
             samples = [Sample(image.id, image.read(), image.size) for image in images]
             if self.evaluation_resize is not None:
                 samples = [with_image_resized(sample, self.evaluation_resize) for sample in samples]
@@ -158,7 +158,7 @@ class Predictor:
     def _streamed(self, images: Sequence[OpenedImage], kept: Callable[[type], Fields]) -> list[Prediction]:
         predictions: list[Prediction] = []
         for image in images:
-            with too_large([image]):
+            with too_large({image.id: image.size}):
                 canvas = Canvas(image.size)
                 for top, left, piece in self._pieces(image):
                     canvas.paint(top, left, piece, kept(type(piece)))

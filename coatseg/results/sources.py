@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any
 
 from PIL import Image
@@ -67,7 +67,7 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
     are passed over, and so is `output`, which may lie in the input folder.
 
     Raises:
-        ConfigError: nothing is there, or no image among it.
+        ConfigError: nothing is there, or no image among it; or the output would come among the images.
     """
     import fsspec
 
@@ -85,11 +85,14 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
         raise ConfigError(f"input={given} cannot be opened: {error}.", "Check the address.") from error
     base = base.rstrip("/")
     within = {file: PurePosixPath(file[len(base) :].lstrip("/")) for file in sorted(files)}
-    beyond = None if output is None else fsspec.core.url_to_fs(str(output))[1].rstrip("/") + "/"
+    within_output = None if output is None else _below(base, str(output))
+    if folder and within_output == "":
+        raise ConfigError(f"output={output} is the folder of the images.", "Name another; it may be new and lie in it.")
+    written = f"{base}/{within_output}/" if within_output else None
     kept = {
         file: name
         for file, name in within.items()
-        if not any(part.startswith(".") for part in name.parts) and not (beyond and file.startswith(beyond))
+        if not any(part.startswith(".") for part in name.parts) and not (written and file.startswith(written))
     }
     images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
@@ -136,7 +139,7 @@ def read_source(
     Raises:
         ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
     """
-    with fetched(source) as path, pixel_limit(max_pixels):
+    with fetched(source) as path, any_pixels():
         checked_size(path, channels, bands, max_pixels)
         return whole_image(path, channels, bands)
 
@@ -155,7 +158,7 @@ def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pix
     Raises:
         ImageError: it has more than `max_pixels`, or what the header tells of what `read_image` would raise.
     """
-    with pixel_limit(None):  # a header is read whatever it states
+    with any_pixels():  # a header is read whatever it states
         height, width = read_size(path, channels, bands)
     if height * width > max_pixels:
         raise ImageError(
@@ -165,18 +168,46 @@ def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pix
     return height, width
 
 
+class _Unlimited:
+    """Pillow's own limit, which is one for all threads: lifted by the first that reads, put back by the last."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.readers = 0
+        self.before: int | None = None
+
+    def begin(self) -> None:
+        with self.lock:
+            if self.readers == 0:
+                self.before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self.readers += 1
+
+    def end(self) -> None:
+        with self.lock:
+            self.readers -= 1
+            if self.readers == 0:
+                Image.MAX_IMAGE_PIXELS = self.before
+
+
+_unlimited = _Unlimited()
+
+
 @contextmanager
-def pixel_limit(max_pixels: int | None) -> Iterator[None]:
-    """Have Pillow open images up to `max_pixels`, or all, and not only up to its own limit."""
-    image: Any = Image
-    before = image.MAX_IMAGE_PIXELS
-    image.MAX_IMAGE_PIXELS = max_pixels  # it warns above that, and refuses above twice as many
+def any_pixels() -> Iterator[None]:
+    """Have Pillow open images of any size, in whatever thread; `checked_size` refuses those that are too large."""
+    _unlimited.begin()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
+        yield
     finally:
-        image.MAX_IMAGE_PIXELS = before
+        _unlimited.end()
+
+
+def _below(base: str, output: str) -> str | None:
+    """Give the path of the output below a folder, empty if it is the folder itself, None if it lies elsewhere."""
+    import fsspec
+
+    path = str(fsspec.core.url_to_fs(output)[1]).rstrip("/") + "/"
+    return path.removeprefix(f"{base}/").rstrip("/") if path.startswith(f"{base}/") else None
 
 
 def _is_remote(system: Any) -> bool:

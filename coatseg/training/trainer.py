@@ -1,13 +1,16 @@
-"""The Lightning Trainer of a run, with everything that coatseg decides for it."""
+"""The Lightning Trainer of a run, and the Fabric of work that is shared, with all that coatseg decides for them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import torch
+from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.loggers import Logger
@@ -24,6 +27,10 @@ SHORT_PRECISIONS = (None, "bf16", "16", "32", "64", 16, 32, 64)
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 """Names of the instructions that compute in bfloat16, of x86 and of ARM, as torch and Linux call them."""
+
+
+PATIENCE = timedelta(days=7)
+"""How long a process waits for the others, where their shares of the work are unlike."""
 
 
 class Precision(NamedTuple):
@@ -86,7 +93,7 @@ def make_trainer(
     """
     if options.get("precision") == AUTO:
         options = {**options, "precision": automatic_precision(options.get("accelerator", AUTO)).name}
-    try:
+    with lightning_refuses("lightning.Trainer"):
         return lightning.Trainer(
             **options,
             callbacks=list(callbacks),
@@ -95,7 +102,25 @@ def make_trainer(
             use_distributed_sampler=False,
             enable_model_summary=False,
         )
+
+
+def make_fabric(options: Mapping[str, Any]) -> lightning.Fabric:
+    """Make what launches processes, which wait for each other as long as it takes; the rest as `options` say.
+
+    Raises:
+        ConfigError: Lightning refuses an option.
+    """
+    with lightning_refuses("lightning.Fabric"):
+        fabric = lightning.Fabric(**options)
+        if isinstance(fabric.strategy, DDPStrategy):
+            fabric = lightning.Fabric(**{**options, "strategy": DDPStrategy(timeout=PATIENCE)})
+        return fabric
+
+
+@contextmanager
+def lightning_refuses(what: str) -> Iterator[None]:
+    """Turn what Lightning says of the options of `what` into an error of the configuration."""
+    try:
+        yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(
-            f"trainer: {str(error).splitlines()[0]}", "See the arguments of lightning.Trainer."
-        ) from error
+        raise ConfigError(f"trainer: {str(error).splitlines()[0]}", f"See the arguments of {what}.") from error

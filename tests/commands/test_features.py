@@ -26,8 +26,13 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     """Type a command, and give its exit code and what it says on both streams."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        usual = ("trainer.accelerator=cpu", "keep_memory=false") if arguments else ()
-        monkeypatch.setattr(sys, "argv", ["coatseg", "features", *map(str, arguments), *usual])
+        words = [str(word) for word in arguments]
+        usual = [
+            word
+            for word in ("trainer.accelerator=cpu", "keep_memory=false")
+            if words and not any(given.startswith(word.partition("=")[0]) for given in words)
+        ]
+        monkeypatch.setattr(sys, "argv", ["coatseg", "features", *words, *usual])
         capsys.readouterr()
         try:
             commands.main()
@@ -62,6 +67,9 @@ def test_a_folder_through_a_named_backbone(typed: Typed, folder: Path, tmp_path:
     code, _, error = typed(*words)
     assert code == 2
     assert "pictures True there, False now" in error
+    code, _, error = typed(*words, "pictures=true", "query=[10,5]", "backbone.drop_path=0.1")
+    assert code == 2
+    assert "backbone.drop_path None there, 0.1 now" in error
 
 
 def test_exit_code_1_says_that_files_were_skipped(typed: Typed, folder: Path, tmp_path: Path) -> None:
@@ -95,18 +103,28 @@ def test_a_checkpoint_s_head_backbone_and_data(
     named = read_features(tmp_path / "named")
     assert named.ids == own.ids[:2]
     np.testing.assert_array_equal(named[named.ids[0], 4], own[own.ids[0], 4])
+    resized = [*scenes, "data.evaluation_resize=[32,48]", f"output={tmp_path / 'resized'}"]
+    assert [typed(checkpoint, *resized)[0] for _ in range(2)] == [0, 0]
+    for key, there, now in (("data.size", [64, 64], [64, 96]), ("data.evaluation_resize", [32, 48], [40, 48])):
+        code, _, error = typed(checkpoint, *resized, f"{key}={now}".replace(" ", ""))
+        assert code == 2
+        assert f"{'resized_to' if 'resize' in key else key} {there} there, {now} now" in error
     code, _, error = typed(checkpoint, "split=val", f"output={tmp_path / 'x'}", "pretrained=true")
     assert code == 2
     assert "pretrained= does not go with checkpoint=" in error
 
 
-def test_two_processes_write_what_one_does(typed: Typed, folder: Path, tmp_path: Path) -> None:
+def in_two_processes(*words: str) -> subprocess.CompletedProcess[str]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    words = ["backbone=coat_lite_tiny", f"input={folder}", "shard_images=1"]
     program = [sys.executable, "-c", "from coatseg.commands import main; main()", "features", *words]
-    trainer = [f"output={tmp_path / 'two'}", "trainer.accelerator=cpu", "trainer.devices=2"]
-    done = subprocess.run([*program, *trainer], env=environment, capture_output=True, text=True, check=False)
+    trainer = ["trainer.accelerator=cpu", "trainer.devices=2"]
+    return subprocess.run([*program, *trainer], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_two_processes_write_what_one_does(typed: Typed, folder: Path, tmp_path: Path) -> None:
+    words = ["backbone=coat_lite_tiny", f"input={folder}", "shard_images=1"]
+    done = in_two_processes(*words, f"output={tmp_path / 'two'}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("4 of 4 images, in") == 1
     assert typed(*words, f"output={tmp_path / 'one'}")[0] == 0
@@ -114,6 +132,33 @@ def test_two_processes_write_what_one_does(typed: Typed, folder: Path, tmp_path:
     assert (tmp_path / "one" / "manifest.jsonl").read_bytes() == (tmp_path / "two" / "manifest.jsonl").read_bytes()
     for key in one:
         np.testing.assert_allclose(one[key], two[key], atol=1e-5)
+
+
+TWICE = """
+from dataclasses import replace
+
+import coatseg
+from coatseg.data.scenes import Scenes
+
+
+@coatseg.register("dataset", "twice")
+class Twice(Scenes):
+    def __init__(self, split: str) -> None:
+        super().__init__(split, size=(32, 32), val_images=4)
+
+    def __getitem__(self, index):
+        return replace(super().__getitem__(index), id="abcc"[index])
+"""
+
+
+def test_an_error_of_the_second_process_is_told_by_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    words = ["backbone=coat_lite_tiny", "plugins=[twice]", "data.name=twice", "shard_images=2"]
+    done = in_two_processes(*words, f"output={tmp_path / 'out'}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: Two images have the id c") == 1
 
 
 HERE = ("backbone=coat_lite_tiny", "input=.", "output=maps")
@@ -142,6 +187,12 @@ HERE = ("backbone=coat_lite_tiny", "input=.", "output=maps")
         ([*HERE, "mean=[0.5]", "std=[0]"], "greater than 0"),
         ([*HERE, "batch_size=0"], "greater than 0"),
         ([*HERE, "trainer.max_epochs=3"], "trainer.max_epochs means nothing here"),
+        ([*HERE, "trainer.strategy=foo"], "trainer.strategy=foo does not fit.\nChoices: auto, ddp."),
+        ([*HERE, "trainer.accelerator=foo"], "trainer: "),
+        ([*HERE, "trainer.devices=0"], "trainer: "),
+        ([*HERE, "trainer.devices=-1"], "trainer: "),
+        ([*HERE, "trainer.devices=x"], "trainer: "),
+        ([*HERE, "trainer.num_nodes=0"], "trainer: "),
         ([*HERE, "trainer.precision=64"], "trainer.precision=64 does not fit"),
         ([*HERE, "words"], "not of the form KEY=VALUE"),
         ([*HERE, "levels=[4"], "Close every bracket"),

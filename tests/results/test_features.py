@@ -1,11 +1,14 @@
 """Feature maps of many images: what is stored is what the network gives, whatever interrupts the writing."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import cv2
 import fsspec
 import numpy as np
 import pytest
@@ -16,10 +19,11 @@ from safetensors.numpy import load_file
 from coatseg import read_features
 from coatseg.data.images import normalise, read_image
 from coatseg.data.scenes import Scenes
-from coatseg.errors import ConfigError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
 from coatseg.results.feature_files import FORMATS
 from coatseg.results.feature_images import DatasetImages, FolderImages, Unread
 from coatseg.results.feature_model import FeatureModel, named_model
+from coatseg.results.feature_names import path_name, single_name
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.features import FeatureWriter, Plan
 from coatseg.results.places import Place
@@ -96,7 +100,7 @@ def test_maps_are_those_of_each_image_alone(model: FeatureModel, folder: Path, t
             np.testing.assert_allclose(found, expected, atol=2e-5)
             row = features.rows[image_id, stride]
             assert row["original_size"] == row["size"] == [height, width]
-            assert row["level"] == (0 if stride == 4 else 1)
+            assert row["level"] == (0 if stride == 4 else 2)
             assert Path(row["file"]) == folder / f"{image_id}.png"
 
 
@@ -261,14 +265,14 @@ def test_other_images_or_weights_need_another_folder(model: FeatureModel, folder
 
 def test_too_large_for_float16(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
     class Large:
-        strides, least_size = (4,), 32
+        strides, levels, least_size = (4,), {4: 0}, 32
 
         def __call__(self, images: torch.Tensor, sizes: Any) -> Any:
             return [{4: torch.full((1, 8, 8), 7e4)} for _ in sizes]
 
     made = writer(model, folder, tmp_path / "out", dtype="float16")
-    made.extractor = Large()
     made.begin()
+    made.extractor = Large()
     with pytest.raises(ConfigError, match="beyond float16's 65504"):
         list(made.write())
     assert not list((tmp_path / "out").rglob("*.safetensors"))
@@ -302,7 +306,7 @@ def test_folders_may_be_anywhere(model: FeatureModel, folder: Path, tmp_path: Pa
         np.testing.assert_array_equal(there[key], here[key])
     assert there.rows["0", 4]["file"] == "memory:///in/0.png"
     assert memory.exists("/out/pictures/deep/4.png")
-    assert not [name for name in memory.find("/out") if "/." in name or "parts" in name]
+    assert not [name for name in memory.find("/out") if "/." in name or ".parts" in name]
 
 
 def test_a_remote_run_goes_on_too(
@@ -338,3 +342,190 @@ def test_reading_what_is_not_there_or_not_finished(model: FeatureModel, folder: 
     begun.finish()
     with pytest.raises(KeyError):
         read_features(tmp_path / "out")["0", 8]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pictures/holiday.png", "shards/a", "maps/b.npy", "maps.zarr/c", "features.parts/d", "manifest.jsonl"],
+)
+def test_a_folder_with_files_of_others_under_our_names_is_refused(
+    model: FeatureModel, folder: Path, tmp_path: Path, name: str
+) -> None:
+    place = Place(tmp_path / "out")
+    place.write(name, b"mine")
+    with pytest.raises(RunExistsError, match=f"has {name.partition('/')[0]} already"):
+        writer(model, folder, tmp_path / "out").begin()
+    assert tree(tmp_path / "out") == {name: b"mine"}
+
+
+def test_a_users_other_files_stay(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    place, names = Place(tmp_path / "out"), ["parts/thesis.txt", ".env.template", ".bashrc.original", ".writable"]
+    for name in names:
+        place.write(name, name.encode())
+    place.check_writable()
+    run(model, folder, tmp_path / "out", pictures=True)
+    assert {name: place.read(name) for name in names} == {name: name.encode() for name in names}
+    assert {name.partition("/")[0] for name in tree(tmp_path / "out")} == {
+        "features.json", "manifest.jsonl", "skipped.jsonl", "shards", "pictures", *(n.partition("/")[0] for n in names)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]"])
+def test_settings_of_something_else(model: FeatureModel, folder: Path, tmp_path: Path, content: bytes) -> None:
+    Place(tmp_path / "out").write("features.json", content)
+    with pytest.raises(RunExistsError, match=r"a features\.json of something else"):
+        writer(model, folder, tmp_path / "out").begin()
+
+
+def test_pictures_of_a_run_in_bfloat16(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    made = writer(model, folder, tmp_path / "out", pictures=True)
+    made.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    made.begin()
+    assert sum(made.write()) == len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 5
+
+
+def test_settings_that_json_writes_otherwise_are_the_same(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    made = {**model.made, "resized_to": (48, 96)}
+    for _ in range(2):
+        writer(model, folder, tmp_path / "out", made=made).begin()
+    assert json.loads((tmp_path / "out" / "features.json").read_text())["resized_to"] == [48, 96]
+
+
+def test_how_images_are_read_and_the_model_s_options_are_settings(
+    model: FeatureModel, folder: Path, tmp_path: Path
+) -> None:
+    writer(model, folder, tmp_path / "out").begin()
+    with pytest.raises(RunExistsError, match="max_pixels 1000000000 there, 10000 now"):
+        writer(model, folder, tmp_path / "out", max_pixels=10_000).begin()
+    other = named_model("coat_tiny", {"co_scale": "none"}, strides=[4])
+    assert other.made["backbone.co_scale"] == "none"  # with the same weights as with another scale
+    dataset = Scenes("val", size=(64, 64), val_images=1)
+    images = DatasetImages(dataset, "val", model.info, sides=(32, 48), options={"data.size": (64, 64)})
+    assert images.made == {"split": "val", "resized_to": (32, 48), "data.size": (64, 64)}
+
+
+def test_a_mended_image_is_read_when_it_goes_on(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "1.png").read_bytes()
+    run(model, folder, tmp_path / "whole")
+    (folder / "1.png").write_bytes(bytes(len(whole)))
+    assert [unread.id for unread in run(model, folder, tmp_path / "out")] == ["1"]
+    (folder / "1.png").write_bytes(whole)
+    again = writer(model, folder, tmp_path / "out")
+    assert (again.begin(), again.remaining(), list(again.write()), again.finish()) == (2, 2, [2], [])
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+class Named(Scenes):
+    """Scenes with ids of one's own."""
+
+    def __init__(self, *ids: str) -> None:
+        super().__init__("val", size=(64, 64), val_images=len(ids))
+        self.ids = ids
+
+    def __getitem__(self, index: int) -> Sample:
+        return replace(super().__getitem__(index), id=self.ids[index])
+
+
+def of_dataset(model: FeatureModel, dataset: Scenes, output: Path, format_: str, shard: int = 8) -> FeatureWriter:
+    plan = Plan(format=format_, dtype="float32", batch_size=2, shard_images=shard, made=model.made)
+    images = DatasetImages(dataset, "val", model.info)
+    pictures = FeaturePictures(Place(output), model.info)
+    return FeatureWriter(images, model.extractor, Place(output), plan, pictures=pictures)
+
+
+IDS = ("../../escaped", "a/b", "a%2Fb", "a//b", "/root", "..", "a/./b", "end/", "caf\udce9", "new\nline", "ü.x")
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_any_id_is_a_file_of_its_own_in_the_folder(model: FeatureModel, tmp_path: Path, format_: str) -> None:
+    made = of_dataset(model, Named(*IDS), tmp_path / "deep" / "er" / "out", format_)
+    made.begin()
+    list(made.write())
+    assert made.finish() == []
+    features = read_features(tmp_path / "deep" / "er" / "out")
+    assert tuple(features.ids) == IDS
+    assert len({features[name, 16].tobytes() for name in IDS}) == len(IDS)
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in (tmp_path / "deep" / "er").iterdir()] == ["out"]
+    assert len(list((tmp_path / "deep" / "er" / "out" / "pictures").rglob("*.png"))) == len(IDS)
+
+
+def test_names_give_their_ids_back() -> None:
+    names = [path_name(image_id) for image_id in IDS]
+    assert [unquote(name, errors="surrogatepass") for name in names] == list(IDS)
+    assert names[:4] == ["%2E%2E/%2E%2E/escaped", "a/b", "a%252Fb", "a/%2Fb"]
+    assert path_name("street/ä b.c") == "street/ä b.c"
+    assert single_name("a/b") == "a%2Fb"
+
+
+def test_an_id_that_repeats_is_refused(model: FeatureModel, tmp_path: Path) -> None:
+    one = of_dataset(model, Named("a", "a"), tmp_path / "one", "npy")
+    one.begin()
+    with pytest.raises(DatasetError, match="Two images have the id a"):
+        list(one.write())
+    for rank in range(2):  # of which the second knows nothing of the first's
+        two = of_dataset(model, Named("a", "a"), tmp_path / "two", "npy", shard=1)
+        two.begin()
+        list(two.write(rank, 2))
+    with pytest.raises(DatasetError, match="Two images have the id a"):
+        two.finish()
+    assert not two.finished
+
+
+def test_a_link_that_leads_nowhere_and_a_name_that_is_no_utf_8(
+    model: FeatureModel, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    odd = os.fsdecode(b"caf\xe9")
+    (folder / "0.png").rename(folder / f"{odd}.png")
+    skipped = run(model, folder, tmp_path / "out")
+    assert [unread.id for unread in skipped] == ["gone"]
+    features = read_features(tmp_path / "out")
+    assert features.ids == ["1", "2", "3", odd, "deep/4"]
+    assert Path(features.rows[odd, 4]["file"]).is_file()
+    shards = [load_file(path) for path in (tmp_path / "out" / "shards").iterdir()]
+    assert {key for shard in shards for key in shard} == {f"{path_name(name)}/{stride}" for name, stride in features}
+
+
+def test_images_too_large_for_the_memory_are_skipped(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    class Small:
+        strides, levels, least_size = model.extractor.strides, model.extractor.levels, 32
+
+        def __call__(self, images: torch.Tensor, sizes: Any) -> Any:
+            if images.shape[-1] * images.shape[-2] * len(images) > 64 * 64:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+            return model.extractor(images, sizes)
+
+    Image.new("RGB", (70, 70)).save(folder / "1.png")
+    made = writer(model, folder, tmp_path / "out")
+    made.extractor = Small()
+    made.begin()
+    assert sum(made.write()) == 5
+    assert [(unread.id, unread.reason) for unread in made.finish()] == [
+        ("1", "The memory is too small to make the maps of 1 (70x70).")
+    ]
+    assert read_features(tmp_path / "out").ids == ["0", "2", "3", "deep/4"]
+
+
+def test_maps_that_are_not_finite_are_skipped_and_told(model: FeatureModel, tmp_path: Path) -> None:
+    image = np.ones((64, 64, 3), np.float32)
+    cv2.imwrite(str(tmp_path / "in_a.tif"), image)
+    image[3, 4] = np.nan
+    cv2.imwrite(str(tmp_path / "in_b.tif"), image)
+    skipped = run(model, f"{tmp_path}/in_*.tif", tmp_path / "out", pictures=True, dtype="float16")
+    assert [unread.id for unread in skipped] == ["in_b"]
+    assert skipped[0].reason.endswith("in_b.tif: its maps are not finite, with NaN or infinity in 1 of its pixels.")
+    assert read_features(tmp_path / "out").ids == ["in_a"]
+
+
+def test_what_zarr_leaves_when_it_is_killed_is_removed(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+    made = writer(model, folder, tmp_path / "out", format="zarr")
+    made.begin()
+    list(made.write())
+    left = [tmp_path / "out" / "maps.zarr" / f"{name}.{'0af' * 10}ab.partial" for name in ("zarr", "2/4/c/0")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    made.finish()
+    assert not [path for path in left if path.exists()]
+    assert len(read_features(tmp_path / "out")) == 10

@@ -1,6 +1,7 @@
 """An input names image files; each is read whole, or refused with a word."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -16,6 +17,9 @@ def write(path: Path, size: tuple[int, int] = (4, 6), mode: str = "RGB", **optio
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size[::-1]).save(path, **options)
     return path
+
+
+SIZES = {"large": (60, 60), "small": (50, 50)}
 
 
 def ids(given: str | Path, **options: Path) -> list[str]:
@@ -62,6 +66,15 @@ def test_an_output_inside_the_input_is_no_input(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     write(tmp_path / "out" / "labels" / "a.png")
     assert ids(tmp_path, output=tmp_path / "out") == ["a"]
+
+
+def test_an_output_around_the_input_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "in" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert ids("in", output=Path()) == ["a"]
+    assert ids("in/*.png", output=Path("in")) == ["a"]
+    with pytest.raises(ConfigError, match="output=in is the folder of the images"):
+        ids("in", output=Path("in"))
 
 
 def test_any_address_of_fsspec_is_an_input(tmp_path: Path) -> None:
@@ -123,4 +136,20 @@ def test_the_limit_is_raised_above_that_of_pillow(tmp_path: Path, monkeypatch: p
     source = Source("a", str(write(tmp_path / "a.png", (30, 40))))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert np.array_equal(read_source(source, 3), np.zeros((30, 40, 3), np.uint8))
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_threads_refuse_every_image_above_the_limit_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    large, small = (Source(name, str(write(tmp_path / f"{name}.png", size))) for name, size in SIZES.items())
+
+    def read(number: int) -> str:
+        try:
+            return str(read_source((small, large)[number % 2], 3, max_pixels=3000).shape)
+        except ImageError as error:
+            return error.what
+
+    with ThreadPoolExecutor(8) as pool:
+        said = set(pool.map(read, range(400)))
+    assert said == {"(50, 50, 3)", f"{large.address} states 60x60 pixels, more than max_pixels=3000."}
     assert Image.MAX_IMAGE_PIXELS == 100

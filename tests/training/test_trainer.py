@@ -1,13 +1,23 @@
 """The precision that is chosen for what will train."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
+from coatseg.errors import ConfigError
 from coatseg.training import trainer
-from coatseg.training.trainer import automatic_precision, cpu_capabilities, make_trainer, native_bf16, processor
+from coatseg.training.trainer import (
+    PATIENCE,
+    automatic_precision,
+    cpu_capabilities,
+    make_fabric,
+    make_trainer,
+    native_bf16,
+    processor,
+)
 
 
 @pytest.fixture
@@ -84,3 +94,12 @@ def test_an_older_torch_has_the_system_asked(
 
 def test_the_trainer_takes_what_was_chosen(machine: pytest.MonkeyPatch) -> None:
     assert make_trainer({"accelerator": "cpu", "precision": "auto"}).precision == "bf16-mixed"
+
+
+def test_processes_that_share_work_wait_for_each_other() -> None:
+    fabric = make_fabric({"accelerator": "cpu", "devices": 2})
+    strategy: Any = fabric.strategy
+    assert fabric.world_size == 2
+    assert strategy._timeout == PATIENCE  # half an hour, which Lightning gives, is less than a share may take
+    with pytest.raises(ConfigError, match=r"trainer: .*\nSee the arguments of lightning\.Fabric"):
+        make_fabric({"accelerator": "cpu", "devices": 0})
