@@ -22,6 +22,7 @@ from coatseg.data import transforms
 from coatseg.data.ade20k import ADE20K
 from coatseg.data.camvid import CamVid
 from coatseg.data.cityscapes import Cityscapes
+from coatseg.data.classes import check_same_classes
 from coatseg.data.coco import Coco
 from coatseg.data.coco_json import CocoJson
 from coatseg.data.coco_panoptic import CocoPanoptic
@@ -249,6 +250,7 @@ def build(config: Options) -> Built:
     data = build_data(config)
     for split in ("train", "val"):  # a split of objects may lack the masks that another has
         check_task_fits(config, data.split(split).info, data.repairs(split))
+    check_same_classes(data.info, data.split("val").info, "val")
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
     epoch = data.steps_per_epoch

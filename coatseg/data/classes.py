@@ -10,7 +10,8 @@ from pathlib import Path
 from coatseg.data.images import ColourMasks
 from coatseg.data.lists import read_lines
 from coatseg.errors import ConfigError, DatasetError
-from coatseg.structures import Colour
+from coatseg.states import listed
+from coatseg.structures import Colour, DatasetInfo
 
 CLASSES_FORMAT = (
     "Write one class a line, the class of label 0 first; a colour may follow its name, as in: road 128 64 128. "
@@ -98,3 +99,18 @@ def check_class_names(classes: Sequence[str]) -> tuple[str, ...]:
             "Name each class once, such as data.classes=[cat,dog].",
         )
     return tuple(classes)
+
+
+def check_same_classes(first: DatasetInfo, other: DatasetInfo, name: str) -> None:
+    """Refuse a split `name` whose class numbers mean something else than in the first.
+
+    Raises:
+        DatasetError: its classes, or the numbers that its files have for them, are others or in another order.
+    """
+    if (first.classes, first.category_ids) != (other.classes, other.category_ids):
+        strange = sorted({*first.classes} ^ {*other.classes})
+        raise DatasetError(
+            f"The {name} split of data={other.name} has other classes than the one that trains, or has them in another "
+            f"order{': only one of them has ' + listed(strange) if strange else ''}.",
+            "List the same classes, in one order, in the files of all splits.",
+        )

@@ -148,6 +148,8 @@ def _parsed(
     classes = _unique(path, "category", categories, "name", str)
     image_ids = _unique(path, "image", images, "id", NAMES)
     files = _column(path, "image", images, "file_name", str)
+    if "" in files:
+        raise DatasetError(f"{path}: image {image_ids[files.index('')]} has an empty file_name.", "Name its file.")
     sides = [_column(path, "image", images, side, int) for side in ("height", "width")]
     ids = _unique(path, "annotation", annotations, "id", int)
     sizes = np.array(sides, np.int64).T
@@ -203,9 +205,10 @@ def _column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, type
 
 def _unique(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
     column = _column(path, kind, entries, key, types)
-    if len(set(column)) < len(column):
+    written = list(map(str, column))  # as files of results hold them, where 1 and "1" are one
+    if len(set(written)) < len(written):
         raise DatasetError(
-            f"{path} has the {kind} {key} {first_repeated(column)} twice.",
+            f"{path} has the {kind} {key} {first_repeated(written)} twice.",
             f"Give every {kind} {'an' if key == 'id' else 'a'} {key} of its own.",
         )
     return column

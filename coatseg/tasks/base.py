@@ -120,17 +120,27 @@ class Task(lightning.LightningModule):
             ) from error
         total = torch.stack(list(losses.values())).sum()
         looked_at = total.device.type == "cpu" or self.global_step % CHECK_EVERY == 0
-        if looked_at and not torch.isfinite(total):
-            raise TrainingError(
-                f"The loss is {total.item()} at step {self.global_step} (images {', '.join(batch.ids)}).",
-                "Lower optimizer.lr, lengthen schedule.warmup, or train with trainer.precision=32-true.",
-            )
+        if looked_at:
+            self._check_finite(total.detach(), batch)
         shown = {"loss": total.detach(), **{f"loss/{name}": value.detach() for name, value in losses.items()}}
         if len(losses) == 1:
             shown = {"loss": shown["loss"]}
         shown["lr"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict(shown, batch_size=len(batch), prog_bar=True)
         return total
+
+    def _check_finite(self, loss: Tensor, batch: Batch) -> None:
+        """Stop all processes where the loss of one is no number; the others would wait for it."""
+        finite = bool(torch.isfinite(loss))
+        if not float(self.step_total(torch.tensor(float(not finite)))):
+            return
+        what = f"{loss.item()} at step {self.global_step} (images {', '.join(batch.ids)})"
+        raise TrainingError(
+            f"The loss is {what}."
+            if not finite
+            else f"Another process's loss is no number at step {self.global_step}.",
+            "Lower optimizer.lr, lengthen schedule.warmup, or train with trainer.precision=32-true.",
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Start the metrics anew."""

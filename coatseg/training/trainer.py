@@ -21,8 +21,8 @@ from coatseg.training.checkpoints import WholeCheckpointIO
 AUTO = "auto"
 ANYWHERE = {"accelerator": AUTO, "devices": 1}
 """The trainer of a checkpoint may ask for a machine that is not this one; only its precision is kept."""
-PRECISIONS = (AUTO, "bf16-mixed", "16-mixed", "32-true", "bf16-true", "16-true", "64-true")
-SHORT_PRECISIONS = (None, "bf16", "16", "32", "64", 16, 32, 64)
+PRECISIONS = (AUTO, "bf16-mixed", "16-mixed", "32-true")
+SHORT_PRECISIONS = (None, "bf16", "16", "32", 16, 32)
 """What Lightning takes for one of them as well."""
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")

@@ -1,5 +1,6 @@
 """What people get wrong is answered with a line and its mend, exit code 2, and nothing half-written."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -65,7 +66,8 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["trainer.max_epoch=3"], "Did you mean max_epochs?"),
         (["trainer.limit_train_batches=3"], "Use data.limit"),
         (["trainer.precision=17"], "trainer.precision=17 is unknown"),
-        (["trainer.precision=bf17"], "Choices: 16-mixed, 16-true, 32-true, 64-true, auto, bf16-mixed"),
+        (["trainer.precision=bf17"], "Choices: 16-mixed, 32-true, auto, bf16-mixed"),
+        (["trainer.precision=bf16-true"], "Choices: 16-mixed, 32-true, auto, bf16-mixed"),
         (["data.batch_sise=3"], "Did you mean batch_size?"),
         (["data.batch_size=0"], "greater than 0"),
         (["data.rare_class_temperature=0"], "greater than 0"),
@@ -258,6 +260,18 @@ def test_a_file_where_a_folder_is_meant(answer: Answer, tmp_path: Path) -> None:
     (root / "train2017").touch()
     error = answer("backbone=coat_lite_tiny", "task=det", "data=coco", f"data.root={root}")
     assert f"Not a directory: {root / 'train2017'}" in error
+
+
+def test_splits_whose_class_numbers_mean_different_things(answer: Answer, tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "coco")
+    path = root / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    dropped = content["categories"].pop(0)
+    content["annotations"] = [row for row in content["annotations"] if row["category_id"] != dropped["id"]]
+    path.write_text(json.dumps(content))
+    error = answer("backbone=coat_lite_tiny", "task=det", "data=coco", f"data.root={root}")
+    assert "The val split of data=coco has other classes" in error
+    assert dropped["name"] in error
 
 
 def test_a_run_that_exists(answer: Answer, tmp_path: Path, composed: Callable[..., dict[str, Any]]) -> None:

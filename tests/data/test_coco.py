@@ -187,6 +187,8 @@ def doubled(kind: str) -> Callable[[dict[str, Any]], None]:
         (doubled("annotations"), "has the annotation id 10 twice"),
         (doubled("images"), "has the image id 1 twice"),
         (doubled("categories"), "has the category id 1 twice"),
+        (lambda content: content["images"].append({**content["images"][0], "id": "1"}), "has the image id 1 twice"),
+        (lambda content: content["images"][1].update(file_name=""), "image 2 has an empty file_name"),
         (edited(category_id=2), "annotation 10 has category_id=2, which categories lacks"),
         (edited(image_id=7), "annotation 10 has image_id=7, which images lacks"),
         (edited(id="a"), "annotation a has id='a'"),

@@ -8,8 +8,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
-from coatseg.backbones.coat import CoaT
-from coatseg.build import TABLES, gives
+from coatseg.backbones.coat import VARIANTS, CoaT
+from coatseg.build import TABLES, create_backbone, gives
 from coatseg.detector import Detector
 from coatseg.errors import ConfigError
 from coatseg.heads.cascade import Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
@@ -20,7 +20,7 @@ from coatseg.heads.one_stage import OneStage, fcos, retinanet
 from coatseg.heads.regions import RegionPooler
 from coatseg.heads.two_stage import TwoStage, faster_rcnn, mask_rcnn
 from coatseg.structures import Level, parameter_count
-from tests.contracts.detector import LEVELS, SMALL, DetectorContract, objects
+from tests.contracts.detector import HARD, LEVELS, SIDE, SMALL, DetectorContract, objects
 
 Levels = tuple[Level, ...]
 FEW = {"width": 16, "proposals": (200, 100), "regions": 64, "norm": "group"}
@@ -220,3 +220,31 @@ def test_gradients_of_maps_of_one_pixel_are_numbers_in_bf16(head: Callable[..., 
         detector.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         assert all(parameter.grad.isfinite().all() for parameter in detector.parameters())
+
+
+BUILT = {
+    "faster_rcnn": FEW,
+    "mask_rcnn": {**FEW, "mask_width": 8},
+    "cascade_rcnn": FEW,
+    "cascade_mask_rcnn": {**FEW, "mask_width": 8},
+    "retinanet": {"width": 16},
+    "fcos": {"width": 32},
+}
+BACKBONES = [(name, {}) for name in VARIANTS] + [("timm", {"model": "resnet18"}), ("timm", {"model": "convnext_atto"})]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("head", BUILT)
+@pytest.mark.parametrize(("name", "options"), BACKBONES, ids=str)
+def test_every_detector_bears_hard_batches_on_every_backbone(name: str, options: dict[str, str], head: str) -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone(name, **options)
+    detector = Detector(backbone, TABLES["head"][head](backbone.levels, 3, **BUILT[head])).train()
+    images = torch.randn(len(HARD), 3, SIDE, SIDE)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = detector(images, None, list(HARD.values()))
+    assert all(loss.isfinite() for loss in losses.values()), losses
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in detector.parameters())
+    with torch.no_grad():
+        assert len(detector.eval()(images, None)) == len(HARD)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from coatseg.data.classes import check_same_classes
 from coatseg.data.inspect.facts import SampleFacts, Unreadable, read_facts
 from coatseg.data.inspect.findings import Finding, find, unopened
 from coatseg.data.inspect.splits import SplitFacts
@@ -70,7 +71,9 @@ def inspect_dataset(
     absent: dict[str, str] = {}
     for name in (*SPLITS, *OPTIONAL) if splits is None else splits:
         try:
-            opened[name] = dataset(name)
+            split = dataset(name)
+            check_same_classes(next(iter(opened.values()), split).info, split.info, name)
+            opened[name] = split
         except ABSENT as error:
             if splits is None and name in OPTIONAL:
                 absent[name] = error.what
