@@ -162,15 +162,28 @@ def test_logits_are_resized_before_the_class_is_chosen() -> None:
 
 
 class Diverged(SemanticTask):
-    """A task whose loss is lost."""
+    """A task whose loss is as stated."""
+
+    loss_of_all: float
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return {"cross_entropy": torch.tensor(float("nan"))}
+        return {"cross_entropy": torch.tensor(self.loss_of_all)}
 
 
-def test_a_loss_that_is_not_finite_names_all_images_of_its_batch() -> None:
+@pytest.mark.parametrize(
+    ("loss", "lost", "says"),
+    [
+        (float("nan"), 1.0, r"The loss is nan at step 0 \(images a, b, c, d, e, f\)"),
+        (2.0, 1.0, "Another process's loss is no number at step 0"),
+    ],
+    ids=["its own", "another process's"],
+)
+def test_a_loss_that_is_not_finite_stops_every_process(loss: float, lost: float, says: str) -> None:
     task = Diverged.__new__(Diverged)  # which needs no losses of its own
     Task.__init__(task, nn.Identity(), INFO, optimizer=adamw, schedule=lambda step: 1.0)
+    task.loss_of_all = loss
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: torch.tensor(lost))
+    task._trainer = SimpleNamespace(strategy=strategy, global_step=0)  # type: ignore[assignment]
     batch = SimpleNamespace(ids=tuple("abcdef"))
-    with pytest.raises(TrainingError, match=r"The loss is nan at step 0 \(images a, b, c, d, e, f\)"):
+    with pytest.raises(TrainingError, match=says):
         task.training_step(batch, 0)  # type: ignore[arg-type]
