@@ -134,6 +134,8 @@ def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
     """
     try:
         tree = ElementTree.fromstring(path.read_bytes())
+        if tree.tag != "annotation":
+            raise ValueError(f"its root is <{tree.tag}>, not <annotation>")
         return _size(tree), tuple(_object(part) for part in tree.iterfind("object"))
     except OSError as error:
         raise DatasetError(
