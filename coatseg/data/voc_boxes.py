@@ -109,6 +109,10 @@ class VOCBoxes(ObjectFiles):
         """Give the id of a sample and the file of its image."""
         return self._stems[index], self._top / IMAGES / f"{self._stems[index]}{self._suffixes[index]}"
 
+    def has_objects(self, index: int) -> bool:
+        """Say whether a sample has an object that is not difficult."""
+        return not self._difficult[self._begins[index] : self._begins[index + 1]].all()
+
     def instances_of(self, index: int, size: Size) -> Instances:
         """Give the objects of a sample.
 
