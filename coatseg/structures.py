@@ -215,6 +215,15 @@ class SizedDataset(Dataset, Protocol):
         ...
 
 
+@runtime_checkable
+class ObjectDataset(Dataset, Protocol):
+    """A dataset that knows which images have objects without decoding them."""
+
+    def has_objects(self, index: int) -> bool | None:
+        """Say whether a sample has an object to learn, which no crowd is; None if that is not known."""
+        ...
+
+
 @dataclass(frozen=True)
 class InstanceTarget:
     """The objects of one image as tensors; shapes are those of Instances.

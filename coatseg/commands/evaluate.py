@@ -28,8 +28,9 @@ data, trainer, inference and task can be given anew, such as data.root=..., trai
 inference.window=[512,512] or task.boundary_iou=true. Modules of your own that it needs are named again,
 plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the
 confusion matrix (for objects: of precision over recall) and one of the worst images (worst=8 of them; 0 for none) are
-written there, and for objects detections.json, in COCO's results format. On a CPU under Linux freed memory stays with
-the process, which is faster, unless keep_memory=false.
+written there, and for objects detections.json, in COCO's results format; where they have masks it holds these, and
+detections_boxes.json the boxes. On a CPU under Linux freed memory stays with the process, which is faster, unless
+keep_memory=false.
 
 weights= scores a file that holds no configuration: a detector that CoaT's authors released, by its name or its path.
 The model and its data are then typed as for python train.py: experiment=coco_mask_rcnn_coat_small_3x data.root=..."""
@@ -71,9 +72,11 @@ def check_output(folder: Path) -> None:
         ConfigError: it is a file.
         RunExistsError: results are there.
     """
+    from coatseg.training.detections import NAMES
+
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
-    there = [name for name in ("report.md", "scores.json", "detections.json") if (folder / name).exists()]
+    there = [name for name in ("report.md", "scores.json", *NAMES) if (folder / name).exists()]
     if there:
         raise RunExistsError(
             f"{folder} has {' and '.join(there)} already.", "Choose another output=...; nothing was changed."
@@ -125,7 +128,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
         folder = Path(options["output"])
         result = result_of(task, trainer, checkpoint=subject.path, step=subject.step, split=split, began=began)
         write_scores(folder, scores, result)
-        detections.write(folder / "detections.json")
+        detections.write(folder)
         facts = {"checkpoint": str(subject.path), "inference": task.inference.words}
         say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
 

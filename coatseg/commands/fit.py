@@ -98,6 +98,8 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None, star
     )
     for split in ("train", "val"):
         say_repairs(data, split)
+    if data.lacks_objects("train"):
+        say(f"{data.info.name} train: no image has an object to learn; crowds and difficult objects are not learnt")
     if unused:
         say(f"{unused / 1e6:.2f} M of these parameters are not trained: no output depends on them")
     if resume is not None:

@@ -69,6 +69,10 @@ class CocoFiles(ObjectFiles):
         """Give the (height, width) of a sample's image as the json states it."""
         return self._annotations.size(self._rows[index])
 
+    def has_objects(self, index: int) -> bool:
+        """Say whether a sample has an object that is no crowd."""
+        return self._annotations.has_objects(self._rows[index])
+
     def instances_of(self, index: int, size: Size) -> Instances:
         """Give the objects of a sample.
 

@@ -87,6 +87,10 @@ class ObjectAnnotations:
         height, width = self.sizes[index].tolist()
         return height, width
 
+    def has_objects(self, index: int) -> bool:
+        """Say whether an image has an object that is no crowd."""
+        return not self.crowd[self.begins[index] : self.begins[index + 1]].all()
+
     def instances(self, index: int) -> Instances:
         """Give the objects of an image; a mask may have no pixel where a polygon is smaller than one.
 

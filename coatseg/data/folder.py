@@ -98,10 +98,11 @@ class Folder(WindowedFiles):
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
         tree = Tree(root, images, masks, classes, layer_masks)
-        pairs = find_pairs(tree, split, split_by, Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed))
+        found = find_pairs(tree, split, split_by, Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed))
+        self.repairs = found.repairs
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
         drawn = windows if split == "train" else None
-        super().__init__(info, pairs, layer_masks or numbers, bands=bands, windows=drawn)
+        super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, windows=drawn)
 
 
 def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:

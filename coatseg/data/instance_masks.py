@@ -55,7 +55,8 @@ class InstanceMasks(ObjectFiles):
         names = check_class_names(classes)
         tree = Tree(root, images, masks, "", None, mask_ending)
         hashing = Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed)
-        self._pairs = tuple(find_pairs(tree, split, split_by, hashing))
+        found = find_pairs(tree, split, split_by, hashing)
+        self._pairs, self.repairs = found.pairs, found.repairs
         self.info = DatasetInfo(
             name=root.resolve().name,
             classes=names,

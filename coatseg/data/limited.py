@@ -5,7 +5,7 @@ from __future__ import annotations
 from coatseg.data.balance import labels_of
 from coatseg.data.images import Pixels
 from coatseg.data.shapes import size_of
-from coatseg.structures import Dataset, RandomDataset, Sample, Size
+from coatseg.structures import Dataset, ObjectDataset, RandomDataset, Sample, Size
 
 
 class Limited:
@@ -35,6 +35,10 @@ class Limited:
     def size(self, index: int) -> Size:
         """Give the (height, width) of one sample, if the dataset knows it."""
         return size_of(self.dataset, index)
+
+    def has_objects(self, index: int) -> bool | None:
+        """Say whether one sample has an object to learn, if the dataset knows it."""
+        return self.dataset.has_objects(index) if isinstance(self.dataset, ObjectDataset) else None
 
     def verify(self, index: int) -> None:
         """Check the files and labels of one sample."""

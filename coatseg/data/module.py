@@ -23,7 +23,7 @@ from coatseg.data.sampling import EvaluationStream, Groups, TrainingStream, step
 from coatseg.data.shapes import lying
 from coatseg.errors import ConfigError
 from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt
-from coatseg.structures import Dataset, DatasetInfo, Sample
+from coatseg.structures import Dataset, DatasetInfo, ObjectDataset, Sample
 
 VERIFY_SECONDS = 4.0
 
@@ -91,6 +91,13 @@ class DataModule(lightning.LightningDataModule):
     def repairs(self, name: str) -> tuple[str, ...]:
         """Say what the reader of a split mended in its annotations or left out of them, a line each."""
         return tuple(getattr(self.split(name), "repairs", ()))
+
+    def lacks_objects(self, name: str) -> bool:
+        """Say whether a split is known, without decoding an image, to have no object to learn."""
+        dataset = self.split(name)
+        if self.needs not in ("boxes", "instances") or not isinstance(dataset, ObjectDataset):
+            return False
+        return all(dataset.has_objects(index) is False for index in range(len(dataset)))
 
     @cached_property
     def groups(self) -> Groups | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from coatseg.data.boxes import repair_line
 from coatseg.data.classes import first_repeated
 from coatseg.data.files import Pair
 from coatseg.data.images import IMAGE_SUFFIXES
@@ -16,6 +17,7 @@ from coatseg.data.lists import read_lines
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 
 LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
+MASKS = ("mask", "masks")
 SPLIT_NAMES = ("train", "val", "test", "training", "valid", "validation", "testing")
 LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
 
@@ -84,15 +86,25 @@ class Hashing:
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{stem}".encode()).digest()[:6], "big") / 2**48
 
 
-def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> list[Pair]:
+@dataclass(frozen=True)
+class Found:
+    """The images of a split, each with its mask, and what was left out of it, a line each."""
+
+    pairs: tuple[Pair, ...]
+    repairs: tuple[str, ...] = ()
+
+
+def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> Found:
     """Find the images of a split and their masks; `split_by` is folders, lists, fraction, fold, or auto.
+
+    A mask without an image is left out and counted, but where lists say which images there are.
 
     Raises:
         ConfigError: an option that cannot be.
         DatasetNotFoundError: a folder is missing.
         DatasetError: no such split, an empty one, images without a mask, two files of one stem.
     """
-    splitters: dict[str, Callable[[], list[Pair]]] = {
+    splitters: dict[str, Callable[[], Found]] = {
         "folders": partial(_by_folders, tree, split),
         "lists": partial(_by_lists, tree, split),
         "fraction": lambda: _hashed(tree, split, hashing.by_fraction()),
@@ -101,13 +113,13 @@ def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> list[
     chosen = _automatic(tree) if split_by == "auto" else split_by
     if chosen not in splitters:
         raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, [*splitters, "auto"]))
-    pairs = splitters[chosen]()
-    if not pairs:
+    found = splitters[chosen]()
+    if not found.pairs:
         raise DatasetError(
             f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.",
             "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
         )
-    return pairs
+    return found
 
 
 def _automatic(tree: Tree) -> str:
@@ -117,7 +129,7 @@ def _automatic(tree: Tree) -> str:
     return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
 
 
-def _by_folders(tree: Tree, split: str) -> list[Pair]:
+def _by_folders(tree: Tree, split: str) -> Found:
     root = tree.root
     outer = {
         path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
@@ -132,10 +144,11 @@ def _by_folders(tree: Tree, split: str) -> list[Pair]:
             nearest(split, there) if there else LAYOUT,
         )
     images, masks = files_by_stem(there[split][0]), tree.find_masks(there[split][1])
-    return _paired(tree, images, masks, images, there[split][1])
+    pairs = _paired(tree, images, masks, images, there[split][1])
+    return Found(pairs, _left_out(images, masks, masks, there[split][1]))
 
 
-def _by_lists(tree: Tree, split: str) -> list[Pair]:
+def _by_lists(tree: Tree, split: str) -> Found:
     path = tree.root / f"{split}.txt"
     if not path.is_file():
         there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
@@ -152,15 +165,16 @@ def _by_lists(tree: Tree, split: str) -> list[Pair]:
     twice = first_repeated(stems)
     if twice is not None:
         raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
-    return _paired(tree, images, masks, stems, tree.root / tree.masks)
+    return Found(_paired(tree, images, masks, stems, tree.root / tree.masks))
 
 
-def _hashed(tree: Tree, split: str, is_val: Callable[[str], bool]) -> list[Pair]:
+def _hashed(tree: Tree, split: str, is_val: Callable[[str], bool]) -> Found:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
-    images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
-    stems = [stem for stem in images if is_val(stem) == (split == "val")]
-    return _paired(tree, images, masks, stems, tree.root / tree.masks)
+    folder = tree.root / tree.masks
+    images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(folder)
+    of_images, of_masks = ([stem for stem in stems if is_val(stem) == (split == "val")] for stems in (images, masks))
+    return Found(_paired(tree, images, masks, of_images, folder), _left_out(images, masks, of_masks, folder))
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
@@ -183,7 +197,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
 
 def _paired(
     tree: Tree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
-) -> list[Pair]:
+) -> tuple[Pair, ...]:
     stems = list(stems)
     bare = [stem for stem in stems if stem not in masks]
     if bare:
@@ -192,4 +206,12 @@ def _paired(
             f"The image {images[bare[0]]} has no mask in {folder}{others}.",
             f"Add {tree.mask_of(bare[0], folder)}, or take the image out.",
         )
-    return [Pair(stem, images[stem], masks[stem]) for stem in stems]
+    return tuple(Pair(stem, images[stem], masks[stem]) for stem in stems)
+
+
+def _left_out(
+    images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
+) -> tuple[str, ...]:
+    """Count the masks of `stems` without an image: a line, or none."""
+    spare = [masks[stem].relative_to(folder).as_posix() for stem in stems if stem not in images]
+    return (repair_line(MASKS, len(spare), "without an image left out", spare[0]),) if spare else ()

@@ -109,6 +109,10 @@ class VOCBoxes(ObjectFiles):
         """Give the id of a sample and the file of its image."""
         return self._stems[index], self._top / IMAGES / f"{self._stems[index]}{self._suffixes[index]}"
 
+    def has_objects(self, index: int) -> bool:
+        """Say whether a sample has an object that is not difficult."""
+        return not self._difficult[self._begins[index] : self._begins[index + 1]].all()
+
     def instances_of(self, index: int, size: Size) -> Instances:
         """Give the objects of a sample.
 
@@ -134,6 +138,8 @@ def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
     """
     try:
         tree = ElementTree.fromstring(path.read_bytes())
+        if tree.tag != "annotation":
+            raise ValueError(f"its root is <{tree.tag}>, not <annotation>")
         return _size(tree), tuple(_object(part) for part in tree.iterfind("object"))
     except OSError as error:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""What a model detects on a split, as a file for COCO's tools."""
+"""What a model detects on a split, as files for COCO's tools."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from coatseg.atomic import whole_file
 from coatseg.metrics.results import image_order, results
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction
 
+MASKS_OR_BOXES, BOXES = "detections.json", "detections_boxes.json"
+NAMES = (MASKS_OR_BOXES, BOXES)
+"""The files: of masks, or of boxes where a model predicts no masks; and of the boxes beside masks."""
+
 
 class Detections(lightning.Callback):
     """Collects the objects predicted whenever a split is evaluated by itself; `found` holds them, image by image.
 
-    They are in COCO's results format, see `coatseg.metrics.results`. `found` is None for tasks that predict no objects.
+    They are in COCO's results format, see `coatseg.metrics.results`. `found` is None for tasks that predict no objects,
+    and `masks` says whether objects have one.
     """
 
     def __init__(self, info: DatasetInfo) -> None:
         self.info = info
         self.found: list[dict[str, Any]] | None = None
+        self.masks = False
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start anew."""
-        self.found = None
+        self.found, self.masks = None, False
 
     def on_validation_batch_end(
         self,
@@ -45,21 +51,32 @@ class Detections(lightning.Callback):
             if isinstance(prediction, InstancePrediction) and not repeated:
                 self.found = [] if self.found is None else self.found
                 self.found += results(prediction, self.info)
+                self.masks |= prediction.masks is not None
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Join what the processes found, in the order of the images."""
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
-        shares: list[list[dict[str, Any]] | None] = [self.found]
+        shares: list[tuple[list[dict[str, Any]] | None, bool]] = [(self.found, self.masks)]
         if trainer.world_size > 1:
-            shares = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, self.found)
-        if any(share is not None for share in shares):
-            rows = [row for share in shares for row in share or ()]
+            shares *= trainer.world_size
+            torch.distributed.all_gather_object(shares, (self.found, self.masks))
+        self.masks = any(masks for _, masks in shares)
+        if any(share is not None for share, _ in shares):
+            rows = [row for share, _ in shares for row in share or ()]
             self.found = sorted(rows, key=lambda row: image_order(str(row["image_id"])))
 
-    def write(self, path: Path) -> None:
-        """Write them as JSON, whole or not at all; nothing if no objects are predicted."""
-        if self.found is not None:
-            with whole_file(path) as file:
-                file.write(json.dumps(self.found, allow_nan=False).encode())
+    def write(self, folder: Path) -> None:
+        """Write them as JSON, each file whole or not at all; nothing if no objects are predicted.
+
+        Boxes and masks are in files of their own: of a row with both, COCO's tools take the area of the box for that
+        of the mask.
+        """
+        if self.found is None:
+            return
+        # What the rows of a file are without.
+        without = {MASKS_OR_BOXES: "bbox", BOXES: "segmentation"} if self.masks else {MASKS_OR_BOXES: "segmentation"}
+        for name, key in without.items():
+            rows = [{field: value for field, value in row.items() if field != key} for row in self.found]
+            with whole_file(folder / name) as file:
+                file.write(json.dumps(rows, allow_nan=False).encode())

@@ -17,7 +17,7 @@ from coatseg.check import check
 from coatseg.commands.arguments import group_file
 from coatseg.commands.console import say_repairs
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
-from coatseg.commands.fit import FOLDER_VARIABLE, fit
+from coatseg.commands.fit import FOLDER_VARIABLE, fit, introduce
 from coatseg.errors import ConfigError
 from coatseg.inference.inference import WHOLE
 from coatseg.sections import named
@@ -202,6 +202,35 @@ def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys
         "mine train: 2 boxes without area left out (first: annotation 30)\n"
         "mine val: 3 boxes without area left out (first: annotation 10)\n"
     )
+
+
+@pytest.mark.parametrize(("change", "lacks"), [("none", False), ("one", False), ("all", True), ("empty", True)])
+def test_it_is_known_when_no_object_is_left_to_learn(
+    composed: Composed, tmp_path: Path, change: str, lacks: bool
+) -> None:
+    root = write_coco_json(tmp_path / "mine")
+    path = root / "annotations.json"
+    content = json.loads(path.read_text())
+    changed = {"none": 0, "one": 1}.get(change, len(content["annotations"]))
+    for annotation in content["annotations"][:changed]:
+        annotation["iscrowd"] = 1
+    content["annotations"] = [] if change == "empty" else content["annotations"]
+    path.write_text(json.dumps(content))
+    overrides = detection("det", "faster_rcnn", "data=coco_json", f"data.root={root}", *SMALL_OBJECTS)
+    assert build_data(composed(*overrides)).lacks_objects("train") is lacks
+    assert build_data(composed(*overrides, "data.limit=2")).lacks_objects("train") is lacks
+
+
+def test_a_training_without_an_object_says_so(
+    composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_voc_boxes(tmp_path / "data")
+    for path in root.rglob("*.xml"):
+        path.write_text(path.read_text().replace("<difficult>0<", "<difficult>1<"))
+    typed = detection("det", "faster_rcnn", "data=voc_boxes", f"data.root={root}", *SMALL_OBJECTS)
+    config = composed(*typed)
+    introduce(config, build(config), None)
+    assert "VOC2007 train: no image has an object to learn" in capsys.readouterr().out
 
 
 def test_a_task_that_needs_all_masks_says_which_object_has_none(composed: Composed, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from coatseg.backbones.coat import create_backbone
 from coatseg.commands import evaluate
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
-from coatseg.errors import ConfigError, WeightsError
+from coatseg.errors import ConfigError, RunExistsError, WeightsError
 from tests.conftest import TINY
 from tests.data.objects import CATEGORIES, write_coco
 from tests.heads.frameworks import mmdet_mask_rcnn, tensors_of, write_mmdet
@@ -56,6 +56,10 @@ def test_a_released_detector_is_scored_without_training(
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert (scores["checkpoint"], scores["step"]) == (str(released), 0)
     assert (tmp_path / "scores" / "detections.json").exists()
+    for name in ("report.md", "scores.json", "detections.json"):
+        (tmp_path / "scores" / name).unlink()
+    with pytest.raises(RunExistsError, match=r"scores has detections_boxes\.json already"):
+        evaluate_checkpoint(read_arguments(typed))
 
 
 def test_scoring_wants_every_tensor_and_one_thing_at_a_time(of_seven_classes: Path, tmp_path: Path) -> None:

@@ -101,6 +101,25 @@ def test_random_maps_agree_with_looking_at_each_object():
         assert [x1, y1, x2, y2] == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
+def test_masks_without_an_image_are_left_out_and_counted(tmp_path):
+    write_instance_masks(tmp_path)
+    (tmp_path / "train" / "images" / "0001.png").unlink()
+    train, val = (InstanceMasks(tmp_path, split) for split in ("train", "val"))
+    assert (len(train), train.repairs) == (2, ("1 mask without an image left out (first: 0001.png)",))
+    assert (len(val), val.repairs) == (3, ())
+    (tmp_path / "train" / "images" / "0000.png").unlink()
+    assert InstanceMasks(tmp_path, "train").repairs == ("2 masks without an image left out (first: 0000.png)",)
+
+
+def test_a_mask_without_an_image_is_told_of_the_split_its_image_would_be_in(tmp_path):
+    write_instance_masks(tmp_path, count=10, places=("images", "masks"))
+    gone = InstanceMasks(tmp_path, "val", val_fraction=0.4).image_of(1)[1]
+    gone.unlink()
+    train, val = (InstanceMasks(tmp_path, split, val_fraction=0.4) for split in ("train", "val"))
+    assert train.repairs == ()
+    assert val.repairs == (f"1 mask without an image left out (first: {gone.name})",)
+
+
 def test_what_is_wrong_with_a_mask_is_told(tmp_path):
     mask = write_instance_masks(tmp_path) / "train" / "masks" / "0000.png"
     Image.new("L", (32, 48)).save(mask)

@@ -104,6 +104,7 @@ def test_images_may_end_in_anything(tmp_path):
     ("text", "said"),
     [
         ("<annotation><object>", r"000001.xml is no annotation of boxes: no element found"),
+        ("<html><body/></html>", r"000001.xml is no annotation of boxes: its root is <html>, not <annotation>"),
         (xml_of("", [("", (1, 1, 2, 2), 0)]), r"000001.xml is no annotation of boxes: an object has no name"),
         (xml_of("", [("cat", (1, 1, "x", 2), 0)]), r"000001.xml .*: the xmax of an object 'cat' is 'x'"),
         (xml_of("", [("cat", (1, 1, "nan", 2), 0)]), r"000001.xml .*: the xmax of an object 'cat' is 'nan'"),

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from pycocotools.coco import COCO
 
 from coatseg.data.batching import collate
 from coatseg.metrics.coco import CocoCounts
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction, InstanceTarget, Sample, Target
-from coatseg.training.detections import Detections
+from coatseg.training.detections import NAMES, Detections
 from coatseg.training.pictures import ValidationPictures
 from coatseg.training.report import write_report, write_scores
 from coatseg.training.views.instances import InstanceView
@@ -122,20 +123,55 @@ def test_a_training_writes_sheets_with_a_legend_of_things_alone(tmp_path: Path) 
     assert list(InstanceView().named(INFO)) == [0, 1]
 
 
-def test_detections_are_written_as_coco_does(tmp_path: Path) -> None:
+def test_masks_and_their_boxes_are_written_as_coco_does_into_two_files(tmp_path: Path) -> None:
     callback = Detections(INFO)
     watched(callback, shown("10"), shown("9", found=1))
-    callback.write(tmp_path / "detections.json")
+    callback.write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"detections.json", "detections_boxes.json"}
+    masks, boxes = (json.loads((tmp_path / name).read_text()) for name in ("detections.json", "detections_boxes.json"))
+    for rows in (masks, boxes):
+        assert [(row["image_id"], row["category_id"]) for row in rows] == [(9, 3), (10, 3), (10, 18)]
+        assert rows[0]["score"] == pytest.approx(0.9)
+    assert boxes[0]["bbox"] == [20, 40, 100, 80]
+    assert masks[0]["segmentation"]["size"] == list(SIZE)
+    assert isinstance(masks[0]["segmentation"]["counts"], str)
+    assert not any("bbox" in row for row in masks)
+    assert not any("segmentation" in row for row in boxes)
+
+
+def test_coco_s_tools_read_the_areas_of_masks_and_of_boxes(tmp_path: Path) -> None:
+    batch, prediction = shown("7", found=1)
+    assert prediction.masks is not None
+    prediction.masks[:, :50] = False  # a mask of 100 x 70 in a box of 100 x 80
+    callback = Detections(INFO)
+    watched(callback, (batch, prediction))
+    callback.write(tmp_path)
+    truth = COCO()
+    truth.dataset = {"info": {}, "images": [{"id": 7}], "categories": [{"id": 3}], "annotations": []}
+    truth.createIndex()
+    loaded = [truth.loadRes(str(tmp_path / name)) for name in ("detections.json", "detections_boxes.json")]
+    assert [found.anns[1]["area"] for found in loaded] == [7000, 8000]
+
+
+def test_where_only_boxes_are_predicted_there_is_one_file(tmp_path: Path) -> None:
+    callback = Detections(INFO)
+    watched(callback, shown("10", masks=False), shown("9", found=0, masks=False))
+    callback.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["detections.json"]
     rows = json.loads((tmp_path / "detections.json").read_text())
-    assert [(row["image_id"], row["category_id"]) for row in rows] == [(9, 3), (10, 3), (10, 18)]
-    assert rows[0]["bbox"] == [20, 40, 100, 80]
-    assert rows[0]["score"] == pytest.approx(0.9)
-    assert rows[0]["segmentation"]["size"] == list(SIZE)
-    assert isinstance(rows[0]["segmentation"]["counts"], str)
+    assert [row["bbox"] for row in rows] == [[20, 40, 100, 80], [200, 40, 100, 80]]
+    assert set(rows[0]) == {"image_id", "category_id", "bbox", "score"}
+
+
+def test_where_no_object_was_found_both_files_are_empty(tmp_path: Path) -> None:
+    callback = Detections(INFO)
+    watched(callback, shown("9", found=0))
+    callback.write(tmp_path)
+    assert [json.loads((tmp_path / name).read_text()) for name in NAMES] == [[], []]
 
 
 def test_other_tasks_write_no_detections(tmp_path: Path) -> None:
     callback = Detections(INFO)
     watched(callback)
-    callback.write(tmp_path / "detections.json")
+    callback.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
