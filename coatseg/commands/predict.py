@@ -98,9 +98,11 @@ def make_predictor(options: Mapping[str, Any]) -> Predictor:
 
 def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
     from coatseg.results.loading import load
+    from coatseg.schema import fitting
 
-    names = ("inference", "score_threshold", "batch_size", "max_pixels", "plugins")
+    names = ("inference", "score_threshold", "batch_size", "max_pixels")
     given = {name: options[name] for name in names if name in options}
+    given["plugins"] = fitting(options.get("plugins", []), list[str], "plugins")
     return load(options["checkpoint"], device="cpu", **given)  # the trainer moves it
 
 
@@ -149,7 +151,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     if trainer.is_global_zero:
         run.conclude()
         _tell(run, len(sources), folder)
-    return len(run.failures)
+        return len(run.failures)
+    return 0  # where another process left with an error, Lightning would kill the first before it has concluded
 
 
 def _tell(run: PredictionRun, count: int, folder: Path) -> None:

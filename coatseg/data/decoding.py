@@ -7,6 +7,7 @@ Pillow would cut to 8 bit.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,4 +144,7 @@ def orientation(opened: Image.Image | None) -> int:
     # Both libraries turn TIFF by themselves. For a PNG without EXIF ahead of its pixels Pillow would decode it all.
     if opened is None or opened.format == "TIFF" or (opened.format == "PNG" and "exif" not in opened.info):
         return 1
-    return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
+    try:
+        return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):  # damaged, and the pixels are not
+        return 1

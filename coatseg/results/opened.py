@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from coatseg.data.decoding import Pixels, plain_mode
+from coatseg.data.decoding import Pixels, orientation, plain_mode
 from coatseg.data.images import read_image, with_channels
 from coatseg.data.raster import Window, opened_raster
 from coatseg.data.tiff import check_length, read_header
@@ -41,8 +41,17 @@ class OpenedImage:
         """Read a window, or all: (h, w, C).
 
         Raises:
-            ImageError: the file is damaged.
+            ImageError: the file is damaged, or has pixels that are no numbers.
         """
+        pixels = self._read(window)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise ImageError(
+                f"{self.path or f'Image {self.id}'} has pixels that are no numbers.",
+                "Give them a value, such as the mean.",
+            )
+        return pixels
+
+    def _read(self, window: Window | None) -> Pixels:
         if self.pixels is not None:
             return self.pixels if window is None else window.cut(self.pixels)
         assert self.path is not None
@@ -106,6 +115,6 @@ def open_given(
 
 
 def _pixels_of(image: Image.Image) -> Pixels:
-    upright = ImageOps.exif_transpose(image)
+    upright = image if orientation(image) == 1 else ImageOps.exif_transpose(image)
     deep = upright.mode.startswith("I;16")
     return np.asarray(upright) if deep else np.asarray(upright.convert(plain_mode(upright)))

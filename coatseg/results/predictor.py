@@ -40,7 +40,7 @@ class Predictor:
     bounded by a row of windows and by what comes out. Labels are those of the whole image's logits.
 
     Raises:
-        ConfigError: a threshold on pixels of data whose ignore index no file can hold.
+        ConfigError: a threshold on pixels of data whose ignore index no file can hold; windows or views for a detector.
     """
 
     def __init__(
@@ -63,6 +63,10 @@ class Predictor:
         self.max_pixels = max_pixels
         self.weights = tuple(weights)
         self.precision = precision
+        if not (isinstance(task, DenseTask) or task.inference.plain):
+            raise ConfigError(
+                f"inference: {task.inference.words}; detectors see whole images, once.", "Set inference=whole."
+            )
         semantic = task.needs == "semantic"
         if score_threshold and semantic and not len(self.info.classes) <= self.info.ignore_index < 2**16:
             raise ConfigError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +90,7 @@ class PredictionRun(lightning.LightningModule):
         self, predictor: Predictor, sources: Sequence[Source], writer: Writer, *, pictures: bool, workers: int
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # few images, or few that are left
         self.task = predictor.task
         self.predictor = predictor
         self.writer = writer
@@ -120,22 +123,31 @@ class PredictionRun(lightning.LightningModule):
 
     def predict_step(self, batch: list[Loaded], batch_idx: int) -> int:
         """Predict a group, write its files, and give how many images it has that could be read."""
+        if getattr(self.trainer, "received_sigterm", False):  # which Lightning notes and leaves to its fitting loop
+            sys.exit(128 + signal.SIGTERM)
         self.failures += [Failure(item.source.address, str(item.error)) for item in batch if item.error is not None]
         there = [(item, item.image) for item in batch if item.image is not None]
-        if not there:
-            return len(there)
+        if there:
+            self._predict(there)
+        return len(there)
+
+    def _predict(self, group: Sequence[tuple[Loaded, OpenedImage]]) -> None:
+        """Predict images together and write their files; where one cannot be predicted, each by itself."""
         try:
-            results = self.predictor.results([image for _, image in there])
+            results = self.predictor.results([image for _, image in group])
         except ImageError as error:
-            self.failures += [Failure(item.source.address, str(error)) for item, _ in there]
-            return len(there)
-        for (item, image), written in zip(there, results, strict=True):
+            if len(group) > 1:
+                for one in group:
+                    self._predict([one])
+            else:
+                self.failures += [Failure(item.source.address, str(error)) for item, _ in group]
+            return
+        for (item, image), written in zip(group, results, strict=True):
             self.writer.write(item.source, written, item.tags)
             if self.pictures:
                 picture = picture_of(written, image, self.predictor.info)
                 save_picture(picture, self._picture(item.source))
             self.written += 1
-        return len(there)
 
     def on_predict_epoch_end(self) -> None:
         """Join what the processes have to tell, in the order of the files."""

@@ -158,8 +158,11 @@ def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pix
     Raises:
         ImageError: it has more than `max_pixels`, or what the header tells of what `read_image` would raise.
     """
-    with any_pixels():  # a header is read whatever it states
-        height, width = read_size(path, channels, bands)
+    try:
+        with any_pixels():  # a header is read whatever it states
+            height, width = read_size(path, channels, bands)
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory.", "Look at it: it may be no image.") from error
     if height * width > max_pixels:
         raise ImageError(
             f"{path} states {height}x{width} pixels, more than max_pixels={max_pixels:.4g}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -67,7 +68,10 @@ class LayersWriter(Writer):
         classes = self.info.classes
         if len(classes) == 1:
             return [self.folder / MAPS]
-        return [self.folder / MAPS / file_name(name, number) for number, name in enumerate(classes)]
+        names = [file_name(name, number) for number, name in enumerate(classes)]
+        alike = {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
+        unique = (f"{name}_{number}" if name.casefold() in alike else name for number, name in enumerate(names))
+        return [self.folder / MAPS / name for name in unique]
 
     def done(self, source: Source) -> bool:
         """Look for the files of all classes."""

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import pickle
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ import coatseg
 from coatseg.commands import image_progress, predict
 from coatseg.data.geotags import read_tags
 from coatseg.data.images import read_label_map
-from coatseg.errors import ConfigError, OutputError, RunExistsError
+from coatseg.errors import ConfigError, ImageError, OutputError, RunExistsError
 from coatseg.inference.inference import Inference
 from coatseg.results.canvas import LabelMap
+from coatseg.results.opened import OpenedImage
 from coatseg.results.predictor import Predictor
 from coatseg.results.sources import Source
 from coatseg.results.writers import LabelMapWriter, LayersWriter
@@ -108,6 +111,38 @@ def test_broken_files_are_named_and_counted_and_the_others_predicted(
         assert name in said
     assert "predicted: 5 of 8 images, 3 skipped" in said
     assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 5
+
+
+def test_an_image_that_cannot_be_predicted_leaves_the_others_of_its_batch(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Predictor.results
+
+    def refusing(self: Predictor, images: Sequence[OpenedImage]) -> list[Any]:
+        if any(image.id == "b" for image in images):
+            raise ImageError("b.jpg has a damaged tile.", "Copy it again.")
+        return results(self, images)
+
+    monkeypatch.setattr(Predictor, "results", refusing)
+    assert run("batch_size=4", predictor=small_predictor(Inference(window=(32, 32)), batch_size=4)) == 1
+    assert "skipped: b.jpg has a damaged tile." in capsys.readouterr().out
+    labels = tmp_path / "out" / "labels"
+    assert {path.stem for path in labels.rglob("*.png")} == {"a", "alpha", "grey", "e"}
+
+
+def test_more_processes_than_images(composed: Composed, images: Path, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*SEMANTIC))
+    words = [f"checkpoint={tmp_path}/a.ckpt", f"input={images}/a.png", f"output={tmp_path}/out", "workers=0"]
+    program = [sys.executable, "-c", "from coatseg.commands import main; main()", "predict", *words]
+    devices = ["trainer.accelerator=cpu", "trainer.devices=2", "keep_memory=false"]
+    done = subprocess.run([*program, *devices], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "labels" / "a.png").is_file()
+
+
+def test_classes_whose_names_become_one_folder_have_one_each(tmp_path: Path) -> None:
+    info = replace(small_predictor().info, classes=("a/b", "a_b", "c"))
+    assert [folder.name for folder in LayersWriter(tmp_path, info).folders] == ["a_b_0", "a_b_1", "c"]
 
 
 def test_skipped_files_make_the_exit_code_one(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

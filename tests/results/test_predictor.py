@@ -196,6 +196,25 @@ def test_logits_larger_than_the_memory_are_refused_and_windows_offered(monkeypat
     assert small_predictor(Inference(window=(32, 32)))(blotches(64, 64)).scores.shape == (64, 64)
 
 
+def test_pixels_that_are_no_numbers_are_told() -> None:
+    image = blotches(40, 60).astype(np.float32)
+    image[3, 4, 1] = np.nan
+    for inference in (Inference(), Inference(window=(32, 32))):
+        with pytest.raises(ImageError, match="Image 0 has pixels that are no numbers"):
+            small_predictor(inference)(image)
+
+
+def test_damaged_exif_leaves_the_pixels(tmp_path: Path) -> None:
+    image = blotches(40, 64)
+    predictor = small_predictor()
+    expected = predictor(image).label_map
+    for name in ("a.png", "a.webp"):
+        Image.fromarray(image).save(tmp_path / name, exif=b"Exif\0\0neither II nor MM", lossless=True)
+        assert torch.equal(predictor(tmp_path / name).label_map, expected)
+        with Image.open(tmp_path / name) as opened:
+            assert torch.equal(predictor(opened).label_map, expected)
+
+
 def test_wrong_images_are_named() -> None:
     predictor = small_predictor()
     for wrong in (3, np.zeros((2, 3, 4, 5), np.uint8), np.zeros((0, 3), np.uint8), torch.zeros(3, 8, 8)):
@@ -207,6 +226,12 @@ def test_wrong_images_are_named() -> None:
         predictor("missing.png")
     with pytest.raises(ConfigError, match="ignore index"):
         small_predictor(classes=300, score_threshold=0.5)
+
+
+def test_detectors_see_images_whole(composed: Composed, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*OBJECTS))
+    with pytest.raises(ConfigError, match="detectors see whole images, once"):
+        coatseg.load(tmp_path / "a.ckpt", inference={"flip": True})
 
 
 def test_what_does_not_fit_is_said(composed: Composed, tmp_path: Path) -> None:
