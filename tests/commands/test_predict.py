@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from coatseg.results.sources import Source
 from coatseg.results.writers import LabelMapWriter, LayersWriter
 from coatseg.structures import InstancePrediction
 from coatseg.tasks.multilabel import MultilabelTask
+from tests.conftest import ROOT
 from tests.data.rasters import write_tiff
 from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
 from tests.results.models import blotches, small_predictor
@@ -135,7 +137,8 @@ def test_more_processes_than_images(composed: Composed, images: Path, tmp_path: 
     words = [f"checkpoint={tmp_path}/a.ckpt", f"input={images}/a.png", f"output={tmp_path}/out", "workers=0"]
     program = [sys.executable, "-c", "from coatseg.commands import main; main()", "predict", *words]
     devices = ["trainer.accelerator=cpu", "trainer.devices=2", "keep_memory=false"]
-    done = subprocess.run([*program, *devices], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # which the second process needs as well
+    done = subprocess.run([*program, *devices], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "labels" / "a.png").is_file()
 
