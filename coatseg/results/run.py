@@ -90,7 +90,6 @@ class PredictionRun(lightning.LightningModule):
         self, predictor: Predictor, sources: Sequence[Source], writer: Writer, *, pictures: bool, workers: int
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # few images, or few that are left
         self.task = predictor.task
         self.predictor = predictor
         self.writer = writer
@@ -109,7 +108,7 @@ class PredictionRun(lightning.LightningModule):
         left = [group for group in own if not all(self.done(source) for source in group)]
         self.images_to_do = sum(len(group) for group in left)
         return DataLoader(
-            Loading(left, self.predictor),
+            Loading(left or [[]], self.predictor),  # a process without a step would not meet the others in the end
             batch_size=None,
             collate_fn=_as_is,
             num_workers=self.workers,
