@@ -17,7 +17,7 @@ from coatseg.data.raster import Window
 from coatseg.errors import ConfigError
 from coatseg.inference.stream import stream
 from coatseg.results.canvas import FULL, Canvas, Fields, Prediction, Written, fields_to_write, to_write
-from coatseg.results.memory import check_logits_fit, too_large
+from coatseg.results.memory import check_image_fits, too_large
 from coatseg.results.opened import ImageLike, OpenedImage, open_given
 from coatseg.results.sources import MAX_PIXELS
 from coatseg.results.thresholds import THRESHOLDS
@@ -151,7 +151,7 @@ class Predictor:
 
     def _whole(self, images: Sequence[OpenedImage]) -> list[Prediction]:
         for image in images if isinstance(self.task, DenseTask) else ():
-            check_logits_fit(image, len(self.info.classes))
+            check_image_fits(image, len(self.info.classes), self.task.device)
         with too_large({image.id: image.size for image in images}):
             samples = [Sample(image.id, image.read(), image.size) for image in images]
             if self.evaluation_resize is not None:
