@@ -78,6 +78,17 @@ def read_trained(path: Path) -> Trained:
     return Trained(path, config, info, checkpoint["state_dict"], int(checkpoint["global_step"]))
 
 
+def other_classes(weights: str, info: DatasetInfo) -> str | None:
+    """Say that a file of weights is of as many classes as the data, and of others; None if not, or if it names none."""
+    try:
+        known = read_trained(Path(weights)).info.classes
+    except CheckpointError:  # of another library: its names are not read
+        return None
+    if known == info.classes or len(known) != len(info.classes):
+        return None
+    return f"{weights} is of as many classes, and of others: {listed(known)}; the data has {listed(info.classes)}"
+
+
 def untrained_task(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:
     """Build the task of `config`, for data with these facts, whose weights will come from elsewhere.
 

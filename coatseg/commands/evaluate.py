@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from coatseg.commands.arguments import read_keys
 from coatseg.commands.composition import compose_typed
 from coatseg.commands.console import quiet_libraries, run_verb, say, say_repairs
-from coatseg.errors import ConfigError, RunExistsError
+from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 
 if TYPE_CHECKING:
     from coatseg.data.module import DataModule
@@ -167,7 +167,7 @@ def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     from coatseg.build import build_data
     from coatseg.check import check
     from coatseg.commands.machine import settle
-    from coatseg.restore import untrained_task
+    from coatseg.restore import other_classes, untrained_task
     from coatseg.start import start_from
 
     config = {
@@ -180,6 +180,8 @@ def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     data = build_data(config, split)
     task = untrained_task(config, data.info, data.repairs(split))
     source = str(options["weights"])
+    if (others := other_classes(source, data.info)) is not None:
+        raise CheckpointError(f"{others}.", "Evaluate it on data with its classes.")
     for line in start_from(task.model, source, whole=True).lines():
         say(line)
     return Subject(config, data, task, Path(source), 0)

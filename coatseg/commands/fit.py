@@ -22,6 +22,7 @@ from coatseg.commands.console import first_process, say, say_repairs
 from coatseg.commands.machine import settle
 from coatseg.commands.result import result_of
 from coatseg.errors import ConfigError, OutputError
+from coatseg.restore import other_classes
 from coatseg.sections import model_title, without_pretrained
 from coatseg.start import Loaded, start_from
 from coatseg.structures import Scores, parameter_count
@@ -59,6 +60,8 @@ def fit(config: Mapping[str, Any]) -> Scores:
         check_resumable(resume, config, built.data.info.classes, len(built.data.split("train")))
     start = None if weights is None else start_from(built.task.model, weights)
     introduce(config, built, resume, start)
+    if weights is not None and (others := other_classes(weights, built.data.info)) is not None:
+        say(f"{others}. What predicts them is taken over as it is")
     run, new = open_run(config, output, name)
     try:
         trainer = trainer_of(config, built, run)

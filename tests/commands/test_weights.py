@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from coatseg.backbones.coat import create_backbone
 from coatseg.commands import evaluate
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
-from coatseg.errors import ConfigError, RunExistsError, WeightsError
+from coatseg.errors import CheckpointError, ConfigError, RunExistsError, WeightsError
+from coatseg.training.checkpoints import RECORD
 from tests.conftest import TINY
 from tests.data.objects import CATEGORIES, write_coco
 from tests.heads.frameworks import mmdet_mask_rcnn, tensors_of, write_mmdet
+from tests.results.checkpoints import write_checkpoint
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -98,3 +101,18 @@ def test_a_training_starts_from_a_checkpoint_of_another_and_a_resumed_one_does_n
     printed = capsys.readouterr().out
     assert "going on from" in printed
     assert "starts from" not in printed
+
+
+def test_weights_of_as_many_other_classes_are_told_and_not_scored(
+    composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.ckpt"
+    write_checkpoint(other, composed(*TINY))
+    content = torch.load(other, weights_only=True)
+    facts = content[RECORD]["info"]
+    facts["classes"] = ["lane", *facts["classes"][1:]]
+    torch.save(content, other)
+    fit(composed(*TINY, "name=mine", f"weights={other}", "trainer.max_steps=1"))
+    assert "is of as many classes, and of others: lane, " in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="of as many classes, and of others"):
+        evaluate_checkpoint(read_arguments([f"weights={other}", *TINY]))
