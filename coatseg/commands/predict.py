@@ -36,7 +36,7 @@ of objects/ID.json. ID is the path below the input without its suffix.
   plugins=[NAME]          modules of your own that the checkpoint needs: it imports nothing by itself
   keep_memory=false       return freed memory to the system at once, which is slower on a CPU
 
-A file that cannot be read or is too large is named and skipped, and the exit code is 1 in the end."""
+A file that cannot be read or is too large is named, listed in skipped.jsonl and skipped; the exit code is then 1."""
 
 PATHS = ("checkpoint", "model", "input", "output")
 OWN = (
@@ -157,10 +157,12 @@ def predict_files(options: Mapping[str, Any]) -> int:
 
 def _tell(run: PredictionRun, count: int, folder: Path) -> None:
     """Say what was written, what had been there, and which files were skipped."""
+    from coatseg.results.folder import SKIPPED as SKIPPED_FILE
+
     for failure in run.failures[:SHOWN]:
         say(f"skipped: {failure.reason.splitlines()[0]}")
     if len(run.failures) > SHOWN:
-        say(f"skipped: and {len(run.failures) - SHOWN} more")
+        say(f"skipped: and {len(run.failures) - SHOWN} more, in {folder}/{SKIPPED_FILE}")
     before = count - run.written - len(run.failures)
     there = f", {before} had been done" if before else ""
     skipped = f", {len(run.failures)} skipped" if run.failures else ""

@@ -12,10 +12,11 @@ from coatseg.atomic import not_written, whole_file
 from coatseg.errors import ConfigError, RunExistsError
 
 RECORD = "predict.json"
-OURS = ("labels", "objects", "pictures", "instances.json", "legend.png")
+SKIPPED = "skipped.jsonl"
+OURS = ("labels", "objects", "pictures", "instances.json", "legend.png", SKIPPED)
 LEFT_OVER = re.compile(r"\..+\.[a-z0-9_]{8}")
 """A file that was being written when its process was killed: in folders of ours, and beside them."""
-BESIDE = re.compile(r"\.+(predict\.json|instances\.json|legend\.png|writable)(\.[a-z0-9_]{8})?")
+BESIDE = re.compile(r"\.+(predict\.json|instances\.json|legend\.png|skipped\.jsonl|writable)(\.[a-z0-9_]{8})?")
 
 
 def check_writable(folder: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from coatseg.atomic import whole_file
 from coatseg.data.geotags import GeoTags, read_tags
 from coatseg.data.module import one_thread
 from coatseg.data.tiff import read_header
 from coatseg.errors import ImageError
+from coatseg.results.folder import SKIPPED
 from coatseg.results.opened import OpenedImage, open_path
 from coatseg.results.pictures import picture_of
 from coatseg.results.predictor import Predictor
@@ -158,8 +161,13 @@ class PredictionRun(lightning.LightningModule):
         self.written = sum(written for _, written in shares)
 
     def conclude(self) -> None:
-        """Write what is one for all images, when all processes are done: the joined objects, the legend of pictures."""
+        """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
         info = self.predictor.info
+        skipped = self.writer.folder / SKIPPED
+        skipped.unlink(missing_ok=True)  # of an earlier run, whose files may have been mended
+        if self.failures:
+            with whole_file(skipped) as file:
+                file.writelines(json.dumps(asdict(failure)).encode() + b"\n" for failure in self.failures)
         if isinstance(self.writer, ObjectsWriter):
             self.writer.join([source for group in self.groups for source in group])
         elif self.pictures:  # where objects have their names

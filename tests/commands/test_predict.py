@@ -112,7 +112,14 @@ def test_broken_files_are_named_and_counted_and_the_others_predicted(
     for name in ("cut.png cannot be decoded", "empty.jpg cannot be", "bomb.png states 2000x2000 pixels"):
         assert name in said
     assert "predicted: 5 of 8 images, 3 skipped" in said
-    assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 5
+    listed = (tmp_path / "out" / "skipped.jsonl").read_text().splitlines()
+    assert [Path(json.loads(line)["address"]).name for line in listed] == ["bomb.png", "cut.png", "empty.jpg"]
+    for name in ("cut.png", "empty.jpg", "bomb.png"):
+        (images / name).unlink()
+        Image.fromarray(blotches(20, 30)).save(images / name)
+    assert run("resume=true", "max_pixels=1e6", "batch_size=2", predictor=small_predictor(max_pixels=10**6)) == 0
+    assert not (tmp_path / "out" / "skipped.jsonl").exists()
+    assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 8
 
 
 def test_an_image_that_cannot_be_predicted_leaves_the_others_of_its_batch(
