@@ -9,7 +9,7 @@ from typing import Any
 
 from coatseg.atomic import whole_file
 from coatseg.metrics.encoding import box_areas, encode, mask_areas
-from coatseg.metrics.results import image_number, results
+from coatseg.metrics.results import results
 from coatseg.structures import DatasetInfo, InstancePrediction
 
 
@@ -30,13 +30,11 @@ def write_objects(path: Path, prediction: InstancePrediction, file_name: str, in
 def join_objects(path: Path, files: Iterable[Path], ids: Sequence[str], info: DatasetInfo) -> None:
     """Join the files of images into COCO's format: images, annotations with scores, categories.
 
-    An image's number is the one that its id is the text of, if all `ids` of the input are; else its place among them,
-    counted from 1. Only one image's objects are in memory at a time.
+    An image's number is the one that its file is called, as COCO's are (000000000139.jpg has 139), if all `ids` of the
+    input have one of their own; else its place among them, counted from 1. Only one image's objects are in memory at a
+    time.
     """
-    own = [image_number(name) for name in ids]
-    numbers = {
-        name: place + 1 if None in own else number for place, (name, number) in enumerate(zip(ids, own, strict=True))
-    }
+    numbers = image_numbers(ids)
     there = list(files)
     with whole_file(path) as file:
         file.write(b'{"categories": ' + json.dumps(categories(info)).encode())
@@ -53,6 +51,15 @@ def join_objects(path: Path, files: Iterable[Path], ids: Sequence[str], info: Da
                 file.write(_row({**annotation, "id": count + 1, "image_id": number}, count))
                 count += 1
         file.write(b"]}\n")
+
+
+def image_numbers(ids: Sequence[str]) -> dict[str, int]:
+    """Give every image a number, by its id."""
+    stems = [name.rpartition("/")[2] for name in ids]
+    called = {name: int(stem) for name, stem in zip(ids, stems, strict=True) if stem.isdecimal()}
+    if len(set(called.values())) == len(ids):
+        return called
+    return {name: place for place, name in enumerate(ids, 1)}
 
 
 def categories(info: DatasetInfo) -> list[dict[str, Any]]:

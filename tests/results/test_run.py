@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from coatseg.results.canvas import LabelMap
+from coatseg.results.coco_file import image_numbers
 from coatseg.results.run import PredictionRun
 from coatseg.results.sources import Source
 from coatseg.results.writers import writer_of
@@ -35,3 +36,9 @@ def test_groups_stay_as_they_are_when_some_are_done(tmp_path: Path) -> None:
     assert groups_of(tmp_path, 7, 0, 1) == [["2", "3"], ["4", "5"]]
     assert groups_of(tmp_path, 7, 0, 2) == [["4", "5"]]
     assert groups_of(tmp_path, 7, 1, 2) == [["2", "3"]]
+
+
+def test_images_have_the_numbers_that_cocos_files_are_called() -> None:
+    assert image_numbers(["val/000000000139", "val/000000000285"]) == {"val/000000000139": 139, "val/000000000285": 285}
+    assert image_numbers(["7", "a"]) == {"7": 1, "a": 2}
+    assert image_numbers(["x/07", "y/7"]) == {"x/07": 1, "y/7": 2}
