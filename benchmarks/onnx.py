@@ -27,6 +27,7 @@ from benchmarks.timing import in_turn, speedup
 from coatseg.allocator import keep_memory
 from coatseg.backbones.coat import VARIANTS
 from coatseg.build import build_task, gives
+from coatseg.commands.benchmark import TASKS
 from coatseg.commands.console import quiet_libraries
 from coatseg.data.scenes.dataset import INFO
 from coatseg.results.export import eager, images_of
@@ -37,7 +38,6 @@ from coatseg.tasks.base import Task
 
 QUICK = {"variants": ["coat_lite_tiny"], "heads": ["fpn"], "sizes": [(256, 256)], "repeats": 3}
 EAGER, RUNTIME = "eager", "ONNX Runtime"
-TASKS = {"logits": "seg", "boxes": "det", "masks": "inst"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from coatseg.backbones import lean
 from coatseg.backbones.depthwise import depthwise
 from coatseg.backbones.matmul import at_least_float
 from coatseg.backbones.tokens import Tokens, as_map, pixels
+from coatseg.precision import full_precision
 from coatseg.structures import Size
 
 HEADS = 8
@@ -142,7 +143,7 @@ def summarize(keys: Tokens, values: Tokens) -> Tensor:
     67,201 tokens of an 800x1344 image a weight is 1.5e-5 on average, below the smallest normal float16, and sums of
     unnormalised float16 values overflow.
     """
-    with lean.full_precision(keys.rows.device):
+    with full_precision(keys.rows.device):
         image_keys, cls_keys = at_least_float(pixels(keys.within(-math.inf))), at_least_float(keys.cls)
         # Softmax does not change when all keys move by as much, so no gradient flows through the largest one.
         largest = torch.maximum(image_keys.detach().amax(1, keepdim=True), cls_keys.detach())

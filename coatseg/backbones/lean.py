@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +25,7 @@ from coatseg.backbones import depthwise, matmul
 from coatseg.backbones.factorized import exponentials, factorized_backward, multiply_heads, summarize
 from coatseg.backbones.matmul import Gradients, at_least_float
 from coatseg.backbones.tokens import Shape, Tokens
+from coatseg.precision import full_precision, working_dtype
 
 if TYPE_CHECKING:
     from coatseg.backbones.attention import RelativePositionEncoding
@@ -55,19 +55,6 @@ def is_plain(layer: nn.Module) -> bool:
     """Say whether a layer is one of torch's own, with a bias, that nothing is attached to."""
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return type(layer) in PLAIN_LAYERS and layer.bias is not None and not any(hooks)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Give a context without autocast; outside of autocast it is empty, which keeps exported graphs plain."""
-    if device.type != "meta" and torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
-
-
-def working_dtype(rows: Tensor) -> torch.dtype:
-    """Give the precision of matrix products: autocast's, or that of the rows."""
-    device = rows.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
 
 
 def gradient_of(function: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # importing them takes seconds, which --help has not
     from coatseg.results.feature_images import FeatureImages, Unread
     from coatseg.results.feature_model import FeatureModel
     from coatseg.results.feature_pictures import FeaturePictures
+    from coatseg.results.features import Plan
     from coatseg.results.places import Place
 
 USAGE = """Usage: coatseg features checkpoint=PATH|backbone=NAME input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
@@ -60,7 +61,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     from coatseg.commands.machine import settle
     from coatseg.data.module import default_workers
     from coatseg.results.feature_files import check_installed
-    from coatseg.results.features import FeatureWriter, Plan
+    from coatseg.results.features import FeatureWriter
     from coatseg.results.places import Place
     from coatseg.training.trainer import AUTO, automatic_precision, make_fabric
 
@@ -78,15 +79,11 @@ def write_features(options: Mapping[str, Any]) -> int:
     settle(options["trainer"], options["keep_memory"])
     images = find_images(options, model)
     pictures = make_pictures(options, model, place)
-    made = {**model.made, "precision": trainer["precision"], "pictures": options["pictures"]}
-    if pictures is not None:
-        made["query"] = list(pictures.query)
-    plan = Plan(options["format"], options["dtype"], options["batch_size"], options["shard_images"], made)
     writer = FeatureWriter(
         images,
         model.extractor,
         place,
-        plan,
+        make_plan(options, model, pictures, trainer["precision"]),
         autocast=fabric.autocast,
         pictures=pictures,
         workers=default_workers() or 1 if options["workers"] is None else options["workers"],
@@ -138,7 +135,7 @@ def all_or_none(world_size: int) -> Iterator[None]:
 def _tell(skipped: Sequence[Unread], count: int, address: str) -> None:
     """Say which images were skipped, and where the others are."""
     from coatseg.results.feature_files import MANIFEST
-    from coatseg.results.features import SKIPPED as SKIPPED_FILE
+    from coatseg.results.feature_folder import SKIPPED as SKIPPED_FILE
 
     for unread in skipped[:SHOWN]:
         say(f"skipped: {unread.reason}")
@@ -188,6 +185,18 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
         sides=loading.get("evaluation_resize"),
         options={f"data.{key}": value for key, value in read_by.items() if key not in DRAWING},
     )
+
+
+def make_plan(
+    options: Mapping[str, Any], model: FeatureModel, pictures: FeaturePictures | None, precision: str
+) -> Plan:
+    """Say what is written and how."""
+    from coatseg.results.features import Plan
+
+    made = {**model.made, "precision": precision, "pictures": pictures is not None}
+    if pictures is not None:
+        made["query"] = list(pictures.query)
+    return Plan(options["format"], options["dtype"], options["batch_size"], options["shard_images"], made)
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:

@@ -60,8 +60,6 @@ class CocoJson(CocoFiles):
         if isinstance(annotations, str):
             hashing = Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed)
             rows = _rows(objects, split, split_by, hashing)
-        else:
-            _check_categories(objects, root / next(iter(annotations.values())))
         if not (objects.files if rows is None else rows):
             raise DatasetError(f"The split {split!r} of {path} has no image.", "Add images to it, or split otherwise.")
         super().__init__(root.resolve().name, folder, objects, rows)
@@ -88,15 +86,3 @@ def _rows(objects: ObjectAnnotations, split: str, split_by: str, hashing: Hashin
     is_val = choosers[split_by]()
     stems = (Path(file).with_suffix("").as_posix() for file in objects.files)
     return [row for row, stem in enumerate(stems) if is_val(stem) == (split == "val")]
-
-
-def _check_categories(objects: ObjectAnnotations, first: Path) -> None:
-    """Refuse categories that differ from those of the first split, so that class numbers mean the same in all."""
-    if objects.path == first or not first.exists():
-        return
-    other = read_objects(first)
-    if (objects.classes, objects.category_ids) != (other.classes, other.category_ids):
-        raise DatasetError(
-            f"{objects.path} has other categories than {first}, or has them in another order.",
-            "Write the same list of categories in both, even if some of them have no object.",
-        )

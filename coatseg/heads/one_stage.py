@@ -12,7 +12,6 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from coatseg.backbones.lean import full_precision
 from coatseg.heads.detection import (
     Anchors,
     DetectionHead,
@@ -24,6 +23,7 @@ from coatseg.heads.detection import (
     in_float32,
 )
 from coatseg.heads.shares import share
+from coatseg.precision import full_precision
 from coatseg.schema import PositiveInt, Rate
 from coatseg.structures import Level
 

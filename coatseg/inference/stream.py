@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 SUMS_BYTES = 2**29
-"""What the sums of a strip of the image may take, windows' width apart."""
+"""What the sums of a strip of the image may take, if it is wider than a window."""
 LOGITS_BYTES = 2**28
 """What the logits of the windows that go through the model at once may take."""
 
@@ -82,8 +82,7 @@ def strips(lefts: list[int], width: int, length: int, columns: int) -> list[Stri
     begin = 0
     for place, end in enumerate(ends):
         seen = [left for left in lefts[: place + 1] if left + width > lefts[begin]]
-        following = ends[place + 1] if place + 1 < len(ends) else None
-        if following is None or lefts[place + 1] + width - seen[0] > columns:
+        if end == length or end + width - seen[0] > columns:
             found.append(Strip(lefts[begin], end, seen))
             begin = place + 1
     return found

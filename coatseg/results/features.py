@@ -7,8 +7,6 @@ shards by their numbers.
 
 from __future__ import annotations
 
-import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,28 +18,16 @@ import numpy as np
 import torch
 
 from coatseg.data.batching import collate
-from coatseg.errors import ConfigError, DatasetError, ImageError, RunExistsError
-from coatseg.results.feature_files import FORMATS, MANIFEST, ZARR, MapArray
+from coatseg.errors import ConfigError, DatasetError, ImageError
+from coatseg.results.feature_files import FORMATS, MapArray
+from coatseg.results.feature_folder import FeatureFolder
 from coatseg.results.feature_images import FeatureImages, Read, Unread
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.memory import too_large
-from coatseg.results.places import PROBE, Place
+from coatseg.results.places import Place
 
-SETTINGS = "features.json"
-SKIPPED = "skipped.jsonl"
-PARTS = "features.parts"
-FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png", PARTS: r"\d+\.json"}
-"""What is written where: folders, and how the names of the files in them look."""
-FILES = (SETTINGS, SKIPPED, MANIFEST, PROBE)
-OURS = (SETTINGS, SKIPPED, MANIFEST, ZARR, *FOLDERS)
-"""All names in the output folder; no other file or folder is written or removed."""
-TEMPORARY = r"\.({})\.[a-z0-9_]{{8}}"
-"""How a file of a name is called while it is written (see atomic.py)."""
-ZARR_TEMPORARY = r".+\.[0-9a-f]{32}\.partial"
-"""The same for the files that Zarr writes."""
 VERSION = 2
-ELSEWHERE = "Choose another output=...; nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -98,7 +84,8 @@ class FeatureWriter:
         pictures: FeaturePictures | None = None,
         workers: int = 1,
     ) -> None:
-        self.images, self.extractor, self.place, self.plan = images, extractor, place, plan
+        self.images, self.extractor, self.plan = images, extractor, plan
+        self.folder = FeatureFolder(place)
         self.device = device
         self.autocast = autocast
         self.pictures = pictures
@@ -116,26 +103,17 @@ class FeatureWriter:
             OutputError: the folder cannot be written.
             RunExistsError: it holds maps of other images, another model or other options, or files that are not ours.
         """
-        written = _json(self.plan.settings(self.images, self.extractor), indent=1)
-        if self.place.exists(SETTINGS):
-            check_same(self._settings_there(), json.loads(written), self.place)
-        else:
-            self._check_free()
-            self.place.write(SETTINGS, written)
+        self.folder.begin(self.plan.settings(self.images, self.extractor))
         self._retry_skipped()
-        return len(self.shards) if self.finished else sum(self._done(number) for number in range(len(self.shards)))
-
-    @property
-    def finished(self) -> bool:
-        """Whether all is done, the manifest included."""
-        return self.place.exists(MANIFEST)
+        count = len(self.shards)
+        return count if self.folder.finished else sum(self.folder.done(number) for number in range(count))
 
     def remaining(self, rank: int = 0, world_size: int = 1) -> int:
         """Count the images of this process's shards that are not done yet."""
-        if self.finished:
+        if self.folder.finished:
             return 0
         mine = range(rank, len(self.shards), world_size)
-        return sum(len(self.shards[number]) for number in mine if not self._done(number))
+        return sum(len(self.shards[number]) for number in mine if not self.folder.done(number))
 
     def write(self, rank: int = 0, world_size: int = 1) -> Iterator[int]:
         """Make this process's shards that are not done yet; gives the number of images after each batch.
@@ -145,10 +123,10 @@ class FeatureWriter:
             ConfigError: a map reaches beyond float16.
             DatasetError: two images have the same id.
         """
-        if self.finished:
+        if self.folder.finished:
             return
         for number in range(rank, len(self.shards), world_size):
-            if not self._done(number):
+            if not self.folder.done(number):
                 yield from self._write_shard(number)
 
     def finish(self) -> list[Unread]:
@@ -157,27 +135,14 @@ class FeatureWriter:
         Raises:
             DatasetError: two images have the same id.
         """
-        if not self.finished:
-            parts = [json.loads(self.place.read(self._part(number))) for number in range(len(self.shards))]
+        if not self.folder.finished:
+            parts = [self.folder.part(number) for number in range(len(self.shards))]
             self._ids = set()
             for part in parts:
                 for image_id in dict.fromkeys(row["id"] for row in part["maps"]):
                     self._note(image_id)
-            self._write_lines(SKIPPED, (row for part in parts for row in part["skipped"]))
-            self._write_lines(MANIFEST, (row for part in parts for row in part["maps"]))
-        lines = self.place.read(SKIPPED).decode().splitlines()
-        if not lines:  # else another start goes on from them, should an image have been mended
-            self.place.remove(PARTS)
-        self._tidy()
-        return [Unread(**json.loads(line)) for line in lines]
-
-    def _tidy(self) -> None:
-        """Remove what killed processes were writing."""
-        self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
-        for folder, names in FOLDERS.items():
-            self.place.remove_files(TEMPORARY.format(names), folder, deep=True)
-        if self.plan.format == "zarr":
-            self.place.remove_files(ZARR_TEMPORARY, ZARR, deep=True)
+            self.folder.join(parts)
+        return [Unread(**row) for row in self.folder.conclude(self.plan.format)]
 
     def _note(self, image_id: str) -> None:
         """Remember an id; refuse it the second time."""
@@ -187,31 +152,12 @@ class FeatureWriter:
             )
         self._ids.add(image_id)
 
-    def _settings_there(self) -> dict[str, Any]:
-        try:
-            there = json.loads(self.place.read(SETTINGS))
-        except ValueError:
-            there = None
-        if not isinstance(there, dict):
-            raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
-        return there
-
-    def _check_free(self) -> None:
-        """Refuse a folder whose files could be taken for ours."""
-        if foreign := [name for name in OURS if self.place.exists(name)]:
-            raise RunExistsError(
-                f"{self.place.address} has {foreign[0]} already, which coatseg features did not write.", ELSEWHERE
-            )
-
     def _retry_skipped(self) -> None:
         """Have the shards made again of which an image was skipped that can be read now."""
-        for number in range(len(self.shards)) if self.place.exists(PARTS) else ():
-            if not self._done(number):
-                continue
-            skipped = json.loads(self.place.read(self._part(number)))["skipped_indices"]
+        for number in filter(self.folder.done, range(len(self.shards))):
+            skipped = self.folder.part(number)["skipped_indices"]
             if any(isinstance(self._read(index), Read) for index in skipped):
-                self.place.remove(MANIFEST)
-                self.place.remove(self._part(number))
+                self.folder.forget(number)
 
     def _write_shard(self, number: int) -> Iterator[int]:
         indices = self.shards[number]
@@ -219,7 +165,7 @@ class FeatureWriter:
         maps: list[dict[str, Any]] = []
         skipped: dict[int, Unread] = {}
         name = f"{number:05}"
-        with FORMATS[self.plan.format](self.place, name, lengths) as add:
+        with FORMATS[self.plan.format](self.folder.place, name, lengths) as add:
             for batch in self._batches(indices):
                 for index, made in self._made(batch):
                     if isinstance(made, Unread):
@@ -231,7 +177,7 @@ class FeatureWriter:
                         maps.append(row(made.read, self.extractor.levels[stride], stride, array, *stored))
                 yield len(batch)
         lines = [asdict(unread) for unread in skipped.values()]
-        self.place.write(self._part(number), _json({"maps": maps, "skipped": lines, "skipped_indices": list(skipped)}))
+        self.folder.write_part(number, {"maps": maps, "skipped": lines, "skipped_indices": list(skipped)})
 
     def _batches(self, indices: Sequence[int]) -> Iterator[dict[int, Read | Unread]]:
         read: dict[int, Read | Unread] = {}
@@ -300,17 +246,6 @@ class FeatureWriter:
             )
         return np.ascontiguousarray(array)
 
-    def _part(self, number: int) -> str:
-        return f"{PARTS}/{number:05}.json"
-
-    def _done(self, number: int) -> bool:
-        return self.place.exists(self._part(number))
-
-    def _write_lines(self, name: str, rows: Iterator[Mapping[str, Any]]) -> None:
-        with self.place.writing(name) as file:
-            for each in rows:
-                file.write(_json(each) + b"\n")
-
 
 def row(read: Read, level: int, stride: int, array: MapArray, path: str, offset: int | None) -> dict[str, Any]:
     """Make a line of the manifest.
@@ -332,21 +267,6 @@ def row(read: Read, level: int, stride: int, array: MapArray, path: str, offset:
     }
 
 
-def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -> None:
-    """Refuse to go on in a folder that was begun otherwise.
-
-    Raises:
-        RunExistsError: the settings differ; the first that do are listed.
-    """
-    differ = [name for name in {**there, **now} if there.get(name) != now.get(name)]
-    if differ:
-        listed = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in differ[:3])
-        raise RunExistsError(
-            f"{place.address} has feature maps that were made otherwise: {listed}.",
-            "Choose another output=...; or give the same options and images, and it goes on where it stopped.",
-        )
-
-
 def ahead(read: Callable[[int], Any], indices: Sequence[int], workers: int) -> Iterator[Any]:
     """Read in threads, in order and no more than a few images ahead."""
     with ThreadPoolExecutor(workers) as pool:
@@ -361,10 +281,3 @@ def ahead(read: Callable[[int], Any], indices: Sequence[int], workers: int) -> I
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _json(content: Any, indent: int | None = None) -> bytes:
-    try:
-        return json.dumps(content, ensure_ascii=False, indent=indent).encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        return json.dumps(content, indent=indent).encode()

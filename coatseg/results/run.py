@@ -125,7 +125,7 @@ class PredictionRun(lightning.LightningModule):
 
     def predict_step(self, batch: list[Loaded], batch_idx: int) -> int:
         """Predict a group, write its files, and give how many images it has that could be read."""
-        if getattr(self.trainer, "received_sigterm", False):  # which Lightning notes and leaves to its fitting loop
+        if self.trainer.received_sigterm:  # which Lightning notes and leaves to its fitting loop
             sys.exit(128 + signal.SIGTERM)
         self.failures += [Failure(item.source.address, str(item.error)) for item in batch if item.error is not None]
         there = [(item, item.image) for item in batch if item.image is not None]

@@ -262,14 +262,21 @@ def test_a_file_where_a_folder_is_meant(answer: Answer, tmp_path: Path) -> None:
     assert f"Not a directory: {root / 'train2017'}" in error
 
 
-def test_splits_whose_class_numbers_mean_different_things(answer: Answer, tmp_path: Path) -> None:
+JSONS = (("annotations", "annotations/instances_", ".json"), ("images", "", ""))
+
+
+@pytest.mark.parametrize("data", ["coco", "coco_json"])
+def test_splits_whose_class_numbers_mean_different_things(answer: Answer, tmp_path: Path, data: str) -> None:
     root = write_coco(tmp_path / "coco")
     path = root / "annotations" / "instances_val2017.json"
     content = json.loads(path.read_text())
     dropped = content["categories"].pop(0)
     content["annotations"] = [row for row in content["annotations"] if row["category_id"] != dropped["id"]]
     path.write_text(json.dumps(content))
-    error = answer("backbone=coat_lite_tiny", "task=det", "data=coco", f"data.root={root}")
+    own = [f"data.{key}={{train: {at}train2017{end},val: {at}val2017{end}}}" for key, at, end in JSONS]
+    error = answer(
+        "backbone=coat_lite_tiny", "task=det", f"data={data}", f"data.root={root}", *(own * (data != "coco"))
+    )
     assert "The val split of data=coco has other classes" in error
     assert dropped["name"] in error
 

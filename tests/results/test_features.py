@@ -469,7 +469,7 @@ def test_an_id_that_repeats_is_refused(model: FeatureModel, tmp_path: Path) -> N
         list(two.write(rank, 2))
     with pytest.raises(DatasetError, match="Two images have the id a"):
         two.finish()
-    assert not two.finished
+    assert not two.folder.finished
 
 
 def test_a_link_that_leads_nowhere_and_a_name_that_is_no_utf_8(

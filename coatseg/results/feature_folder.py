@@ -1,0 +1,130 @@
+"""The output folder of feature maps: its settings, its parts, its manifest, and what others have put there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from coatseg.errors import RunExistsError
+from coatseg.results.feature_files import MANIFEST, ZARR
+from coatseg.results.places import PROBE, Place
+
+SETTINGS = "features.json"
+SKIPPED = "skipped.jsonl"
+PARTS = "features.parts"
+FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png", PARTS: r"\d+\.json"}
+"""What is written where: folders, and how the names of the files in them look."""
+FILES = (SETTINGS, SKIPPED, MANIFEST, PROBE)
+OURS = (SETTINGS, SKIPPED, MANIFEST, ZARR, *FOLDERS)
+"""All names in the output folder; no other file or folder is written or removed."""
+TEMPORARY = r"\.({})\.[a-z0-9_]{{8}}"
+"""How a file of a name is called while it is written (see atomic.py)."""
+ZARR_TEMPORARY = r".+\.[0-9a-f]{32}\.partial"
+"""The same for the files that Zarr writes."""
+ELSEWHERE = "Choose another output=...; nothing was changed."
+
+
+class FeatureFolder:
+    """Keeps what is done in a `place`: settings that do not change, a part for each shard, in the end a manifest."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings down, or find the same there.
+
+        Raises:
+            OutputError: the folder cannot be written.
+            RunExistsError: it was begun otherwise, or holds files that are not ours.
+        """
+        written = _json(settings, indent=1)
+        if self.place.exists(SETTINGS):
+            check_same(self._settings_there(), json.loads(written), self.place)
+            return
+        if foreign := [name for name in OURS if self.place.exists(name)]:  # whose files could be taken for ours
+            raise RunExistsError(
+                f"{self.place.address} has {foreign[0]} already, which coatseg features did not write.", ELSEWHERE
+            )
+        self.place.write(SETTINGS, written)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is done, the manifest included."""
+        return self.place.exists(MANIFEST)
+
+    def done(self, number: int) -> bool:
+        """Say whether a shard's part is there."""
+        return self.place.exists(_part(number))
+
+    def part(self, number: int) -> dict[str, Any]:
+        """Read a shard's part."""
+        content: dict[str, Any] = json.loads(self.place.read(_part(number)))
+        return content
+
+    def write_part(self, number: int, content: Mapping[str, Any]) -> None:
+        """Write a shard's part, by which it is done."""
+        self.place.write(_part(number), _json(content))
+
+    def forget(self, number: int) -> None:
+        """Have a shard made again, and with it the manifest."""
+        self.place.remove(MANIFEST)
+        self.place.remove(_part(number))
+
+    def join(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Write the list of skipped images and, last of all, the manifest."""
+        self._write_lines(SKIPPED, (row for part in parts for row in part["skipped"]))
+        self._write_lines(MANIFEST, (row for part in parts for row in part["maps"]))
+
+    def conclude(self, form: str) -> list[dict[str, Any]]:
+        """Remove what is needed no more and what killed processes were writing; give the lines of skipped images."""
+        lines = self.place.read(SKIPPED).decode().splitlines()
+        if not lines:  # else another start goes on from the parts, should an image have been mended
+            self.place.remove(PARTS)
+        self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
+        for folder, names in FOLDERS.items():
+            self.place.remove_files(TEMPORARY.format(names), folder, deep=True)
+        if form == "zarr":
+            self.place.remove_files(ZARR_TEMPORARY, ZARR, deep=True)
+        return [json.loads(line) for line in lines]
+
+    def _settings_there(self) -> dict[str, Any]:
+        try:
+            there = json.loads(self.place.read(SETTINGS))
+        except ValueError:
+            there = None
+        if not isinstance(there, dict):
+            raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
+        return there
+
+    def _write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        with self.place.writing(name) as file:
+            for each in rows:
+                file.write(_json(each) + b"\n")
+
+
+def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -> None:
+    """Refuse to go on in a folder that was begun otherwise.
+
+    Raises:
+        RunExistsError: the settings differ; the first that do are listed.
+    """
+    differ = [name for name in {**there, **now} if there.get(name) != now.get(name)]
+    if differ:
+        listed = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in differ[:3])
+        raise RunExistsError(
+            f"{place.address} has feature maps that were made otherwise: {listed}.",
+            "Choose another output=...; or give the same options and images, and it goes on where it stopped.",
+        )
+
+
+def _part(number: int) -> str:
+    return f"{PARTS}/{number:05}.json"
+
+
+def _json(content: Any, indent: int | None = None) -> bytes:
+    try:
+        return json.dumps(content, ensure_ascii=False, indent=indent).encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        return json.dumps(content, indent=indent).encode()
