@@ -36,7 +36,7 @@ def mean_of_views(
 
     Every view's logits come back to the images' size before they become probabilities.
     """
-    views = list(product(scales, (False, True) if flip else (False,)))
+    views = views_of(scales, flip)
     total: Tensor | None = None
     for scale, mirrored in views:
         probabilities = activation.probabilities(view(model, images, scale, mirrored))
@@ -45,12 +45,22 @@ def mean_of_views(
     return activation.logits(total / len(views))
 
 
+def views_of(scales: Sequence[float], flip: bool) -> list[tuple[float, bool]]:
+    """List the views: each scale, as it is and, with `flip`, mirrored."""
+    return list(product(scales, (False, True) if flip else (False,)))
+
+
+def scaled(size: Size, scale: float) -> Size:
+    """Give the size of a view."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def view(model: Callable[[Tensor], Tensor], images: Tensor, scale: float, mirrored: bool) -> Tensor:
     """Give the logits of one view, turned and resized back; images are resized bilinearly, as in training."""
-    height, width = images.shape[-2:]
-    seen = resized(images, (max(1, round(height * scale)), max(1, round(width * scale))))
+    size = images.shape[-2], images.shape[-1]
+    seen = resized(images, scaled(size, scale))
     logits = model(seen.flip(-1)).flip(-1) if mirrored else model(seen)
-    return resized(logits, (height, width))
+    return resized(logits, size)
 
 
 def resized(maps: Tensor, size: Size) -> Tensor:

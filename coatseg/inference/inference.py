@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -11,9 +11,12 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Lt, MinLen
 from torch import Tensor
 
-from coatseg.inference.augment import Activation, mean_of_views
-from coatseg.inference.windows import slide
+from coatseg.inference.augment import Activation, mean_of_views, scaled, views_of
+from coatseg.inference.maps import LargeMap, mean_of, mirrored, resized
+from coatseg.inference.stream import Piece, by_windows, pieces
+from coatseg.inference.windows import slide, stride_of
 from coatseg.schema import PositiveInt, legal
+from coatseg.structures import Size
 
 Window = Annotated[
     tuple[PositiveInt, PositiveInt] | None,
@@ -25,6 +28,9 @@ Scales = Annotated[
     MinLen(1),
     legal("Give factors above 0, such as [0.75,1.0,1.25], or [1.0] for the image's own size"),
 ]
+
+SUMS_BYTES = 3 * 2**28
+"""What the sums of the windows of all views may take, if an image is wider than a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +53,48 @@ class Inference:
         predict = model
         if self.window is not None:
             predict = partial(slide, model, window=self.window, overlap=self.overlap, batch=self.window_batch)
-        if self.scales == (1.0,) and not self.flip:
+        if self._one_view:
             return predict(images)
         return mean_of_views(predict, images, activation, self.scales, self.flip)
+
+    def stream(
+        self,
+        model: Callable[[Tensor], Tensor],
+        image: LargeMap,
+        activation: Activation,
+        classes: int,
+        size: Size | None = None,
+    ) -> Iterator[Piece]:
+        """Give the logits of one image by windows, resized to `size`, in pieces: those of a call, but for rounding.
+
+        Neither the image's height nor its width counts for the memory.
+        """
+        assert self.window is not None
+        views = []
+        for scale, flipped in views_of(self.scales, self.flip):
+            seen = resized(image, scaled(image.size, scale))
+            turn = mirrored if flipped else lambda same: same
+            logits = by_windows(model, turn(seen), self.window, self.overlap, self.window_batch, classes)
+            views.append(resized(turn(logits), image.size))
+        whole = resized(views[0] if self._one_view else mean_of(views, activation), size or image.size)
+        return pieces(whole, self._columns(whole.size[1] / image.size[1], classes), classes)
+
+    def _columns(self, enlarged: float, classes: int) -> int:
+        """Choose how wide a strip of the output is, which is so many times as wide as the image."""
+        assert self.window is not None
+        rows = self.window[0] * sum(scale for scale, _ in views_of(self.scales, self.flip)) / enlarged
+        columns = int(SUMS_BYTES / (4 * classes * rows))
+        stride = stride_of(self.window[1], self.overlap)
+        return max(columns // stride, 1) * stride  # cut where windows begin, fewer reach from strip to strip
 
     @property
     def plain(self) -> bool:
         """Whether every image goes through the model whole and once."""
-        return self.window is None and self.scales == (1.0,) and not self.flip
+        return self.window is None and self._one_view
+
+    @property
+    def _one_view(self) -> bool:
+        return self.scales == (1.0,) and not self.flip
 
     @property
     def words(self) -> str:

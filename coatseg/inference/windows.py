@@ -32,18 +32,22 @@ def slide(model: Callable[[Tensor], Tensor], images: Tensor, window: Size, overl
         for (top, left, image), crop in zip(chunk, logits, strict=True):
             totals[image, :, top : top + height, left : left + width] += crop
     assert totals is not None
-    return totals / (coverage(tops, height, totals)[:, None] * coverage(lefts, width, totals))
+    return totals / (coverage(tops, height)[:, None] * coverage(lefts, width)).to(totals)
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
     """Give where windows begin along a side of `length` pixels; the last is shifted inwards to end with it."""
-    stride = max(1, round(window * (1 - overlap)))
-    return [*range(0, length - window, stride), length - window]
+    return [*range(0, length - window, stride_of(window, overlap)), length - window]
 
 
-def coverage(begins: list[int], window: int, like: Tensor) -> Tensor:
-    """Count the windows on each position of a side, as a vector of the type and on the device of `like`."""
-    counts = like.new_zeros(begins[-1] + window)
+def stride_of(window: int, overlap: float) -> int:
+    """Give the pixels from a window to the next."""
+    return max(1, round(window * (1 - overlap)))
+
+
+def coverage(begins: list[int], window: int) -> Tensor:
+    """Count the windows on each position of a side."""
+    counts = torch.zeros(begins[-1] + window)
     for begin in begins:
         counts[begin : begin + window] += 1
     return counts

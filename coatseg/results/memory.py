@@ -12,10 +12,7 @@ from coatseg.errors import ImageError
 from coatseg.results.opened import OpenedImage
 from coatseg.structures import Size
 
-BY_WINDOWS = (
-    "Set inference.window=[512,512], at the image's own size (inference.scales=[1.0], inference.flip=false); "
-    "or lower inference.window_batch or batch_size."
-)
+BY_WINDOWS = "Set inference.window=[512,512], or lower inference.window_batch or batch_size."
 
 
 MAPS_BYTES = 256

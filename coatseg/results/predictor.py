@@ -15,7 +15,7 @@ from coatseg.data.images import normalise
 from coatseg.data.module import with_image_resized
 from coatseg.data.raster import Window
 from coatseg.errors import ConfigError
-from coatseg.inference.stream import stream
+from coatseg.inference.maps import LargeMap, Rows
 from coatseg.results.canvas import FULL, Canvas, Fields, Prediction, Written, fields_to_write, to_write
 from coatseg.results.memory import check_image_fits, too_large
 from coatseg.results.opened import ImageLike, OpenedImage, open_given
@@ -36,8 +36,8 @@ class Predictor:
     `batch_size` images go through the model together; files of more than `max_pixels` are refused. `weights` identify
     what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in unless it is told otherwise.
 
-    Where windows slide over the image at its own size, they are read, normalised and decoded piece by piece: memory is
-    bounded by a row of windows and by what comes out. Labels are those of the whole image's logits.
+    Where windows slide over an image, it is predicted and decoded piece by piece, and without `evaluation_resize` read
+    so too: memory is bounded by a row of windows and by what comes out. Labels are those of the whole image's logits.
 
     Raises:
         ConfigError: a threshold on pixels of data whose ignore index no file can hold; windows or views for a detector.
@@ -114,20 +114,18 @@ class Predictor:
 
     def _open(self, given: ImageLike, place: int) -> OpenedImage:
         return open_given(
-            given, place, self.info.channels, self.bands, max_pixels=self.max_pixels, windows=self.streams
+            given, place, self.info.channels, self.bands, max_pixels=self.max_pixels, windows=self.reads_windows
         )
 
     @property
     def streams(self) -> bool:
-        """Whether images are read by windows and predicted piece by piece."""
-        inference = self.task.inference
-        return (
-            isinstance(self.task, DenseTask)
-            and inference.window is not None
-            and inference.scales == (1.0,)
-            and not inference.flip
-            and self.evaluation_resize is None
-        )
+        """Whether images are predicted piece by piece."""
+        return isinstance(self.task, DenseTask) and self.task.inference.window is not None
+
+    @property
+    def reads_windows(self) -> bool:
+        """Whether images are read by windows, where their files allow that."""
+        return self.streams and self.evaluation_resize is None
 
     @torch.inference_mode()
     def predict(self, images: Sequence[OpenedImage]) -> list[Prediction]:
@@ -173,20 +171,24 @@ class Predictor:
     def _pieces(self, image: OpenedImage) -> Iterator[tuple[int, int, Prediction]]:
         """Give the parts of an image's prediction with their corners (top, left)."""
         task: Any = self.task
-        inference = self.task.inference
-        assert inference.window is not None
+        seen = image
+        if self.evaluation_resize is not None:
+            small = with_image_resized(Sample(image.id, image.read(), image.size), self.evaluation_resize).image
+            seen = replace(image, size=(small.shape[0], small.shape[1]), pixels=small)
 
-        def read(top: int, left: int, height: int, width: int) -> Tensor:
-            return normalise(image.read(Window(top, left, height, width)), self.info).to(self.task.device)
+        def strip(left: int, right: int) -> Rows:
+            def rows(top: int, bottom: int) -> Tensor:
+                window = Window(top, left, bottom - top, right - left)
+                return normalise(seen.read(window), self.info).to(task.device)
 
-        pieces = stream(
-            lambda seen: task.model(seen).logits,
-            read,
-            image.size,
-            inference.window,
-            inference.overlap,
-            inference.window_batch,
+            return rows
+
+        pieces = task.inference.stream(
+            lambda images: task.model(images).logits,
+            LargeMap(seen.size, strip),
+            task.activation,
             len(self.info.classes),
+            image.size,
         )
         for top, left, logits in pieces:
             yield top, left, self._decided(task.decode(logits, image.id))

@@ -60,7 +60,7 @@ class Loading(torch.utils.data.Dataset[list[Loaded]]):
         self.channels = predictor.info.channels
         self.bands = predictor.bands
         self.max_pixels = predictor.max_pixels
-        self.windows = predictor.streams
+        self.windows = predictor.reads_windows
 
     def __len__(self) -> int:
         return len(self.groups)

@@ -1,12 +1,17 @@
-"""Pieces of a stream are those of the whole sliding-window prediction, to the last bit."""
+"""Pieces of a stream are those of the whole prediction by windows; of one view to the last bit."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coatseg.inference.stream import SUMS_BYTES, Strip, stream, strips
+from coatseg.inference import inference as ways
+from coatseg.inference import stream
+from coatseg.inference.augment import SIGMOID, SOFTMAX, Activation
+from coatseg.inference.inference import Inference
+from coatseg.inference.maps import LargeMap, Rows
 from coatseg.inference.windows import slide
+from coatseg.structures import Size
 
 WEIGHT = torch.randn(3, 3, 5, 5, generator=torch.Generator().manual_seed(1))
 
@@ -16,99 +21,111 @@ def model(images: Tensor) -> Tensor:
     return functional.conv2d(images, WEIGHT, padding=2)
 
 
-def assembled(image: Tensor, window: tuple[int, int], overlap: float, batch: int) -> Tensor:
-    _, height, width = image.shape
-    whole = torch.full((3, height, width), torch.nan)
-    pieces = stream(
-        model,
-        lambda top, left, high, wide: image[:, top : top + high, left : left + wide],
-        (height, width),
-        window,
-        overlap,
-        batch,
-        classes=3,
-    )
-    for top, left, logits in pieces:
+def held(image: Tensor) -> LargeMap:
+    def strip(left: int, right: int) -> Rows:
+        return lambda top, bottom: image[:, top:bottom, left:right]
+
+    return LargeMap((image.shape[1], image.shape[2]), strip)
+
+
+def assembled(
+    image: Tensor, inference: Inference, activation: Activation = SOFTMAX, size: Size | None = None
+) -> Tensor:
+    whole = torch.full((3, *(size or image.shape[1:])), torch.nan)
+    for top, left, logits in inference.stream(model, held(image), activation, 3, size):
         part = whole[:, top : top + logits.shape[1], left : left + logits.shape[2]]
         assert part.isnan().all()  # every pixel comes once
         part.copy_(logits)
     return whole
 
 
+@pytest.fixture(params=[(2**29, 2**26), (4000, 500), (0, 0)], ids=["one strip", "strips", "the least"])
+def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, piece = request.param
+    monkeypatch.setattr(ways, "SUMS_BYTES", sums)
+    monkeypatch.setattr(stream, "PIECE_BYTES", piece)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (40, 5), (3, 3), (23, 24), (9, 60)])
 @pytest.mark.parametrize("overlap", [0.0, 1 / 3, 0.5, 0.8, 0.95])
 @pytest.mark.parametrize(("window", "batch"), [((8, 12), 3), ((7, 5), 1), ((64, 64), 4), ((16, 4), 7)])
-@pytest.mark.parametrize("sums", [SUMS_BYTES, 4000, 0], ids=["one strip", "strips", "a window a strip"])
+@pytest.mark.usefixtures("limits")
 def test_the_pieces_are_those_of_all_windows_at_once(
-    size: tuple[int, int],
-    overlap: float,
-    window: tuple[int, int],
-    batch: int,
-    sums: int,
-    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int], overlap: float, window: tuple[int, int], batch: int
 ) -> None:
-    monkeypatch.setattr("coatseg.inference.stream.SUMS_BYTES", sums)
     image = torch.randn(3, *size)
-    assert torch.equal(assembled(image, window, overlap, batch), slide(model, image[None], window, overlap, batch)[0])
+    inference = Inference(window=window, overlap=overlap, window_batch=batch)
+    assert torch.equal(assembled(image, inference), slide(model, image[None], window, overlap, batch)[0])
+
+
+@pytest.mark.parametrize("size", [(17, 31), (40, 5), (1, 1)])
+@pytest.mark.parametrize(
+    ("scales", "flip"), [((1.0,), True), ((0.5, 1.0, 1.75), True), ((0.2,), False), ((4.0,), True)]
+)
+@pytest.mark.parametrize(("window", "overlap"), [((8, 12), 0.0), ((7, 5), 1 / 3), ((64, 64), 1 / 3)])
+@pytest.mark.usefixtures("limits")
+def test_the_pieces_of_views_are_those_of_whole_views(
+    size: tuple[int, int], scales: tuple[float, ...], flip: bool, window: tuple[int, int], overlap: float
+) -> None:
+    image = torch.randn(3, *size)
+    inference = Inference(window=window, overlap=overlap, scales=scales, flip=flip)
+    for activation in (SOFTMAX, SIGMOID):
+        whole = inference(model, image[None], activation)[0]
+        given = assembled(image, inference, activation)
+        torch.testing.assert_close(given, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(33, 50), (10, 7), (16, 20)])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.usefixtures("limits")
+def test_the_pieces_at_another_size_are_those_of_the_resized_whole(size: Size, flip: bool) -> None:
+    image = torch.randn(3, 16, 20)
+    inference = Inference(window=(8, 8), flip=flip)
+    whole = inference(model, image[None], SOFTMAX)
+    expected = functional.interpolate(whole, size, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(assembled(image, inference, size=size), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_window_as_large_as_the_image_is_the_whole_image() -> None:
     image = torch.randn(3, 20, 30)
-    assert torch.equal(assembled(image, (20, 30), 1 / 3, 4), model(image[None])[0])
+    assert torch.equal(assembled(image, Inference(window=(20, 30))), model(image[None])[0])
 
 
-def test_strips_are_cut_where_windows_begin() -> None:
-    lefts = [0, 8, 16, 24, 32, 37]  # of windows of 12 on 49 columns
-    assert strips(lefts, 12, 49, 49) == [Strip(0, 49, lefts)]
-    assert strips(lefts, 12, 49, 30) == [Strip(0, 24, [0, 8, 16]), Strip(24, 37, [16, 24, 32]), Strip(37, 49, [32, 37])]
-    assert [strip.lefts for strip in strips(lefts, 12, 49, 0)] == [[0], [0, 8], [8, 16], [16, 24], [24, 32], [32, 37]]
+def largest_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note how many numbers every new tensor of sums has."""
+    made: list[int] = []
+    pad = functional.pad
+
+    def counted(given: Tensor, sides: tuple[int, ...]) -> Tensor:
+        padded = pad(given, sides)
+        made.append(padded.numel())
+        return padded
+
+    monkeypatch.setattr(functional, "pad", counted)
+    return made
 
 
-def test_the_width_of_the_image_does_not_count_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = largest_kept(monkeypatch)
-    monkeypatch.setattr("coatseg.inference.stream.SUMS_BYTES", 4 * 3 * 4 * 50)
-    assembled(torch.randn(3, 64, 1024), (16, 16), 0.25, 1)
-    assert max(kept) == 3 * 16 * 16  # a window's
+@pytest.mark.parametrize("flip", [False, True])
+def test_neither_height_nor_width_of_the_image_counts(monkeypatch: pytest.MonkeyPatch, flip: bool) -> None:
+    made = largest_made(monkeypatch)
+    monkeypatch.setattr(stream, "PIECE_BYTES", 0)
+    inference = Inference(window=(16, 16), overlap=0.25, flip=flip)
+    assembled(torch.randn(3, 256, 64), inference)
+    assert max(made) == 3 * 16 * 64  # K, the window's rows, the width
+    made.clear()
+    monkeypatch.setattr(ways, "SUMS_BYTES", 4 * 3 * 16 * 50)
+    assembled(torch.randn(3, 64, 1024), inference)
+    assert max(made) == 3 * 16 * (24 if flip else 48)  # a view's share of 50 columns, in whole strides of 12
 
 
 def test_many_classes_go_through_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("coatseg.inference.stream.LOGITS_BYTES", 4 * 3 * 64 * 2)
+    monkeypatch.setattr(stream, "LOGITS_BYTES", 4 * 3 * 64 * 2)
 
     def watched(images: Tensor) -> Tensor:
         seen.append(len(images))
         return model(images)
 
-    image = torch.randn(3, 16, 40)
-    list(
-        stream(
-            watched,
-            lambda top, left, high, wide: image[:, top : top + high, left : left + wide],
-            (16, 40),
-            (8, 8),
-            0.0,
-            4,
-            classes=3,
-        )
-    )
-    assert seen == [2] * 5
-
-
-def largest_kept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note how many numbers every new tensor of zeros has."""
-    kept: list[int] = []
-    new_zeros = Tensor.new_zeros
-
-    def counted(tensor: Tensor, *size: int) -> Tensor:
-        made = new_zeros(tensor, *size)
-        kept.append(made.numel() if made.ndim == 3 else 0)  # logits, not the counts of windows
-        return made
-
-    monkeypatch.setattr(Tensor, "new_zeros", counted)
-    return kept
-
-
-def test_only_rows_that_are_seen_again_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = largest_kept(monkeypatch)
-    assembled(torch.randn(3, 256, 64), (16, 16), 0.25, 1)
-    assert max(kept) == 3 * 4 * 64  # K, a quarter of the window's rows, the width
+    image = torch.randn(3, 16, 32)
+    list(Inference(window=(8, 8), overlap=0.0).stream(watched, held(image), SOFTMAX, 3))
+    assert seen == [2] * 4

@@ -98,11 +98,19 @@ def test_a_window_as_large_as_the_image_is_the_whole_image_exactly() -> None:
         assert torch.equal(by_window(image).scores, whole.scores)
 
 
-@pytest.mark.parametrize("overlap", [0.0, 1 / 3, 0.7])
-def test_streamed_labels_are_those_of_all_logits_at_once(overlap: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = small_predictor(Inference(window=(40, 32), overlap=overlap))
+@pytest.mark.parametrize("resize", [None, (60, 100)], ids=["its size", "resized"])
+@pytest.mark.parametrize(
+    "views",
+    [{"overlap": 0.0}, {"overlap": 0.7}, {"flip": True}, {"flip": True, "scales": (0.75, 1.5)}],
+    ids=["apart", "overlapping", "mirrored", "scaled"],
+)
+def test_streamed_labels_are_those_of_all_logits_at_once(
+    views: dict[str, Any], resize: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = small_predictor(Inference(window=(40, 32), **views), evaluation_resize=resize)
     image = blotches(130, 75)
     streamed = predictor(image)
+    assert len(streamed.label_map.unique()) > 1
     monkeypatch.setattr(Predictor, "streams", False)
     at_once = predictor(image)
     assert torch.equal(streamed.label_map, at_once.label_map)
