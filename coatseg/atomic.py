@@ -10,7 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from coatseg.errors import OutputError
+from coatseg.errors import NameTooLongError, OutputError
+
+NAME_BYTES = 200
+"""What a temporary file keeps of the name, from its end: most systems take 255 bytes in all."""
 
 
 @contextmanager
@@ -22,7 +25,8 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        name = os.fsencode(path.name)[-NAME_BYTES:].decode(errors="ignore")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.")
     except OSError as error:
         raise not_written(path, error) from error
     temporary = Path(name)
@@ -40,8 +44,18 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def is_there(path: Path) -> bool:
+    """Say whether a file is there; none is called by a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def not_written(path: Path, error: OSError) -> OutputError:
     """Say which file could not be written and why."""
+    if error.errno == errno.ENAMETOOLONG:
+        return NameTooLongError(f"Cannot write {path}: {error.strerror}.", "Give the image's file a shorter name.")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     mend = "Free some space, then go on with resume=auto" if full else "Make the folder writable"
     return OutputError(

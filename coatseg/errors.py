@@ -73,6 +73,10 @@ class OutputError(CoatsegError):
     """A file could not be written whole, and nothing of it was left behind, or the system refused to open it."""
 
 
+class NameTooLongError(OutputError):
+    """A file could not be written since no file may be called so; others can."""
+
+
 class ExportError(CoatsegError):
     """A file in another format that does not compute what the model does."""
 

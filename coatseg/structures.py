@@ -165,7 +165,7 @@ class Sample:
     image (H, W, C) uint8, uint16 or float32; label_map (H, W) of class numbers or the ignore index; layers (H, W, K)
     uint8, for each of K classes 1 where it is, 0 where it is not, the ignore index where that is unknown; `id` names it
     within its split; `original_size` is the size on disk, before any transform; `focus` is a class that a crop has to
-    show, if the sample has it.
+    show, if the sample has it; `file` is the path of the image, empty where there is none.
     """
 
     id: str
@@ -176,6 +176,7 @@ class Sample:
     panoptic: Panoptic | None = None
     layers: npt.NDArray[np.uint8] | None = None
     focus: int | None = None
+    file: str = ""
 
 
 class Dataset(Protocol):

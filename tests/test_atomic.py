@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from coatseg.atomic import whole_file
-from coatseg.errors import OutputError
+from coatseg.errors import NameTooLongError, OutputError
 
 
 def test_a_file_is_there_when_the_block_ends(tmp_path: Path) -> None:
@@ -29,6 +29,17 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Pat
         fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 251 + ".png", "\N{LATIN SMALL LETTER E WITH ACUTE}" * 125 + ".json", "\udcff" * 250]
+)
+def test_every_name_that_a_file_may_have_can_be_written(tmp_path: Path, name: str) -> None:
+    with whole_file(tmp_path / name) as file:
+        file.write(b"all")
+    assert (tmp_path / name).read_bytes() == b"all"
+    with pytest.raises(NameTooLongError, match="shorter name"), whole_file(tmp_path / f"{name}longer"):
+        pass
 
 
 def test_a_full_disk_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ class SemanticFiles:
         """Make a sample of an image and its mask, whose corner (y, x) is where both begin in their files."""
         size = image.shape[0], image.shape[1]
         if mask.ndim == 3:
-            return Sample(name, image, size, layers=mask)
-        return Sample(name, image, size, self._checked(pair, mask, corner))
+            return Sample(name, image, size, layers=mask, file=str(pair.image))
+        return Sample(name, image, size, self._checked(pair, mask, corner), file=str(pair.image))
 
     def _checked(self, pair: Pair, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
         """Refuse labels that are no class and not ignored; `corner` (y, x) is where the map begins in its file."""

@@ -38,7 +38,7 @@ class ObjectFiles:
         name, path = self.image_of(index)
         image = read_image(path, self.info.channels)
         size = image.shape[0], image.shape[1]
-        return Sample(name, image, size, instances=self.instances_of(index, size))
+        return Sample(name, image, size, instances=self.instances_of(index, size), file=str(path))
 
     def verify(self, index: int) -> None:
         """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""

@@ -27,14 +27,6 @@ class Unread:
     reason: str
 
 
-@dataclass(frozen=True)
-class Read:
-    """An image as read, or resized as in evaluation: what a Sample says of it, and its file ("" in a dataset)."""
-
-    sample: Sample
-    file: str
-
-
 class FeatureImages(Protocol):
     """Images in a fixed order. `info` says how they are normalised; `digest` differs where they do.
 
@@ -51,7 +43,7 @@ class FeatureImages(Protocol):
         """Give a number of bytes that an image's id, as a path (see feature_names.py), will not pass, unread."""
         ...
 
-    def __getitem__(self, index: int) -> Read | Unread:
+    def __getitem__(self, index: int) -> Sample | Unread:
         """Read an image; what cannot be read is told, not raised."""
         ...
 
@@ -87,14 +79,14 @@ class FolderImages:
         """Give the length of an id."""
         return len(json.dumps(path_name(self.sources.images[index].id), ensure_ascii=False).encode())
 
-    def __getitem__(self, index: int) -> Read | Unread:
+    def __getitem__(self, index: int) -> Sample | Unread:
         source = self.sources.images[index]
         try:
             image = read_source(source, self.info.channels, self.bands, self.max_pixels)
         except ImageError as error:
             return Unread(source.id, source.address, error.what)
         size = (image.shape[0], image.shape[1])
-        return Read(Sample(source.id, resized(image, self.sides), size), source.address)
+        return Sample(source.id, resized(image, self.sides), size, file=source.address)
 
 
 class DatasetImages:
@@ -134,13 +126,12 @@ class DatasetImages:
         """Give the length of the longest name of a file."""
         return 255
 
-    def __getitem__(self, index: int) -> Read | Unread:
+    def __getitem__(self, index: int) -> Sample | Unread:
         try:
             sample = self.dataset[index]
         except CoatsegError as error:
             return Unread(str(index), "", error.what)
-        image = Sample(sample.id, resized(sample.image, self.sides), sample.original_size)
-        return Read(image, "")
+        return Sample(sample.id, resized(sample.image, self.sides), sample.original_size, file=sample.file)
 
 
 def resized(image: Pixels, sides: tuple[int, int] | None) -> Pixels:

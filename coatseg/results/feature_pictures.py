@@ -9,12 +9,11 @@ from typing import Any
 import cv2
 
 from coatseg.data.images import denormalise, normalise
-from coatseg.results.feature_images import Read
 from coatseg.results.feature_maps import Maps
 from coatseg.results.feature_names import path_name
 from coatseg.results.places import Place
 from coatseg.results.responses import Responses, as_point
-from coatseg.structures import DatasetInfo
+from coatseg.structures import DatasetInfo, Sample
 from coatseg.visualize.feature_maps import heat, marked, principal_components
 from coatseg.visualize.label_maps import Picture
 from coatseg.visualize.sheets import contact_sheet, scaled
@@ -39,24 +38,24 @@ class FeaturePictures:
         """Note what the responses need, for one batch that goes through the network."""
         return nullcontext() if self.responses is None else self.responses.watching()
 
-    def draw(self, number: int, read: Read, maps: Maps) -> None:
+    def draw(self, number: int, sample: Sample, maps: Maps) -> None:
         """Draw the maps of image `number` of the last batch."""
-        image = denormalise(normalise(read.sample.image, self.info), self.info)
+        image = denormalise(normalise(sample.image, self.info), self.info)
         rows = [[image, *(principal_components(features.float().cpu().numpy()) for features in maps.values())]]
         titles = [COMPONENTS]
         if self.responses is not None:
-            rows.append(self._responses(self.responses, number, read, image, list(maps)))
+            rows.append(self._responses(self.responses, number, sample, image, list(maps)))
             titles.append(RESPONSE)
         captions = ["image", *(f"stride {stride}" for stride in maps)]
         sheet = contact_sheet(rows, captions, WIDTH, titles)
         content = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        self.place.write(f"pictures/{path_name(read.sample.id)}.png", content.tobytes())
+        self.place.write(f"pictures/{path_name(sample.id)}.png", content.tobytes())
 
     def _responses(
-        self, responses: Responses, number: int, read: Read, image: Picture, strides: Sequence[int]
+        self, responses: Responses, number: int, sample: Sample, image: Picture, strides: Sequence[int]
     ) -> list[Picture]:
         size = (image.shape[0], image.shape[1])
-        point = as_point(self.query, read.sample.original_size)
+        point = as_point(self.query, sample.original_size)
         small = scaled(image, WIDTH)
         here = marked(small, point[0] * small.shape[1], point[1] * small.shape[0])
         drawn = [here]

@@ -21,11 +21,12 @@ from coatseg.data.batching import collate
 from coatseg.errors import ConfigError, DatasetError, ImageError
 from coatseg.results.feature_files import FORMATS, MapArray
 from coatseg.results.feature_folder import FeatureFolder
-from coatseg.results.feature_images import FeatureImages, Read, Unread
+from coatseg.results.feature_images import FeatureImages, Unread
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.memory import too_large
 from coatseg.results.places import Place
+from coatseg.structures import Sample
 
 VERSION = 2
 
@@ -65,7 +66,7 @@ class Plan:
 class Made:
     """An image and its maps by stride, as they are stored."""
 
-    read: Read
+    sample: Sample
     arrays: Mapping[int, MapArray]
 
 
@@ -156,7 +157,7 @@ class FeatureWriter:
         """Have the shards made again of which an image was skipped that can be read now."""
         for number in filter(self.folder.done, range(len(self.shards))):
             skipped = self.folder.part(number)["skipped_indices"]
-            if any(isinstance(self._read(index), Read) for index in skipped):
+            if any(isinstance(self._read(index), Sample) for index in skipped):
                 self.folder.forget(number)
 
     def _write_shard(self, number: int) -> Iterator[int]:
@@ -171,16 +172,16 @@ class FeatureWriter:
                     if isinstance(made, Unread):
                         skipped[index] = made
                         continue
-                    self._note(made.read.sample.id)
+                    self._note(made.sample.id)
                     for stride, array in made.arrays.items():
-                        stored = add(made.read.sample.id, stride, array)
-                        maps.append(row(made.read, self.extractor.levels[stride], stride, array, *stored))
+                        stored = add(made.sample.id, stride, array)
+                        maps.append(row(made.sample, self.extractor.levels[stride], stride, array, *stored))
                 yield len(batch)
         lines = [asdict(unread) for unread in skipped.values()]
         self.folder.write_part(number, {"maps": maps, "skipped": lines, "skipped_indices": list(skipped)})
 
-    def _batches(self, indices: Sequence[int]) -> Iterator[dict[int, Read | Unread]]:
-        read: dict[int, Read | Unread] = {}
+    def _batches(self, indices: Sequence[int]) -> Iterator[dict[int, Sample | Unread]]:
+        read: dict[int, Sample | Unread] = {}
         for index, image in zip(indices, ahead(self._read, indices, self.workers), strict=True):
             read[index] = image
             if len(read) == self.plan.batch_size:
@@ -189,75 +190,75 @@ class FeatureWriter:
         if read:
             yield read
 
-    def _read(self, index: int) -> Read | Unread:
+    def _read(self, index: int) -> Sample | Unread:
         """Read an image, and skip it if it is too small to have maps."""
-        read = self.images[index]
-        if isinstance(read, Read):
-            height, width = read.sample.image.shape[:2]
+        sample = self.images[index]
+        if isinstance(sample, Sample):
+            height, width = sample.image.shape[:2]
             least = self.extractor.least_size
             if min(height, width) < least:
-                reason = f"{read.file or read.sample.id} has {height}x{width} pixels; the least is {least}x{least}."
-                return Unread(read.sample.id, read.file, reason)
-        return read
+                reason = f"{sample.file or sample.id} has {height}x{width} pixels; the least is {least}x{least}."
+                return Unread(sample.id, sample.file, reason)
+        return sample
 
-    def _made(self, batch: Mapping[int, Read | Unread]) -> Iterator[tuple[int, Made | Unread]]:
+    def _made(self, batch: Mapping[int, Sample | Unread]) -> Iterator[tuple[int, Made | Unread]]:
         """Give the maps of the images of a batch that could be read, and the others as they are, in order."""
-        made = iter(self._maps([image for image in batch.values() if isinstance(image, Read)]))
+        made = iter(self._maps([image for image in batch.values() if isinstance(image, Sample)]))
         for index, image in batch.items():
             yield index, image if isinstance(image, Unread) else next(made)
 
-    def _maps(self, reads: Sequence[Read]) -> list[Made | Unread]:
+    def _maps(self, samples: Sequence[Sample]) -> list[Made | Unread]:
         """Make the maps of images together, or one by one if the memory is too small for that."""
-        if not reads:
+        if not samples:
             return []
-        sizes = {read.sample.id: (read.sample.image.shape[0], read.sample.image.shape[1]) for read in reads}
+        sizes = {sample.id: (sample.image.shape[0], sample.image.shape[1]) for sample in samples}
         try:
             with too_large(sizes, "make the maps of"):
-                return self._together(reads)
+                return self._together(samples)
         except ImageError as error:
-            if len(reads) == 1:
-                return [Unread(reads[0].sample.id, reads[0].file, error.what)]
-        return [made for read in reads for made in self._maps([read])]
+            if len(samples) == 1:
+                return [Unread(samples[0].id, samples[0].file, error.what)]
+        return [made for sample in samples for made in self._maps([sample])]
 
-    def _together(self, reads: Sequence[Read]) -> list[Made | Unread]:
-        batch = collate([read.sample for read in reads], self.images.info, [False] * len(reads)).to(self.device)
+    def _together(self, samples: Sequence[Sample]) -> list[Made | Unread]:
+        batch = collate(samples, self.images.info, [False] * len(samples)).to(self.device)
         pictures = self.pictures
         with torch.inference_mode(), self.autocast():  # pictures go through some layers once more
             with nullcontext() if pictures is None else pictures.watching():
                 made = self.extractor(batch.images, batch.sizes)
-            return [self._stored(number, *each) for number, each in enumerate(zip(reads, made, strict=True))]
+            return [self._stored(number, *each) for number, each in enumerate(zip(samples, made, strict=True))]
 
-    def _stored(self, number: int, read: Read, maps: Maps) -> Made | Unread:
+    def _stored(self, number: int, sample: Sample, maps: Maps) -> Made | Unread:
         """Give the maps of image `number` of the batch as they are stored, and draw them; skip what is not finite."""
         if not all(bool(tensor.isfinite().all()) for tensor in maps.values()):
-            count = int((~np.isfinite(read.sample.image)).any(-1).sum())
+            count = int((~np.isfinite(sample.image)).any(-1).sum())
             why = f", with NaN or infinity in {count} of its pixels" if count else ""
-            return Unread(read.sample.id, read.file, f"{read.file or read.sample.id}: its maps are not finite{why}.")
+            return Unread(sample.id, sample.file, f"{sample.file or sample.id}: its maps are not finite{why}.")
         if self.pictures is not None:
-            self.pictures.draw(number, read, maps)
-        return Made(read, {stride: self._array(tensor, read) for stride, tensor in maps.items()})
+            self.pictures.draw(number, sample, maps)
+        return Made(sample, {stride: self._array(tensor, sample) for stride, tensor in maps.items()})
 
-    def _array(self, tensor: torch.Tensor, read: Read) -> MapArray:
+    def _array(self, tensor: torch.Tensor, sample: Sample) -> MapArray:
         array = tensor.to(getattr(torch, self.plan.dtype)).cpu().numpy()
         if not np.isfinite(array).all():
             raise ConfigError(
-                f"The maps of {read.sample.id} reach {tensor.abs().max():.4g}, beyond float16's 65504.",
+                f"The maps of {sample.id} reach {tensor.abs().max():.4g}, beyond float16's 65504.",
                 "Choose dtype=float32.",
             )
         return np.ascontiguousarray(array)
 
 
-def row(read: Read, level: int, stride: int, array: MapArray, path: str, offset: int | None) -> dict[str, Any]:
+def row(sample: Sample, level: int, stride: int, array: MapArray, path: str, offset: int | None) -> dict[str, Any]:
     """Make a line of the manifest.
 
     `level` counts the maps that the network has from fine to coarse, kept or not; `size` is what it saw, which may be
     resized.
     """
     return {
-        "id": read.sample.id,
-        "file": read.file,
-        "original_size": list(read.sample.original_size),
-        "size": list(read.sample.image.shape[:2]),
+        "id": sample.id,
+        "file": sample.file,
+        "original_size": list(sample.original_size),
+        "size": list(sample.image.shape[:2]),
         "level": level,
         "stride": stride,
         "shape": list(array.shape),

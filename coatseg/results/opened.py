@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from coatseg.data.decoding import Pixels, orientation, plain_mode
+from coatseg.data.decoding import Pixels, is_deep, orientation, plain_mode
 from coatseg.data.images import read_image, with_channels
 from coatseg.data.raster import Window, opened_raster
 from coatseg.data.tiff import check_length, read_header
@@ -103,7 +103,7 @@ def open_given(
     if isinstance(given, str | os.PathLike):
         path = Path(given)
         return open_path(path.stem, path, channels, bands, max_pixels=max_pixels, windows=windows)
-    pixels = _pixels_of(given) if isinstance(given, Image.Image) else given
+    pixels = _pixels_of(given, place) if isinstance(given, Image.Image) else given
     if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or not pixels.size:
         found = f"shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(given).__name__
         raise ImageError(
@@ -114,7 +114,9 @@ def open_given(
     return OpenedImage(str(place), (pixels.shape[0], pixels.shape[1]), channels, np.ascontiguousarray(pixels))
 
 
-def _pixels_of(image: Image.Image) -> Pixels:
+def _pixels_of(image: Image.Image, place: int) -> Pixels:
+    deep = image.mode.startswith("I;16")
+    if is_deep(image) and not (deep or image.mode in ("I", "F")):
+        raise ImageError(f"Image {place} has 16 bit a channel, of which Pillow keeps 8.", "Give the path of its file.")
     upright = image if orientation(image) == 1 else ImageOps.exif_transpose(image)
-    deep = upright.mode.startswith("I;16")
     return np.asarray(upright) if deep else np.asarray(upright.convert(plain_mode(upright)))

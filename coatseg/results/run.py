@@ -15,11 +15,11 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.atomic import whole_file
+from coatseg.atomic import is_there, whole_file
 from coatseg.data.geotags import GeoTags, read_tags
 from coatseg.data.module import one_thread
 from coatseg.data.tiff import read_header
-from coatseg.errors import ImageError
+from coatseg.errors import ImageError, NameTooLongError
 from coatseg.results.folder import SKIPPED
 from coatseg.results.opened import OpenedImage, open_path
 from coatseg.results.pictures import picture_of
@@ -145,11 +145,15 @@ class PredictionRun(lightning.LightningModule):
                 self.failures += [Failure(item.source.address, str(error)) for item, _ in group]
             return
         for (item, image), written in zip(group, results, strict=True):
-            self.writer.write(item.source, written, item.tags)
-            if self.pictures:
-                picture = picture_of(written, image, self.predictor.info)
-                save_picture(picture, self._picture(item.source))
-            self.written += 1
+            try:
+                self.writer.write(item.source, written, item.tags)
+                if self.pictures:
+                    picture = picture_of(written, image, self.predictor.info)
+                    save_picture(picture, self._picture(item.source))
+            except NameTooLongError as error:
+                self.failures.append(Failure(item.source.address, str(error)))
+            else:
+                self.written += 1
 
     def on_predict_epoch_end(self) -> None:
         """Join what the processes have to tell, in the order of the files."""
@@ -175,7 +179,7 @@ class PredictionRun(lightning.LightningModule):
 
     def done(self, source: Source) -> bool:
         """Say whether every file of a source is there."""
-        return self.writer.done(source) and (not self.pictures or self._picture(source).is_file())
+        return self.writer.done(source) and (not self.pictures or is_there(self._picture(source)))
 
     def _picture(self, source: Source) -> Path:
         return self.writer.folder / PICTURES / f"{source.id}.png"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coatseg.atomic import whole_file
+from coatseg.atomic import is_there, whole_file
 from coatseg.data.decoding import Pixels
 from coatseg.data.geotags import GeoTags, write_label_map
 from coatseg.errors import ConfigError
@@ -92,7 +92,7 @@ class ObjectsWriter(Writer):
 
     def done(self, source: Source) -> bool:
         """Look for the file."""
-        return self.path(source).is_file()
+        return is_there(self.path(source))
 
     def write(self, source: Source, written: InstancePrediction, tags: GeoTags | None) -> None:
         """Write the objects."""
@@ -146,7 +146,7 @@ def file_name(name: str, number: int) -> str:
 
 
 def _either(folder: Path, name: str) -> bool:
-    return any((folder / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
+    return any(is_there(folder / f"{name}{suffix}") for suffix in SUFFIXES)
 
 
 def _write_map(folder: Path, name: str, labels: Pixels, tags: GeoTags | None, colours: bytes | None) -> None:

@@ -122,6 +122,20 @@ def test_broken_files_are_named_and_counted_and_the_others_predicted(
     assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 8
 
 
+def test_only_a_name_that_no_output_may_have_is_skipped(
+    run: Run, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(blotches(20, 30)).save(images / f"{'x' * 251}.bmp")
+    (images / f"{'x' * 251}.bmp").rename(images / f"{'x' * 251}.tif")
+    for name in (f"{'y' * 250}.jpg", f"{'y' * 250}.png"):  # which keep their suffixes, as their stems are the same
+        Image.fromarray(blotches(20, 30)).save(images / name)
+    assert run("pictures=true") == 2
+    assert capsys.readouterr().out.count("File name too long.") == 2
+    labels = {path.name for path in (tmp_path / "out" / "labels").iterdir()}
+    assert {f"{'x' * 251}.png", "a.png"} < labels
+    assert run("pictures=true", "resume=true") == 2
+
+
 def test_an_image_that_cannot_be_predicted_leaves_the_others_of_its_batch(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

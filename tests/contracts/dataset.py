@@ -52,6 +52,11 @@ class DatasetContract:
         assert all(ids)
         assert len(set(ids)) == len(ids)
 
+    def test_samples_name_their_files(self, dataset):
+        for index in range(len(dataset)):
+            file = dataset[index].file
+            assert not file or Path(file).is_file()
+
     def test_good_samples_verify(self, dataset):
         for index in range(len(dataset)):
             dataset.verify(index)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning
 import numpy as np
 import pytest
@@ -212,6 +213,15 @@ def test_pixels_that_are_no_numbers_are_told() -> None:
     for inference in (Inference(), Inference(window=(32, 32))):
         with pytest.raises(ImageError, match="Image 0 has pixels that are no numbers"):
             small_predictor(inference)(image)
+
+
+def test_an_image_of_which_pillow_lost_half_of_the_bits_is_refused(tmp_path: Path) -> None:
+    predictor = small_predictor()
+    deep = blotches(40, 60).astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "rgb.png"), deep)
+    with Image.open(tmp_path / "rgb.png") as image, pytest.raises(ImageError, match="Image 0 has 16 bit a channel"):
+        predictor(image)
+    assert predictor(tmp_path / "rgb.png").label_map.shape == (40, 60)
 
 
 def test_damaged_exif_leaves_the_pixels(tmp_path: Path) -> None:
