@@ -44,14 +44,6 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def is_there(path: Path) -> bool:
-    """Say whether a file is there; none is called by a name that is too long."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def not_written(path: Path, error: OSError) -> OutputError:
     """Say which file could not be written and why."""
     if error.errno == errno.ENAMETOOLONG:

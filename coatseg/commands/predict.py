@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import read_keys
@@ -26,7 +25,7 @@ of objects/ID.json. ID is the path below the input without its suffix.
   checkpoint=[A,B]        the mean of the probabilities of several checkpoints
   pictures=true           predictions over the images, too: pictures/ID.png
   inference=NAME          whole, windows, flip or tta; inference.window=[512,512], inference.overlap=0.5 and other keys
-                          go on top. Windows at the image's own size need little memory however large it is.
+                          go on top. Windows need little memory however large the image is.
   score_threshold=0.5     objects of a lower score are left out, pixels of a lower probability get the ignore index,
                           layers have the pixels above it; pictures show objects from 0.3 on
   batch_size=1            images that go through the model together; workers=N processes read them
@@ -118,7 +117,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.commands.machine import settle
     from coatseg.commands.prediction_progress import PredictionProgress
     from coatseg.data.module import default_workers
-    from coatseg.results.folder import begin, check_writable
+    from coatseg.results.folder import begin
+    from coatseg.results.places import Place
     from coatseg.results.run import PredictionRun, words_on_tags
     from coatseg.results.sources import find_sources
     from coatseg.results.writers import writer_of
@@ -126,36 +126,34 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.training.trainer import ANYWHERE, make_trainer
 
     quiet_libraries()
-    folder = Path(options["output"])
+    place = Place(options["output"])
     resume = options.get("resume") == "auto" or fitting(options.get("resume", False), bool, "resume")
     pictures = fitting(options.get("pictures", False), bool, "pictures")
     workers = fitting(options.get("workers", default_workers()), NonNegativeInt, "workers")
-    sources = find_sources(options["input"], output=folder)
+    sources = find_sources(options["input"], output=place.address)
     say(f"input: {sources.words}")
     if (lost := words_on_tags(sources.images)) is not None:
         say(lost)
     if first_process():
-        check_writable(folder)
+        place.check_writable()
     predictor = make_predictor(options)
     say(f"inference: {predictor.task.inference.words}")
     trainer_options = {**ANYWHERE, "precision": predictor.precision, **options.get("trainer", {})}
     settle(trainer_options, fitting(options.get("keep_memory", True), bool, "keep_memory"))
     trainer = make_trainer(trainer_options, [PredictionProgress()])
-    run = PredictionRun(
-        predictor, sources.images, writer_of(predictor.task, folder), pictures=pictures, workers=workers
-    )
+    run = PredictionRun(predictor, sources.images, writer_of(predictor.task, place), pictures=pictures, workers=workers)
     if first_process():
         facts = {"input": options["input"], "precision": str(trainer.precision), "pictures": pictures}
-        begin(folder, {**predictor.settings, **facts}, resume)
+        begin(place, {**predictor.settings, **facts}, resume)
     trainer.predict(run, return_predictions=False)
     if trainer.is_global_zero:
         run.conclude()
-        _tell(run, len(sources), folder)
+        _tell(run, len(sources), place.address)
         return len(run.failures)
     return 0  # where another process left with an error, Lightning would kill the first before it has concluded
 
 
-def _tell(run: PredictionRun, count: int, folder: Path) -> None:
+def _tell(run: PredictionRun, count: int, folder: str) -> None:
     """Say what was written, what had been there, and which files were skipped."""
     from coatseg.results.folder import SKIPPED as SKIPPED_FILE
 

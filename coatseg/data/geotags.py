@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.atomic import whole_file
 from coatseg.data.decoding import Pixels
 from coatseg.data.raster import import_rasterio, opened_raster
 from coatseg.data.tiff import read_header
@@ -46,14 +45,13 @@ def read_tags(path: Path) -> GeoTags | None:
         return GeoTags(raster.crs.to_wkt() if raster.crs else "", (a, b, c, d, e, f))
 
 
-def write_label_map(path: Path, labels: Pixels, tags: GeoTags) -> None:
-    """Write (H, W) class numbers as a GeoTIFF of 8, 16 or 32 bit, whichever is enough, tiled and deflated.
+def encode_label_map(labels: Pixels, tags: GeoTags) -> bytes:
+    """Make a GeoTIFF of (H, W) class numbers: 8, 16 or 32 bit, whichever is enough, tiled and deflated.
 
     Raises:
         ImageError: rasterio is not installed.
-        OutputError: it cannot be written.
     """
-    rasterio = import_rasterio(f"{path} is a GeoTIFF, which only rasterio writes.")
+    rasterio = import_rasterio("Only rasterio writes a GeoTIFF.")
     low, high = int(labels.min()), int(labels.max())
     dtype = next(kind for kind in _LABEL_TYPES if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
     height, width = labels.shape
@@ -71,5 +69,4 @@ def write_label_map(path: Path, labels: Pixels, tags: GeoTags) -> None:
             BIGTIFF="IF_SAFER",
         ) as raster:
             raster.write(labels.astype(dtype, copy=False), 1)
-        with whole_file(path) as file:
-            file.write(memory.getbuffer())
+        return bytes(memory.getbuffer())

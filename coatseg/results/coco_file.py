@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from coatseg.atomic import whole_file
 from coatseg.metrics.encoding import box_areas, encode, mask_areas
 from coatseg.metrics.results import results
+from coatseg.results.places import Place
 from coatseg.structures import DatasetInfo, InstancePrediction
 
 
-def write_objects(path: Path, prediction: InstancePrediction, file_name: str, info: DatasetInfo) -> None:
-    """Write the objects of one image: what `instances.json` will hold of it, under the image's own id."""
+def encode_objects(prediction: InstancePrediction, file_name: str, info: DatasetInfo) -> bytes:
+    """Make the json of one image's objects: what `instances.json` will hold of it, under the image's own id."""
     objects = encode(prediction, with_masks=True)
     areas = box_areas(objects.boxes) if objects.masks is None else mask_areas(objects.masks)
     height, width = prediction.size
@@ -23,29 +22,27 @@ def write_objects(path: Path, prediction: InstancePrediction, file_name: str, in
         "image": {"id": prediction.id, "file_name": file_name, "height": height, "width": width},
         "annotations": [{**row, "area": area, "iscrowd": 0} for row, area in zip(rows, areas.tolist(), strict=True)],
     }
-    with whole_file(path) as file:
-        file.write(json.dumps(content, allow_nan=False).encode())
+    return json.dumps(content, allow_nan=False).encode()
 
 
-def join_objects(path: Path, files: Iterable[Path], ids: Sequence[str], info: DatasetInfo) -> None:
-    """Join the files of images into COCO's format: images, annotations with scores, categories.
+def join_objects(place: Place, name: str, parts: Sequence[str], ids: Sequence[str], info: DatasetInfo) -> None:
+    """Join `parts`, files of images, into one in COCO's format: images, annotations with scores, categories.
 
     An image's number is the one that its file is called, as COCO's are (000000000139.jpg has 139), if all `ids` of the
     input have one of their own; else its place among them, counted from 1. Only one image's objects are in memory at a
     time.
     """
     numbers = image_numbers(ids)
-    there = list(files)
-    with whole_file(path) as file:
+    with place.writing(name) as file:
         file.write(b'{"categories": ' + json.dumps(categories(info)).encode())
         file.write(b',\n"images": [')
-        for place, part in enumerate(there):
-            image = json.loads(part.read_bytes())["image"]
-            file.write(_row({**image, "id": numbers[image["id"]]}, place))
+        for row, part in enumerate(parts):
+            image = json.loads(place.read(part))["image"]
+            file.write(_row({**image, "id": numbers[image["id"]]}, row))
         file.write(b'],\n"annotations": [')
         count = 0
-        for part in there:
-            content = json.loads(part.read_bytes())
+        for part in parts:
+            content = json.loads(place.read(part))
             number = numbers[content["image"]["id"]]
             for annotation in content["annotations"]:
                 file.write(_row({**annotation, "id": count + 1, "image_id": number}, count))

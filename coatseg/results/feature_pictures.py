@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import cv2
-
 from coatseg.data.images import denormalise, normalise
 from coatseg.results.feature_maps import Maps
 from coatseg.results.feature_names import path_name
@@ -16,7 +14,7 @@ from coatseg.results.responses import Responses, as_point
 from coatseg.structures import DatasetInfo, Sample
 from coatseg.visualize.feature_maps import heat, marked, principal_components
 from coatseg.visualize.label_maps import Picture
-from coatseg.visualize.sheets import contact_sheet, scaled
+from coatseg.visualize.sheets import contact_sheet, encode_picture, scaled
 
 WIDTH = 320
 COMPONENTS = "principal components 1 to 3 as red, green, blue"
@@ -48,8 +46,7 @@ class FeaturePictures:
             titles.append(RESPONSE)
         captions = ["image", *(f"stride {stride}" for stride in maps)]
         sheet = contact_sheet(rows, captions, WIDTH, titles)
-        content = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        self.place.write(f"pictures/{path_name(sample.id)}.png", content.tobytes())
+        self.place.write(f"pictures/{path_name(sample.id)}.png", encode_picture(sheet))
 
     def _responses(
         self, responses: Responses, number: int, sample: Sample, image: Picture, strides: Sequence[int]

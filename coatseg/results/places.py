@@ -92,7 +92,10 @@ class Place:
         if self.folder is not None:
             for path in (self.folder / folder).glob("**/*" if deep else "*"):
                 if re.fullmatch(names, path.name) and path.is_file():
-                    path.unlink(missing_ok=True)
+                    try:
+                        path.unlink(missing_ok=True)
+                    except OSError as error:
+                        raise not_written(path, error) from error
 
     def check_writable(self) -> None:
         """Write an empty file and remove it.

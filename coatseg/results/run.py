@@ -15,7 +15,6 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.atomic import is_there, whole_file
 from coatseg.data.geotags import GeoTags, read_tags
 from coatseg.data.module import one_thread
 from coatseg.data.tiff import read_header
@@ -26,7 +25,7 @@ from coatseg.results.pictures import picture_of
 from coatseg.results.predictor import Predictor
 from coatseg.results.sources import Source, fetched
 from coatseg.results.writers import ObjectsWriter, Writer
-from coatseg.visualize.sheets import legend, save_picture
+from coatseg.visualize.sheets import encode_picture, legend
 
 PICTURES = "pictures"
 LEGEND = "legend.png"
@@ -96,6 +95,7 @@ class PredictionRun(lightning.LightningModule):
         self.task = predictor.task
         self.predictor = predictor
         self.writer = writer
+        self.place = writer.place
         self.pictures = pictures
         self.workers = workers
         size = predictor.batch_size
@@ -149,7 +149,7 @@ class PredictionRun(lightning.LightningModule):
                 self.writer.write(item.source, written, item.tags)
                 if self.pictures:
                     picture = picture_of(written, image, self.predictor.info)
-                    save_picture(picture, self._picture(item.source))
+                    self.place.write(_picture(item.source), encode_picture(picture))
             except NameTooLongError as error:
                 self.failures.append(Failure(item.source.address, str(error)))
             else:
@@ -167,22 +167,22 @@ class PredictionRun(lightning.LightningModule):
     def conclude(self) -> None:
         """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
         info = self.predictor.info
-        skipped = self.writer.folder / SKIPPED
-        skipped.unlink(missing_ok=True)  # of an earlier run, whose files may have been mended
+        self.place.remove(SKIPPED)  # of an earlier run, whose files may have been mended
         if self.failures:
-            with whole_file(skipped) as file:
+            with self.place.writing(SKIPPED) as file:
                 file.writelines(json.dumps(asdict(failure)).encode() + b"\n" for failure in self.failures)
         if isinstance(self.writer, ObjectsWriter):
             self.writer.join([source for group in self.groups for source in group])
         elif self.pictures:  # where objects have their names
-            save_picture(legend(info, LEGEND_WIDTH, range(len(info.classes))), self.writer.folder / LEGEND)
+            self.place.write(LEGEND, encode_picture(legend(info, LEGEND_WIDTH, range(len(info.classes)))))
 
     def done(self, source: Source) -> bool:
         """Say whether every file of a source is there."""
-        return self.writer.done(source) and (not self.pictures or is_there(self._picture(source)))
+        return self.writer.done(source) and (not self.pictures or self.place.exists(_picture(source)))
 
-    def _picture(self, source: Source) -> Path:
-        return self.writer.folder / PICTURES / f"{source.id}.png"
+
+def _picture(source: Source) -> str:
+    return f"{PICTURES}/{source.id}.png"
 
 
 def tags_of(path: Path) -> GeoTags | None:

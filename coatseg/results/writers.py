@@ -6,18 +6,18 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from coatseg.atomic import is_there, whole_file
 from coatseg.data.decoding import Pixels
-from coatseg.data.geotags import GeoTags, write_label_map
+from coatseg.data.geotags import GeoTags, encode_label_map
 from coatseg.errors import ConfigError
 from coatseg.results.canvas import LabelMap, Layers
-from coatseg.results.coco_file import join_objects, write_objects
+from coatseg.results.coco_file import encode_objects, join_objects
+from coatseg.results.places import Place
 from coatseg.results.sources import Source
 from coatseg.structures import DatasetInfo, InstancePrediction
 from coatseg.tasks.base import Task
@@ -29,10 +29,10 @@ SUFFIXES = (".png", ".tif")
 
 
 class Writer(ABC):
-    """Writes predictions of one kind below `folder`, each file whole or not at all."""
+    """Writes predictions of one kind to a place, each file whole or not at all."""
 
-    def __init__(self, folder: Path, info: DatasetInfo) -> None:
-        self.folder = folder
+    def __init__(self, place: Place, info: DatasetInfo) -> None:
+        self.place = place
         self.info = info
 
     @abstractmethod
@@ -49,11 +49,11 @@ class LabelMapWriter(Writer):
 
     def done(self, source: Source) -> bool:
         """Look for either."""
-        return _either(self.folder / MAPS, source.id)
+        return _either(self.place, MAPS, source.id)
 
     def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
         """Write the class numbers."""
-        _write_map(self.folder / MAPS, source.id, written.labels, tags, palette(self.info))
+        _write_map(self.place, MAPS, source.id, written.labels, tags, palette(self.info))
 
 
 class LayersWriter(Writer):
@@ -63,49 +63,49 @@ class LayersWriter(Writer):
     """
 
     @property
-    def folders(self) -> list[Path]:
+    def folders(self) -> list[str]:
         """The folder of each class."""
         classes = self.info.classes
         if len(classes) == 1:
-            return [self.folder / MAPS]
+            return [MAPS]
         names = [file_name(name, number) for number, name in enumerate(classes)]
         alike = {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
         unique = (f"{name}_{number}" if name.casefold() in alike else name for number, name in enumerate(names))
-        return [self.folder / MAPS / name for name in unique]
+        return [f"{MAPS}/{name}" for name in unique]
 
     def done(self, source: Source) -> bool:
         """Look for the files of all classes."""
-        return all(_either(folder, source.id) for folder in self.folders)
+        return all(_either(self.place, folder, source.id) for folder in self.folders)
 
     def write(self, source: Source, written: Layers, tags: GeoTags | None) -> None:
         """Write a file a class."""
         for folder, layer in zip(self.folders, written.layers, strict=True):
-            _write_map(folder, source.id, layer.view(np.uint8) * np.uint8(255), tags, None)
+            _write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags, None)
 
 
 class ObjectsWriter(Writer):
     """objects/ID.json, which are joined into instances.json."""
 
-    def path(self, source: Source) -> Path:
+    def path(self, source: Source) -> str:
         """Say where an image's objects are."""
-        return self.folder / OBJECTS / f"{source.id}.json"
+        return f"{OBJECTS}/{source.id}.json"
 
     def done(self, source: Source) -> bool:
         """Look for the file."""
-        return is_there(self.path(source))
+        return self.place.exists(self.path(source))
 
     def write(self, source: Source, written: InstancePrediction, tags: GeoTags | None) -> None:
         """Write the objects."""
         # The name below the input folder: the id, with the suffix that it may have lost.
         suffix = PurePosixPath(source.address).suffix
         name = source.id if source.id.endswith(suffix) else source.id + suffix
-        write_objects(self.path(source), written, name, self.info)
+        self.place.write(self.path(source), encode_objects(written, name, self.info))
 
     def join(self, sources: Sequence[Source]) -> None:
         """Write instances.json."""
         ids = [source.id for source in sources]
-        files = [self.path(source) for source in sources if self.done(source)]
-        join_objects(self.folder / JOINED, files, ids, self.info)
+        parts = [self.path(source) for source in sources if self.done(source)]
+        join_objects(self.place, JOINED, parts, ids, self.info)
 
 
 WRITERS: Mapping[str, type[Writer]] = {
@@ -117,7 +117,7 @@ WRITERS: Mapping[str, type[Writer]] = {
 """The writer for what a task needs of its data, which is what it predicts."""
 
 
-def writer_of(task: Task, folder: Path) -> Writer:
+def writer_of(task: Task, place: Place) -> Writer:
     """Choose the writer of a task.
 
     Raises:
@@ -128,7 +128,7 @@ def writer_of(task: Task, folder: Path) -> Writer:
             f"What a task for {task.needs} labels predicts goes to no file.",
             "Use coatseg.load(checkpoint) from Python, and write it yourself.",
         )
-    return WRITERS[task.needs](folder, task.info)
+    return WRITERS[task.needs](place, task.info)
 
 
 def palette(info: DatasetInfo) -> bytes:
@@ -145,16 +145,18 @@ def file_name(name: str, number: int) -> str:
     return safe if safe.strip(". ") else str(number)
 
 
-def _either(folder: Path, name: str) -> bool:
-    return any(is_there(folder / f"{name}{suffix}") for suffix in SUFFIXES)
+def _either(place: Place, folder: str, name: str) -> bool:
+    return any(place.exists(f"{folder}/{name}{suffix}") for suffix in SUFFIXES)
 
 
-def _write_map(folder: Path, name: str, labels: Pixels, tags: GeoTags | None, colours: bytes | None) -> None:
+def _write_map(
+    place: Place, folder: str, name: str, labels: Pixels, tags: GeoTags | None, colours: bytes | None
+) -> None:
     if tags is not None:
-        write_label_map(folder / f"{name}.tif", labels, tags)
+        place.write(f"{folder}/{name}.tif", encode_label_map(labels, tags))
         return
     image = Image.fromarray(np.ascontiguousarray(labels))
     if colours is not None and labels.dtype == np.uint8:
         image.putpalette(colours)
-    with whole_file(folder / f"{name}.png") as file:
+    with place.writing(f"{folder}/{name}.png") as file:
         image.save(file, format="png")

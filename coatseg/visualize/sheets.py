@@ -65,9 +65,13 @@ def legend(info: DatasetInfo, width: int, numbers: Sequence[int]) -> Picture:
 
 def save_picture(picture: Picture, path: Path) -> None:
     """Write an RGB picture as PNG, whole or not at all."""
-    encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     with whole_file(path) as file:
-        file.write(encoded.tobytes())
+        file.write(encode_picture(picture))
+
+
+def encode_picture(picture: Picture) -> bytes:
+    """Make a PNG of an RGB picture."""
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _write(sheet: Picture, text: str, left: int, baseline: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from coatseg.errors import ConfigError, ImageError, OutputError, RunExistsError
 from coatseg.inference.inference import Inference
 from coatseg.results.canvas import LabelMap
 from coatseg.results.opened import OpenedImage
+from coatseg.results.places import Place
 from coatseg.results.predictor import Predictor
 from coatseg.results.sources import Source
 from coatseg.results.writers import LabelMapWriter, LayersWriter
@@ -166,7 +168,7 @@ def test_more_processes_than_images(composed: Composed, images: Path, tmp_path: 
 
 def test_classes_whose_names_become_one_folder_have_one_each(tmp_path: Path) -> None:
     info = replace(small_predictor().info, classes=("a/b", "a_b", "c"))
-    assert [folder.name for folder in LayersWriter(tmp_path, info).folders] == ["a_b_0", "a_b_1", "c"]
+    assert LayersWriter(Place(tmp_path), info).folders == ["labels/a_b_0", "labels/a_b_1", "labels/c"]
 
 
 def test_skipped_files_make_the_exit_code_one(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +218,22 @@ def test_what_is_done_is_skipped(run: Run, tmp_path: Path, capsys: pytest.Captur
     assert {path.name for path in before if before[path] != after[path]} == {"b.png"}
 
 
+@pytest.mark.parametrize("options", [{}, {"task": MultilabelTask}], ids=["labels", "layers"])
+def test_the_output_may_be_any_address(run: Run, tmp_path: Path, options: dict[str, Any]) -> None:
+    away = fsspec.filesystem("memory")
+    away.store.clear()
+    away.pseudo_dirs[:] = [""]
+    for output in ("memory://away", str(tmp_path / "here")):
+        assert run(f"output={output}", "pictures=true", predictor=small_predictor(**options)) == 0
+    sent = {name.removeprefix("/away/"): hashlib.sha256(away.cat_file(name)).hexdigest() for name in away.find("/away")}
+    assert sent == contents(tmp_path / "here")
+    away.rm(next(name for name in away.find("/away/labels")))
+    run("output=memory://away", "pictures=true", "resume=true", predictor=small_predictor(**options))
+    assert {name.removeprefix("/away/") for name in away.find("/away")} == set(sent)
+    with pytest.raises(RunExistsError, match=r"memory://away has predict\.json already"):
+        run("output=memory://away")
+
+
 def test_an_output_is_never_mixed(run: Run, tmp_path: Path) -> None:
     run()
     with pytest.raises(RunExistsError, match="resume=true"):
@@ -230,7 +248,7 @@ def test_an_output_is_never_mixed(run: Run, tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_written_stops_at_once(run: Run, images: Path) -> None:
     with pytest.raises(OutputError, match="Cannot write"):
         run(output="images/a.png/out")
-    with pytest.raises(ConfigError, match="is a file"):
+    with pytest.raises(OutputError, match="is a file"):
         run(output="images/a.png")
     assert len(list(images.rglob("*"))) == 7
 
@@ -271,7 +289,7 @@ def test_layers_are_read_back_as_a_dataset_of_layers(run: Run, images: Path, tmp
 def test_more_than_256_classes_are_16_bit(tmp_path: Path) -> None:
     info = small_predictor(classes=300).info
     labels = np.array([[0, 299], [256, 7]], np.uint16)
-    LabelMapWriter(tmp_path, info).write(Source("a", "a.png"), LabelMap("a", labels), None)
+    LabelMapWriter(Place(tmp_path), info).write(Source("a", "a.png"), LabelMap("a", labels), None)
     read = read_label_map(tmp_path / "labels" / "a.png")
     assert read.dtype == np.uint16
     assert np.array_equal(read, labels)
@@ -280,8 +298,8 @@ def test_more_than_256_classes_are_16_bit(tmp_path: Path) -> None:
 def test_a_class_of_a_checkpoint_cannot_name_a_folder_elsewhere(tmp_path: Path) -> None:
     info = small_predictor(classes=3).info
     info = type(info)(**{**vars(info), "classes": ("../../a", "..", "b\0c")})
-    folders = LayersWriter(tmp_path, info).folders
-    assert [folder.relative_to(tmp_path / "labels").parts for folder in folders] == [(".._.._a",), ("1",), ("b_c",)]
+    folders = LayersWriter(Place(tmp_path), info).folders
+    assert folders == ["labels/.._.._a", "labels/1", "labels/b_c"]
 
 
 def test_a_large_picture_is_shrunk_by_a_whole_factor(run: Run, images: Path, tmp_path: Path) -> None:
