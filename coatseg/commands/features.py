@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.console import EXIT_CODE, first_process, quiet_libraries, run_verb, say
 from coatseg.commands.feature_options import read_arguments
+from coatseg.commands.skipped import SKIPPED, say_skipped
 from coatseg.errors import CoatsegError, ConfigError
 
 if TYPE_CHECKING:  # importing them takes seconds, which --help has not
-    from coatseg.results.feature_images import FeatureImages, Unread
+    from coatseg.results.feature_images import FeatureImages
     from coatseg.results.feature_model import FeatureModel
     from coatseg.results.feature_pictures import FeaturePictures
     from coatseg.results.features import Plan
     from coatseg.results.places import Place
+    from coatseg.results.skipped import Skipped
 
 USAGE = """Usage: coatseg features checkpoint=PATH|backbone=NAME input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
        coatseg features checkpoint=PATH|backbone=NAME data=NAME split=val output=DIR [KEY=VALUE ...]
@@ -42,11 +44,6 @@ the exit code is then 1.
   plugins=[NAME] keep_memory=false
 
 coatseg.read_features(DIR)[id, stride] gives a map back."""
-
-SKIPPED = 1
-"""The exit code where images were skipped."""
-SHOWN = 20
-"""How many of the skipped files are named."""
 
 
 def main() -> None:
@@ -132,15 +129,11 @@ def all_or_none(world_size: int) -> Iterator[None]:
         raise met
 
 
-def _tell(skipped: Sequence[Unread], count: int, address: str) -> None:
+def _tell(skipped: Sequence[Skipped], count: int, address: str) -> None:
     """Say which images were skipped, and where the others are."""
     from coatseg.results.feature_files import MANIFEST
-    from coatseg.results.feature_folder import SKIPPED as SKIPPED_FILE
 
-    for unread in skipped[:SHOWN]:
-        say(f"skipped: {unread.reason}")
-    if len(skipped) > SHOWN:
-        say(f"skipped: and {len(skipped) - SHOWN} more, in {address}/{SKIPPED_FILE}")
+    say_skipped(skipped, address)
     told = f", {len(skipped)} skipped" if skipped else ""
     say(f"features: {count - len(skipped)} of {count} images{told}, in {address}/{MANIFEST}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.arguments import read_keys
 from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
+from coatseg.commands.skipped import SKIPPED, say_skipped
 from coatseg.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes seconds that --help does not need
@@ -50,10 +51,6 @@ OWN = (
     "workers",
 )
 SECTIONS = ("inference", "trainer")
-SKIPPED = 1
-"""The exit code where files were skipped."""
-SHOWN = 20
-"""How many of them are named."""
 
 
 def main() -> None:
@@ -117,8 +114,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.commands.machine import settle
     from coatseg.commands.prediction_progress import PredictionProgress
     from coatseg.data.module import default_workers
-    from coatseg.results.folder import begin
     from coatseg.results.places import Place
+    from coatseg.results.prediction_folder import begin
     from coatseg.results.run import PredictionRun, words_on_tags
     from coatseg.results.sources import find_sources
     from coatseg.results.writers import writer_of
@@ -149,22 +146,17 @@ def predict_files(options: Mapping[str, Any]) -> int:
     if trainer.is_global_zero:
         run.conclude()
         _tell(run, len(sources), place.address)
-        return len(run.failures)
+        return len(run.skipped)
     return 0  # where another process left with an error, Lightning would kill the first before it has concluded
 
 
 def _tell(run: PredictionRun, count: int, folder: str) -> None:
     """Say what was written, what had been there, and which files were skipped."""
-    from coatseg.results.folder import SKIPPED as SKIPPED_FILE
-
-    for failure in run.failures[:SHOWN]:
-        say(f"skipped: {failure.reason.splitlines()[0]}")
-    if len(run.failures) > SHOWN:
-        say(f"skipped: and {len(run.failures) - SHOWN} more, in {folder}/{SKIPPED_FILE}")
-    before = count - run.written - len(run.failures)
+    say_skipped(run.skipped, folder)
+    before = count - run.written - len(run.skipped)
     there = f", {before} had been done" if before else ""
-    skipped = f", {len(run.failures)} skipped" if run.failures else ""
-    say(f"predicted: {run.written} of {count} images{there}{skipped}, in {folder}")
+    told = f", {len(run.skipped)} skipped" if run.skipped else ""
+    say(f"predicted: {run.written} of {count} images{there}{told}, in {folder}")
 
 
 if __name__ == "__main__":

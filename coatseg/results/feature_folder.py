@@ -10,14 +10,14 @@ from typing import Any
 from coatseg.errors import RunExistsError
 from coatseg.results.feature_files import MANIFEST, ZARR
 from coatseg.results.places import PROBE, Place
+from coatseg.results.skipped import SKIPPED_FILE
 
 SETTINGS = "features.json"
-SKIPPED = "skipped.jsonl"
 PARTS = "features.parts"
 FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png", PARTS: r"\d+\.json"}
 """What is written where: folders, and how the names of the files in them look."""
-FILES = (SETTINGS, SKIPPED, MANIFEST, PROBE)
-OURS = (SETTINGS, SKIPPED, MANIFEST, ZARR, *FOLDERS)
+FILES = (SETTINGS, SKIPPED_FILE, MANIFEST, PROBE)
+OURS = (SETTINGS, SKIPPED_FILE, MANIFEST, ZARR, *FOLDERS)
 """All names in the output folder; no other file or folder is written or removed."""
 TEMPORARY = r"\.({})\.[a-z0-9_]{{8}}"
 """How a file of a name is called while it is written (see atomic.py)."""
@@ -74,12 +74,12 @@ class FeatureFolder:
 
     def join(self, parts: Sequence[Mapping[str, Any]]) -> None:
         """Write the list of skipped images and, last of all, the manifest."""
-        self._write_lines(SKIPPED, (row for part in parts for row in part["skipped"]))
+        self._write_lines(SKIPPED_FILE, (row for part in parts for row in part["skipped"]))
         self._write_lines(MANIFEST, (row for part in parts for row in part["maps"]))
 
     def conclude(self, form: str) -> list[dict[str, Any]]:
         """Remove what is needed no more and what killed processes were writing; give the lines of skipped images."""
-        lines = self.place.read(SKIPPED).decode().splitlines()
+        lines = self.place.read(SKIPPED_FILE).decode().splitlines()
         if not lines:  # else another start goes on from the parts, should an image have been mended
             self.place.remove(PARTS)
         self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -14,17 +14,9 @@ from coatseg.data.images import Pixels
 from coatseg.data.resizing import resize_image, size_within
 from coatseg.errors import CoatsegError, ConfigError, ImageError
 from coatseg.results.feature_names import path_name
+from coatseg.results.skipped import Skipped
 from coatseg.results.sources import MAX_PIXELS, Sources, read_source
 from coatseg.structures import Dataset, DatasetInfo, Sample, Size
-
-
-@dataclass(frozen=True)
-class Unread:
-    """An image that was skipped, and why; of a dataset's the id is its number, as reading would have told it."""
-
-    id: str
-    file: str
-    reason: str
 
 
 class FeatureImages(Protocol):
@@ -43,7 +35,7 @@ class FeatureImages(Protocol):
         """Give a number of bytes that an image's id, as a path (see feature_names.py), will not pass, unread."""
         ...
 
-    def __getitem__(self, index: int) -> Sample | Unread:
+    def __getitem__(self, index: int) -> Sample | Skipped:
         """Read an image; what cannot be read is told, not raised."""
         ...
 
@@ -79,12 +71,12 @@ class FolderImages:
         """Give the length of an id."""
         return len(json.dumps(path_name(self.sources.images[index].id), ensure_ascii=False).encode())
 
-    def __getitem__(self, index: int) -> Sample | Unread:
+    def __getitem__(self, index: int) -> Sample | Skipped:
         source = self.sources.images[index]
         try:
             image = read_source(source, self.info.channels, self.bands, self.max_pixels)
         except ImageError as error:
-            return Unread(source.id, source.address, error.what)
+            return Skipped(source.id, source.address, error.what)
         size = (image.shape[0], image.shape[1])
         return Sample(source.id, resized(image, self.sides), size, file=source.address)
 
@@ -126,11 +118,11 @@ class DatasetImages:
         """Give the length of the longest name of a file."""
         return 255
 
-    def __getitem__(self, index: int) -> Sample | Unread:
+    def __getitem__(self, index: int) -> Sample | Skipped:
         try:
             sample = self.dataset[index]
         except CoatsegError as error:
-            return Unread(str(index), "", error.what)
+            return Skipped(str(index), "", error.what)  # reading would have told the id
         return Sample(sample.id, resized(sample.image, self.sides), sample.original_size, file=sample.file)
 
 

@@ -21,11 +21,12 @@ from coatseg.data.batching import collate
 from coatseg.errors import ConfigError, DatasetError, ImageError
 from coatseg.results.feature_files import FORMATS, MapArray
 from coatseg.results.feature_folder import FeatureFolder
-from coatseg.results.feature_images import FeatureImages, Unread
+from coatseg.results.feature_images import FeatureImages
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.memory import too_large
 from coatseg.results.places import Place
+from coatseg.results.skipped import Skipped
 from coatseg.structures import Sample
 
 VERSION = 2
@@ -130,7 +131,7 @@ class FeatureWriter:
             if not self.folder.done(number):
                 yield from self._write_shard(number)
 
-    def finish(self) -> list[Unread]:
+    def finish(self) -> list[Skipped]:
         """Join the parts to the manifest when all shards are done, tidy up, and give the images that were skipped.
 
         Raises:
@@ -143,7 +144,7 @@ class FeatureWriter:
                 for image_id in dict.fromkeys(row["id"] for row in part["maps"]):
                     self._note(image_id)
             self.folder.join(parts)
-        return [Unread(**row) for row in self.folder.conclude(self.plan.format)]
+        return [Skipped(**row) for row in self.folder.conclude(self.plan.format)]
 
     def _note(self, image_id: str) -> None:
         """Remember an id; refuse it the second time."""
@@ -164,12 +165,12 @@ class FeatureWriter:
         indices = self.shards[number]
         lengths = [self.images.longest_id(index) for index in indices for _ in self.extractor.strides]
         maps: list[dict[str, Any]] = []
-        skipped: dict[int, Unread] = {}
+        skipped: dict[int, Skipped] = {}
         name = f"{number:05}"
         with FORMATS[self.plan.format](self.folder.place, name, lengths) as add:
             for batch in self._batches(indices):
                 for index, made in self._made(batch):
-                    if isinstance(made, Unread):
+                    if isinstance(made, Skipped):
                         skipped[index] = made
                         continue
                     self._note(made.sample.id)
@@ -180,8 +181,8 @@ class FeatureWriter:
         lines = [asdict(unread) for unread in skipped.values()]
         self.folder.write_part(number, {"maps": maps, "skipped": lines, "skipped_indices": list(skipped)})
 
-    def _batches(self, indices: Sequence[int]) -> Iterator[dict[int, Sample | Unread]]:
-        read: dict[int, Sample | Unread] = {}
+    def _batches(self, indices: Sequence[int]) -> Iterator[dict[int, Sample | Skipped]]:
+        read: dict[int, Sample | Skipped] = {}
         for index, image in zip(indices, ahead(self._read, indices, self.workers), strict=True):
             read[index] = image
             if len(read) == self.plan.batch_size:
@@ -190,7 +191,7 @@ class FeatureWriter:
         if read:
             yield read
 
-    def _read(self, index: int) -> Sample | Unread:
+    def _read(self, index: int) -> Sample | Skipped:
         """Read an image, and skip it if it is too small to have maps."""
         sample = self.images[index]
         if isinstance(sample, Sample):
@@ -198,16 +199,16 @@ class FeatureWriter:
             least = self.extractor.least_size
             if min(height, width) < least:
                 reason = f"{sample.file or sample.id} has {height}x{width} pixels; the least is {least}x{least}."
-                return Unread(sample.id, sample.file, reason)
+                return Skipped(sample.id, sample.file, reason)
         return sample
 
-    def _made(self, batch: Mapping[int, Sample | Unread]) -> Iterator[tuple[int, Made | Unread]]:
+    def _made(self, batch: Mapping[int, Sample | Skipped]) -> Iterator[tuple[int, Made | Skipped]]:
         """Give the maps of the images of a batch that could be read, and the others as they are, in order."""
         made = iter(self._maps([image for image in batch.values() if isinstance(image, Sample)]))
         for index, image in batch.items():
-            yield index, image if isinstance(image, Unread) else next(made)
+            yield index, image if isinstance(image, Skipped) else next(made)
 
-    def _maps(self, samples: Sequence[Sample]) -> list[Made | Unread]:
+    def _maps(self, samples: Sequence[Sample]) -> list[Made | Skipped]:
         """Make the maps of images together, or one by one if the memory is too small for that."""
         if not samples:
             return []
@@ -217,10 +218,10 @@ class FeatureWriter:
                 return self._together(samples)
         except ImageError as error:
             if len(samples) == 1:
-                return [Unread(samples[0].id, samples[0].file, error.what)]
+                return [Skipped(samples[0].id, samples[0].file, error.what)]
         return [made for sample in samples for made in self._maps([sample])]
 
-    def _together(self, samples: Sequence[Sample]) -> list[Made | Unread]:
+    def _together(self, samples: Sequence[Sample]) -> list[Made | Skipped]:
         batch = collate(samples, self.images.info, [False] * len(samples)).to(self.device)
         pictures = self.pictures
         with torch.inference_mode(), self.autocast():  # pictures go through some layers once more
@@ -228,12 +229,12 @@ class FeatureWriter:
                 made = self.extractor(batch.images, batch.sizes)
             return [self._stored(number, *each) for number, each in enumerate(zip(samples, made, strict=True))]
 
-    def _stored(self, number: int, sample: Sample, maps: Maps) -> Made | Unread:
+    def _stored(self, number: int, sample: Sample, maps: Maps) -> Made | Skipped:
         """Give the maps of image `number` of the batch as they are stored, and draw them; skip what is not finite."""
         if not all(bool(tensor.isfinite().all()) for tensor in maps.values()):
             count = int((~np.isfinite(sample.image)).any(-1).sum())
             why = f", with NaN or infinity in {count} of its pixels" if count else ""
-            return Unread(sample.id, sample.file, f"{sample.file or sample.id}: its maps are not finite{why}.")
+            return Skipped(sample.id, sample.file, f"{sample.file or sample.id}: its maps are not finite{why}.")
         if self.pictures is not None:
             self.pictures.draw(number, sample, maps)
         return Made(sample, {stride: self._array(tensor, sample) for stride, tensor in maps.items()})

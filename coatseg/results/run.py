@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 from coatseg.data.geotags import GeoTags, read_tags
 from coatseg.data.module import one_thread
 from coatseg.data.tiff import read_header
-from coatseg.errors import ImageError, NameTooLongError
-from coatseg.results.folder import SKIPPED
+from coatseg.errors import CoatsegError, ImageError, NameTooLongError
 from coatseg.results.opened import OpenedImage, open_path
 from coatseg.results.pictures import picture_of
 from coatseg.results.predictor import Predictor
+from coatseg.results.skipped import SKIPPED_FILE, Skipped
 from coatseg.results.sources import Source, fetched
 from coatseg.results.writers import ObjectsWriter, Writer
 from coatseg.visualize.sheets import encode_picture, legend
@@ -41,14 +41,6 @@ class Loaded:
     image: OpenedImage | None
     tags: GeoTags | None = None
     error: ImageError | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be predicted, and why."""
-
-    address: str
-    reason: str
 
 
 class Loading(torch.utils.data.Dataset[list[Loaded]]):
@@ -84,7 +76,7 @@ class PredictionRun(lightning.LightningModule):
 
     Groups are those of the whole list, whatever has been done of it and by however many processes, and each belongs to
     one process: so neither changes what goes through the model together. A group of which a file is missing is
-    predicted again. With `pictures` the predictions are drawn over the images, too. `failures` are the files that could
+    predicted again. With `pictures` the predictions are drawn over the images, too. `skipped` are the files that could
     not be predicted, of all processes in the end.
     """
 
@@ -100,7 +92,7 @@ class PredictionRun(lightning.LightningModule):
         self.workers = workers
         size = predictor.batch_size
         self.groups = [sources[begin : begin + size] for begin in range(0, len(sources), size)]
-        self.failures: list[Failure] = []
+        self.skipped: list[Skipped] = []
         self.written = 0
         self.images_to_do = 0
 
@@ -127,7 +119,7 @@ class PredictionRun(lightning.LightningModule):
         """Predict a group, write its files, and give how many images it has that could be read."""
         if self.trainer.received_sigterm:  # which Lightning notes and leaves to its fitting loop
             sys.exit(128 + signal.SIGTERM)
-        self.failures += [Failure(item.source.address, str(item.error)) for item in batch if item.error is not None]
+        self.skipped += [_skipped(item, item.error) for item in batch if item.error is not None]
         there = [(item, item.image) for item in batch if item.image is not None]
         if there:
             self._predict(there)
@@ -142,7 +134,7 @@ class PredictionRun(lightning.LightningModule):
                 for one in group:
                     self._predict([one])
             else:
-                self.failures += [Failure(item.source.address, str(error)) for item, _ in group]
+                self.skipped += [_skipped(item, error) for item, _ in group]
             return
         for (item, image), written in zip(group, results, strict=True):
             try:
@@ -151,26 +143,26 @@ class PredictionRun(lightning.LightningModule):
                     picture = picture_of(written, image, self.predictor.info)
                     self.place.write(_picture(item.source), encode_picture(picture))
             except NameTooLongError as error:
-                self.failures.append(Failure(item.source.address, str(error)))
+                self.skipped.append(_skipped(item, error))
             else:
                 self.written += 1
 
     def on_predict_epoch_end(self) -> None:
         """Join what the processes have to tell, in the order of the files."""
-        shares: list[Any] = [(self.failures, self.written)]
+        shares: list[Any] = [(self.skipped, self.written)]
         if self.trainer.world_size > 1:
             shares = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, (self.failures, self.written))
-        self.failures = sorted((failure for failures, _ in shares for failure in failures), key=lambda one: one.address)
+            torch.distributed.all_gather_object(shares, (self.skipped, self.written))
+        self.skipped = sorted((one for images, _ in shares for one in images), key=lambda one: one.file)
         self.written = sum(written for _, written in shares)
 
     def conclude(self) -> None:
         """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
         info = self.predictor.info
-        self.place.remove(SKIPPED)  # of an earlier run, whose files may have been mended
-        if self.failures:
-            with self.place.writing(SKIPPED) as file:
-                file.writelines(json.dumps(asdict(failure)).encode() + b"\n" for failure in self.failures)
+        self.place.remove(SKIPPED_FILE)  # of an earlier run, whose files may have been mended
+        if self.skipped:
+            with self.place.writing(SKIPPED_FILE) as file:
+                file.writelines(json.dumps(asdict(image)).encode() + b"\n" for image in self.skipped)
         if isinstance(self.writer, ObjectsWriter):
             self.writer.join([source for group in self.groups for source in group])
         elif self.pictures:  # where objects have their names
@@ -179,6 +171,10 @@ class PredictionRun(lightning.LightningModule):
     def done(self, source: Source) -> bool:
         """Say whether every file of a source is there."""
         return self.writer.done(source) and (not self.pictures or self.place.exists(_picture(source)))
+
+
+def _skipped(item: Loaded, error: CoatsegError) -> Skipped:
+    return Skipped(item.source.id, item.source.address, str(error))
 
 
 def _picture(source: Source) -> str:

@@ -115,7 +115,7 @@ def test_broken_files_are_named_and_counted_and_the_others_predicted(
         assert name in said
     assert "predicted: 5 of 8 images, 3 skipped" in said
     listed = (tmp_path / "out" / "skipped.jsonl").read_text().splitlines()
-    assert [Path(json.loads(line)["address"]).name for line in listed] == ["bomb.png", "cut.png", "empty.jpg"]
+    assert [Path(json.loads(line)["file"]).name for line in listed] == ["bomb.png", "cut.png", "empty.jpg"]
     for name in ("cut.png", "empty.jpg", "bomb.png"):
         (images / name).unlink()
         Image.fromarray(blotches(20, 30)).save(images / name)

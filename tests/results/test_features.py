@@ -21,13 +21,14 @@ from coatseg.data.images import normalise, read_image
 from coatseg.data.scenes import Scenes
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
 from coatseg.results.feature_files import FORMATS
-from coatseg.results.feature_images import DatasetImages, FolderImages, Unread
+from coatseg.results.feature_images import DatasetImages, FolderImages
 from coatseg.results.feature_model import FeatureModel, named_model
 from coatseg.results.feature_names import path_name, single_name
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.features import FeatureWriter, Plan
 from coatseg.results.places import Place
 from coatseg.results.responses import Responses
+from coatseg.results.skipped import Skipped
 from coatseg.results.sources import find_sources
 from coatseg.structures import Sample
 
@@ -68,7 +69,7 @@ def writer(
     return FeatureWriter(images, model.extractor, place, replace(plan, **changes), pictures=drawn)
 
 
-def run(*arguments: Any, **options: Any) -> list[Unread]:
+def run(*arguments: Any, **options: Any) -> list[Skipped]:
     made = writer(*arguments, **options)
     made.begin()
     list(made.write())
@@ -220,7 +221,7 @@ def test_a_dataset_s_images_are_resized_as_in_its_evaluation_and_the_broken_ones
     made = FeatureWriter(images, model.extractor, Place(tmp_path / "out"), plan)
     made.begin()
     assert sum(made.write()) == 3
-    assert made.finish() == [Unread("1", "", "b.png is cut short.")]
+    assert made.finish() == [Skipped("1", "", "b.png is cut short.")]
     features = read_features(tmp_path / "out")
     assert features.ids == [dataset[0].id, dataset[2].id]
     row = features.rows[dataset[2].id, 4]

@@ -9,11 +9,11 @@ from typing import Any
 
 from coatseg.errors import RunExistsError
 from coatseg.results.places import PROBE, Place
+from coatseg.results.skipped import SKIPPED_FILE
 
 RECORD = "predict.json"
-SKIPPED = "skipped.jsonl"
 FOLDERS = ("labels", "objects", "pictures")
-FILES = (RECORD, "instances.json", "legend.png", SKIPPED)
+FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
 LEFT_OVER = r"\..+\.[a-z0-9_]{8}"
 """A file in folders of ours that was being written when its process was killed."""
 BESIDE = rf"\.({'|'.join(map(re.escape, (*FILES, PROBE)))})\.[a-z0-9_]{{8}}"
