@@ -49,7 +49,11 @@ def not_written(path: Path, error: OSError) -> OutputError:
     if error.errno == errno.ENAMETOOLONG:
         return NameTooLongError(f"Cannot write {path}: {error.strerror}.", "Give the image's file a shorter name.")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    mend = "Free some space, then go on with resume=auto" if full else "Make the folder writable"
+    mend = (
+        "Free some space and start again, a training with resume=auto, predict with resume=true"
+        if full
+        else "Make the folder writable"
+    )
     return OutputError(
         f"Cannot write {path}: {error.strerror or error}.", f"{mend}, or choose another folder with output=..."
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
-LISTED = 10
+LISTED = 3
 """How many keys a message lists."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from omegaconf import OmegaConf
@@ -11,6 +11,9 @@ from yaml import YAMLError
 
 from coatseg.commands.composition import choices, config_folder
 from coatseg.errors import ConfigError, nearest
+
+MACHINE = ("accelerator", "devices", "strategy", "num_nodes", "precision")
+"""The keys of the trainer that say on what machine work is done, and not what."""
 
 
 def read_keys(
@@ -54,6 +57,13 @@ def read_keys(
         if not isinstance(options.get(section, {}), dict):
             raise ConfigError(f"{section}={options[section]} does not fit.", f"Set {section}.KEY=VALUE.")
     return {**options, **{key: value for key, value in taken.items() if value}}
+
+
+def check_machine_keys(trainer: Mapping[str, Any]) -> None:
+    """Refuse keys of the trainer that say something else than on what machine work is done that trains nothing."""
+    for key in trainer:
+        if key not in MACHINE:
+            raise ConfigError(f"trainer.{key} means nothing here.", nearest(key, MACHINE))
 
 
 def _values(arguments: Sequence[str], keys: Collection[str]) -> dict[str, str]:

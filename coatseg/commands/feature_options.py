@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
-from coatseg.commands.arguments import read_keys
+from coatseg.commands.arguments import check_machine_keys, read_keys
 from coatseg.errors import ConfigError, nearest
-from coatseg.schema import PositiveFloat, PositiveInt, fitting, legal
+from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt, fitting, legal
 from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD
 
 Format = Literal["safetensors", "npy", "zarr"]
@@ -33,7 +33,7 @@ OWN: dict[str, tuple[Any, Any]] = {
     "query": (Pair | None, None),
     "batch_size": (PositiveInt, 4),
     "shard_images": (PositiveInt, 64),
-    "workers": (PositiveInt | None, None),
+    "workers": (NonNegativeInt | None, None),
     "max_pixels": (PositiveFloat, 1e9),
     "plugins": (list[str], []),
     "keep_memory": (bool, True),
@@ -77,9 +77,7 @@ def check_combination(options: dict[str, Any]) -> dict[str, Any]:
     check_model(options)
     check_images(options)
     check_query(options["query"], options["pictures"])
-    for key in options["trainer"]:
-        if key not in TRAINER:
-            raise ConfigError(f"trainer.{key} means nothing here.", nearest(key, TRAINER))
+    check_machine_keys(options["trainer"])
     trainer = {**TRAINER, **options["trainer"]}
     for key, choices in CHOICES.items():
         if str(trainer[key]) not in choices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ from coatseg.commands.skipped import SKIPPED, say_skipped
 from coatseg.errors import CoatsegError, ConfigError
 
 if TYPE_CHECKING:  # importing them takes seconds, which --help has not
+    import lightning
+
     from coatseg.results.feature_images import FeatureImages
     from coatseg.results.feature_model import FeatureModel
     from coatseg.results.feature_pictures import FeaturePictures
-    from coatseg.results.features import Plan
+    from coatseg.results.features import FeatureWriter, Plan
     from coatseg.results.places import Place
     from coatseg.results.skipped import Skipped
 
@@ -54,7 +56,6 @@ def main() -> None:
 def write_features(options: Mapping[str, Any]) -> int:
     """Build the model, find the images, write the maps of this process's share; give how many images were skipped."""
     from coatseg.build import load_plugins
-    from coatseg.commands.image_progress import counted
     from coatseg.commands.machine import settle
     from coatseg.data.module import default_workers
     from coatseg.results.feature_files import check_installed
@@ -83,9 +84,21 @@ def write_features(options: Mapping[str, Any]) -> int:
         make_plan(options, model, pictures, trainer["precision"]),
         autocast=fabric.autocast,
         pictures=pictures,
-        workers=default_workers() or 1 if options["workers"] is None else options["workers"],
+        workers=max(1, default_workers() if options["workers"] is None else options["workers"]),
     )
     say(model.words)
+    with place.alone() if first_process() else nullcontext():
+        skipped = make_maps(writer, fabric, model)
+    if not fabric.is_global_zero:
+        return 0
+    _tell(skipped, len(images), place.address)
+    return len(skipped)
+
+
+def make_maps(writer: FeatureWriter, fabric: lightning.Fabric, model: FeatureModel) -> list[Skipped]:
+    """Make the maps of this process's share, and in the first the manifest: what was skipped by all."""
+    from coatseg.commands.image_progress import counted
+
     if first_process():
         done = writer.begin()
         if done:
@@ -98,11 +111,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     with all_or_none(fabric.world_size), counted("features", share, shown=first_process()) as count:
         for batch in writer.write(fabric.global_rank, fabric.world_size):
             count(batch)
-    if not fabric.is_global_zero:
-        return 0
-    skipped = writer.finish()
-    _tell(skipped, len(images), place.address)
-    return len(skipped)
+    return writer.finish() if fabric.is_global_zero else []
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.arguments import read_keys
+from coatseg.commands.arguments import check_machine_keys, read_keys
 from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
 from coatseg.commands.skipped import SKIPPED, say_skipped
 from coatseg.errors import ConfigError
@@ -77,6 +77,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     for key, example in {"input": "input=images", "output": "output=predictions"}.items():
         if not options.get(key):
             raise ConfigError(f"Which {key}?", f"Give {example}.")
+    check_machine_keys(options.get("trainer", {}))
     return options
 
 
@@ -88,7 +89,10 @@ def make_predictor(options: Mapping[str, Any]) -> Predictor:
     }
     given = [key for key in makers if options.get(key) is not None]
     if len(given) != 1:
-        raise ConfigError("Which checkpoint?", "Give checkpoint=runs/NAME/checkpoints/best.ckpt, or model=FILE.onnx.")
+        raise ConfigError(
+            "checkpoint= and model= are two models." if given else "Which checkpoint?",
+            "Give checkpoint=runs/NAME/checkpoints/best.ckpt, or model=FILE.onnx.",
+        )
     return makers[given[0]](options)
 
 
@@ -105,6 +109,10 @@ def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
 def _from_onnx(options: Mapping[str, Any]) -> Predictor:
     from coatseg.results.loading import load_onnx
 
+    if options.get("plugins"):
+        raise ConfigError("plugins= does not go with model=, which holds all that it needs.", "Leave plugins out.")
+    if str(options.get("trainer", {}).get("precision", "32-true")) != "32-true":
+        raise ConfigError("model= computes in float32, whatever trainer.precision is.", "Leave trainer.precision out.")
     names = ("inference", "score_threshold", "batch_size", "max_pixels")
     return load_onnx(options["model"], **{name: options[name] for name in names if name in options})
 
@@ -131,23 +139,24 @@ def predict_files(options: Mapping[str, Any]) -> int:
     say(f"input: {sources.words}")
     if (lost := words_on_tags(sources.images)) is not None:
         say(lost)
+    predictor = make_predictor(options)
     if first_process():
         place.check_writable()
-    predictor = make_predictor(options)
     say(f"inference: {predictor.task.inference.words}")
     trainer_options = {**ANYWHERE, "precision": predictor.precision, **options.get("trainer", {})}
     settle(trainer_options, fitting(options.get("keep_memory", True), bool, "keep_memory"))
-    trainer = make_trainer(trainer_options, [PredictionProgress()])
+    trainer = make_trainer(trainer_options, [PredictionProgress()], patient=True)
     run = PredictionRun(predictor, sources.images, writer_of(predictor.task, place), pictures=pictures, workers=workers)
-    if first_process():
-        facts = {"input": options["input"], "precision": str(trainer.precision), "pictures": pictures}
+    if not first_process():
+        trainer.predict(run, return_predictions=False)
+        return 0  # where another process left with an error, Lightning would kill the first before it has concluded
+    with place.alone():
+        facts = {"input": options["input"].rstrip("/"), "precision": str(trainer.precision), "pictures": pictures}
         begin(place, {**predictor.settings, **facts}, resume)
-    trainer.predict(run, return_predictions=False)
-    if trainer.is_global_zero:
+        trainer.predict(run, return_predictions=False)
         run.conclude()
-        _tell(run, len(sources), place.address)
-        return len(run.skipped)
-    return 0  # where another process left with an error, Lightning would kill the first before it has concluded
+    _tell(run, len(sources), place.address)
+    return len(run.skipped)
 
 
 def _tell(run: PredictionRun, count: int, folder: str) -> None:

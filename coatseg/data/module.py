@@ -191,7 +191,7 @@ class DataModule(lightning.LightningDataModule):
             steps,
             sampler=stream,
             batch_size=None,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -236,8 +236,9 @@ def default_workers() -> int:
     return min(4, cores if torch.accelerator.is_available() else cores // 4)
 
 
-def _as_is(drawn: Any) -> Any:
-    return drawn
+def as_is(read: Any) -> Any:
+    """Collate nothing."""
+    return read
 
 
 def one_thread(worker: int) -> None:

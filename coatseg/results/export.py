@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from annotated_types import MinLen
-from torch import Tensor
+from torch import Tensor, nn
 
 from coatseg.atomic import not_written, whole_file
 from coatseg.data.images import normalise
@@ -29,7 +30,7 @@ from coatseg.results.agreement import (
     Agreement,
     agreement,
 )
-from coatseg.results.facts import facts_of
+from coatseg.results.facts import Facts, facts_of
 from coatseg.results.formats import FORMATS, Format, check_holds, files_of, format_of
 from coatseg.results.graphs import Graph, graph_of
 from coatseg.schema import Options, PositiveInt, legal
@@ -40,9 +41,9 @@ from coatseg.tasks.dense import DenseTask
 Sizes = Annotated[
     tuple[tuple[PositiveInt, PositiveInt], ...],
     MinLen(1),
-    legal("Give [height,width] in pixels, such as [[200,333],[256,256],[61,97]]"),
+    legal("Give [height,width] in pixels, such as [[200,333],[256,256],[97,61]]"),
 ]
-SIZES: tuple[Size, ...] = ((200, 333), (256, 256), (61, 97))
+SIZES: tuple[Size, ...] = ((200, 333), (256, 256), (97, 61))
 """The (height, width) of the images that a file is compared at; at the first of them the model is traced."""
 BATCH = 2
 """How many images go through at once, of the first size; of the others one."""
@@ -94,23 +95,56 @@ def export(
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export.") as folder:
             written = Path(folder) / output.name
-            first, *others = compared_images(graph, task.info, sizes)
-            with failing(f"{name} cannot hold this model"):
-                form.write(graph, first, written, facts_of(task, config, graph))
-            with failing(f"The {name} file does not run"):
-                run = form.run(written)
-                pairs = [(eager(task, images, graph), run(images)) for images in (first, *others)]
-                rows = [agreement(task, size, *pair) for size, pair in zip(sizes, pairs, strict=True)]
+            facts = facts_of(task, config, graph)
+            rows = compared(task, name, graph, facts, written, sizes)
+            if not any(row.compared for row in rows):
+                with finding_all(task.model):
+                    unsure = graph_of(task.model, task.info, preprocess=preprocess)
+                    rows = compared(task, name, unsure, facts, Path(folder) / f"unsure{output.suffix}", sizes)
             exported = Exported(output, tuple(rows), tuple(left_out(task, form, graph, config)))
-            if not all(row.good for row in rows):
+            if not (exported.compared and all(row.good for row in rows)):
                 raise disagreement(task, exported, name)
             for source, target in zip(files_of(name, written), files_of(name, output), strict=True):
-                source.replace(target)
+                move(source, target)
     except OSError as error:
         raise not_written(output, error) from error
     with whole_file(report_path(output)) as file:
         file.write(json.dumps(report(task, exported, name), indent=1).encode())
     return exported
+
+
+def compared(task: Task, name: str, graph: Graph, facts: Facts, path: Path, sizes: Sequence[Size]) -> list[Agreement]:
+    """Write a graph, run the file, and compare it with the task at each size."""
+    form = FORMATS[name]
+    first, *others = compared_images(graph, task.info, sizes)
+    with failing(f"{name} cannot hold this model"):
+        form.write(graph, first, path, facts)
+    with failing(f"The {name} file does not run"):
+        run = form.run(path)
+        pairs = [(eager(task, images, graph), run(images)) for images in (first, *others)]
+        return [agreement(task, size, *pair) for size, pair in zip(sizes, pairs, strict=True)]
+
+
+@contextmanager
+def finding_all(model: nn.Module) -> Iterator[None]:
+    """Have a detector that is sure of nothing in the scenes give its best guesses, as there is nothing to compare."""
+    names = ("score_thresh", "score_threshold")
+    places = [(part, name) for part in model.modules() for name in names if name in vars(part)]
+    before = [getattr(part, name) for part, name in places]
+    try:
+        for part, name in places:
+            setattr(part, name, 0.0)
+        yield
+    finally:
+        for (part, name), value in zip(places, before, strict=True):
+            setattr(part, name, value)
+
+
+def move(source: Path, target: Path) -> None:
+    """Put a file into its place when the disk has it."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    source.replace(target)
 
 
 @contextmanager

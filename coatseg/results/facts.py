@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 import coatseg
-from coatseg.data.resizing import Sides
 from coatseg.errors import CheckpointError
+from coatseg.restore import IMAGES
 from coatseg.results.graphs import Graph
 from coatseg.schema import Options, fitting
 from coatseg.structures import DatasetInfo
@@ -27,14 +27,11 @@ EXTRA_FILE = "coatseg.json"
 FORMAT = 1
 """The version of what that holds."""
 
-READING: dict[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
-"""The options of data that say how an image is read, with their types."""
-
 
 def facts_of(task: Task, config: Options, graph: Graph) -> dict[str, str]:
     """Give the facts of a task's graph; `config` is the configuration it was trained under."""
     info = task.info
-    reading = {name: config["data"].get(name) for name in READING}
+    reading = {name: config["data"].get(name) for name in IMAGES}
     record = {
         "format": FORMAT,
         "version": coatseg.__version__,
@@ -92,4 +89,4 @@ def record_of(facts: Facts, file: str) -> dict[str, Any]:
             f"{file} was written by coatseg {record.get('version')}, in a layout that this version does not know.",
             "Export the model anew, or install that version.",
         )
-    return {**record, **{name: fitting(record[name], hint, f"{file}: {name}") for name, hint in READING.items()}}
+    return {**record, **{name: fitting(record[name], hint, f"{file}: {name}") for name, hint in IMAGES.items()}}

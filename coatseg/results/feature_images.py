@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Protocol
 
 import fsspec
@@ -15,7 +16,7 @@ from coatseg.data.resizing import resize_image, size_within
 from coatseg.errors import CoatsegError, ConfigError, ImageError
 from coatseg.results.feature_names import path_name
 from coatseg.results.skipped import Skipped
-from coatseg.results.sources import MAX_PIXELS, Sources, read_source
+from coatseg.results.sources import MAX_PIXELS, Source, Sources, read_source
 from coatseg.structures import Dataset, DatasetInfo, Sample, Size
 
 
@@ -60,8 +61,8 @@ class FolderImages:
         self.sides = sides
         self.bands = bands
         self.max_pixels = max_pixels
-        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands, "max_pixels": max_pixels}
-        lines = (f"{source.id}\n{source.address}\n{_length(source.address)}\n" for source in sources.images)
+        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands}
+        lines = (f"{source.id}\n{source.address}\n{_length(source)}\n" for source in sources.images)
         self.digest = _digest(lines)
 
     def __len__(self) -> int:
@@ -139,10 +140,12 @@ def normalised_by(info: DatasetInfo, mean: Sequence[float] | None, std: Sequence
     return replace(info, mean=tuple(mean or info.mean), std=tuple(std or info.std))
 
 
-def _length(address: str) -> int:
+def _length(source: Source) -> int:
     """Give a file's length in bytes; 0 of one that is not there, as a link that leads nowhere."""
-    system, path = fsspec.core.url_to_fs(address)
     try:
+        if not source.remote:
+            return Path(source.address).stat().st_size
+        system, path = fsspec.core.url_to_fs(source.address)
         return int(system.size(path) or 0)
     except OSError:
         return 0

@@ -33,6 +33,8 @@ def load(
 ) -> Predictor:
     """Make a predictor of a checkpoint, or of several, the mean of whose probabilities is taken.
 
+    A file that ends in .onnx goes to `load_onnx`.
+
     `inference` lays options over the checkpoint's own way to infer, such as {"window": [512, 512], "flip": True}. The
     `device` is an accelerator if there is one, else the CPU. A checkpoint runs no code and imports nothing: modules of
     your own that it needs are named as `plugins`. For other options see Predictor.
@@ -46,6 +48,8 @@ def load(
         "batch_size": fitting(batch_size, PositiveInt, "batch_size"),
         "max_pixels": fitting(max_pixels, PositiveInt, "max_pixels"),
     }
+    if isinstance(checkpoint, str | Path) and Path(checkpoint).suffix == ".onnx":
+        return load_onnx(checkpoint, inference=inference, **options)
     load_plugins(list(plugins))
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
     if not paths:

@@ -15,7 +15,8 @@ from coatseg.build import build_inference, make
 from coatseg.errors import CheckpointError
 from coatseg.heads.detection import Detections
 from coatseg.losses.semantic import WeightedSum
-from coatseg.results.facts import READING, record_of
+from coatseg.restore import IMAGES
+from coatseg.results.facts import record_of
 from coatseg.results.graphs import PIXELS, BoxGraph, DenseGraph, MaskGraph
 from coatseg.results.onnx import Session
 from coatseg.sections import named
@@ -80,7 +81,7 @@ MODELS: dict[tuple[str, ...], type[OnnxModel]] = {
 def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
     """Give the task of an ONNX file, as `read_trained` and `build` do of a checkpoint, and how its data were read.
 
-    `inference` lays options over the file's own way to infer. How images are read are the options of data in READING.
+    `inference` lays options over the file's own way to infer. How images are read are the options of data in IMAGES.
 
     Raises:
         CheckpointError: it is no ONNX file, or none that coatseg wrote.
@@ -107,7 +108,7 @@ def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[s
         schedule=_untrained,
         inference=build_inference({**record["inference"], **inference}),
     )
-    return task.eval(), {name: record[name] for name in READING}
+    return task.eval(), {name: record[name] for name in IMAGES}
 
 
 def _untrained(given: Any) -> Any:

@@ -65,10 +65,9 @@ def _objects(written: InstancePrediction, image: OpenedImage, info: DatasetInfo,
 
 def _thinned(maps: Pixels, factor: int) -> Pixels:
     """Take every so many pixels of maps (..., H, W), from the middle of what a pixel of the picture shows."""
-    rows, columns = (
-        slice(min(factor // 2, length - 1), max(1, length // factor * factor), factor) for length in maps.shape[-2:]
-    )
-    return maps[..., rows, columns]
+    rows, columns = (slice(min(factor // 2, length - 1), length, factor) for length in maps.shape[-2:])
+    height, width = (max(1, length // factor) for length in maps.shape[-2:])
+    return maps[..., rows, columns][..., :height, :width]
 
 
 DRAWINGS: Mapping[type, Callable[[Any, OpenedImage, DatasetInfo, int], Picture]] = {

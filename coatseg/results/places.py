@@ -11,13 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import fsspec
+from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
 from coatseg.atomic import not_written, whole_file
-from coatseg.errors import ConfigError, OutputError
+from coatseg.errors import ConfigError, OutputError, RunExistsError
 
 PROBE = ".coatseg_writable"
 """A file that is written to try whether that can be done."""
+LOCK = ".coatseg_lock"
+"""A file that is there while a run is at work, and after one that was ended."""
 
 
 class Place:
@@ -107,6 +110,23 @@ class Place:
             raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
         self.write(PROBE, b"")
         self.remove(PROBE)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs of coatseg out of a folder on a disk; elsewhere nothing does.
+
+        Raises:
+            RunExistsError: another is at work there.
+        """
+        if self.folder is None:
+            yield
+            return
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                yield
+                (self.folder / LOCK).unlink(missing_ok=True)
+        except Timeout as error:
+            raise RunExistsError(f"Another run is writing to {self.address}.", "Wait until it has ended.") from error
 
     def _send(self, name: str, content: IO[bytes]) -> None:
         target = PurePosixPath(self.path(name))

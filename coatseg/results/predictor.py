@@ -14,10 +14,10 @@ from coatseg.data.batching import collate
 from coatseg.data.images import normalise
 from coatseg.data.module import with_image_resized
 from coatseg.data.raster import Window
-from coatseg.errors import ConfigError
+from coatseg.errors import ConfigError, ImageError
 from coatseg.inference.maps import LargeMap, Rows
 from coatseg.results.canvas import FULL, Canvas, Fields, Prediction, Written, fields_to_write, to_write
-from coatseg.results.memory import check_image_fits, too_large
+from coatseg.results.memory import check_images_fit, too_large
 from coatseg.results.opened import ImageLike, OpenedImage, open_given
 from coatseg.results.sources import MAX_PIXELS
 from coatseg.results.thresholds import THRESHOLDS
@@ -148,8 +148,8 @@ class Predictor:
         return [to_write(prediction, kept(type(prediction))) for prediction in predictions]
 
     def _whole(self, images: Sequence[OpenedImage]) -> list[Prediction]:
-        for image in images if isinstance(self.task, DenseTask) else ():
-            check_image_fits(image, len(self.info.classes), self.task.device)
+        if isinstance(self.task, DenseTask):
+            check_images_fit(images, len(self.info.classes), self.task.device)
         with too_large({image.id: image.size for image in images}):
             samples = [Sample(image.id, image.read(), image.size) for image in images]
             if self.evaluation_resize is not None:
@@ -194,7 +194,15 @@ class Predictor:
             yield top, left, self._decided(task.decode(logits, image.id))
 
     def _decided(self, prediction: Any) -> Any:
-        """Apply the score threshold."""
+        """Apply the score threshold.
+
+        Raises:
+            ImageError: the model gives no numbers.
+        """
+        if not prediction.scores.isfinite().all():
+            raise ImageError(
+                f"{prediction.id}: what the model gives is not finite.", "Look at its weights, and at the precision."
+            )
         apply = THRESHOLDS.get(type(prediction))
         if self.score_threshold is None or apply is None:
             return prediction

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from coatseg.data.geotags import GeoTags, read_tags
-from coatseg.data.module import one_thread
+from coatseg.data.module import as_is, one_thread
 from coatseg.data.tiff import read_header
 from coatseg.errors import CoatsegError, ImageError, NameTooLongError
 from coatseg.results.opened import OpenedImage, open_path
@@ -95,6 +95,7 @@ class PredictionRun(lightning.LightningModule):
         self.skipped: list[Skipped] = []
         self.written = 0
         self.images_to_do = 0
+        self.error: CoatsegError | None = None
 
     def predict_dataloader(self) -> DataLoader[list[Loaded]]:
         """Give this process's groups, without those that are done."""
@@ -105,7 +106,7 @@ class PredictionRun(lightning.LightningModule):
         return DataLoader(
             Loading(left or [[]], self.predictor),  # a process without a step would not meet the others in the end
             batch_size=None,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=self.workers,
             worker_init_fn=one_thread,
             prefetch_factor=1 if self.workers else None,
@@ -122,7 +123,11 @@ class PredictionRun(lightning.LightningModule):
         self.skipped += [_skipped(item, item.error) for item in batch if item.error is not None]
         there = [(item, item.image) for item in batch if item.image is not None]
         if there:
-            self._predict(there)
+            try:
+                self._predict(there)
+            except CoatsegError as error:  # as that of an output that is full, told when the processes meet
+                self.error = error
+                raise StopIteration from error  # which ends Lightning's loop
         return len(there)
 
     def _predict(self, group: Sequence[tuple[Loaded, OpenedImage]]) -> None:
@@ -148,13 +153,23 @@ class PredictionRun(lightning.LightningModule):
                 self.written += 1
 
     def on_predict_epoch_end(self) -> None:
-        """Join what the processes have to tell, in the order of the files."""
-        shares: list[Any] = [(self.skipped, self.written)]
+        """Join what the processes have to tell, in the order of the files.
+
+        Raises:
+            CoatsegError: that of this process, or another's, in the first process; the others end.
+        """
+        own = (self.skipped, self.written, self.error and (self.error.what, self.error.mend))
+        shares: list[Any] = [own]
         if self.trainer.world_size > 1:
             shares = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, (self.skipped, self.written))
-        self.skipped = sorted((one for images, _ in shares for one in images), key=lambda one: one.file)
-        self.written = sum(written for _, written in shares)
+            torch.distributed.all_gather_object(shares, own)
+        self.skipped = sorted((one for images, _, _ in shares for one in images), key=lambda one: one.file)
+        self.written = sum(written for _, written, _ in shares)
+        errors = [CoatsegError(*error) for _, _, error in shares if error is not None]
+        if errors and not self.trainer.is_global_zero:
+            sys.exit()  # with no code, or Lightning would end the first process before it has told
+        if errors:
+            raise self.error or errors[0]
 
     def conclude(self) -> None:
         """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
@@ -194,7 +209,3 @@ def words_on_tags(sources: Sequence[Source]) -> str | None:
     if importlib.util.find_spec("rasterio") or not any(Path(one.address).suffix.lower() in TIFF for one in sources):
         return None
     return 'without rasterio, what is made of a GeoTIFF is a PNG without its place on Earth: pip install "coatseg[geo]"'
-
-
-def _as_is(batch: list[Loaded]) -> list[Loaded]:
-    return batch

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import Any
 
 from PIL import Image
 
@@ -30,12 +29,14 @@ SHOWN = 3
 class Source:
     """One image file: its `address`, a path or whatever fsspec opens, and its `id`, unique and fit for file names.
 
-    The id is the path below the input folder without its suffix, such as "street/a"; files that differ in nothing but
-    the suffix keep it.
+    The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files that differ in
+    nothing but the suffix keep it. `remote` says that the address is no path.
     """
 
     id: str
+    name: str
     address: str
+    remote: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,11 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
         ConfigError: nothing is there, or no image among it; or the output would come among the images.
     """
     import fsspec
+    from fsspec.implementations.local import LocalFileSystem
 
     try:
-        system, path = fsspec.core.url_to_fs(str(given))
+        local = Path(given).exists()  # a path may look like an address: a::b
+        system, path = (LocalFileSystem(), str(Path(given).absolute())) if local else fsspec.core.url_to_fs(str(given))
         single, folder = system.isfile(path), system.isdir(path)
         if single:
             base, files = path.rpartition("/")[0], [path]
@@ -86,7 +89,7 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
     base = base.rstrip("/")
     within = {file: PurePosixPath(file[len(base) :].lstrip("/")) for file in sorted(files)}
     within_output = None if output is None else _below(base, str(output))
-    if folder and within_output == "":
+    if within_output == "" and (folder or "**" in str(given)):
         raise ConfigError(f"output={output} is the folder of the images.", "Name another; it may be new and lie in it.")
     written = f"{base}/{within_output}/" if within_output else None
     kept = {
@@ -101,9 +104,10 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
             raise ConfigError(f"input={given} names no file.", "Give a folder, a file, or a pattern such as 'a/*.jpg'.")
         raise ConfigError(f"input={given} {'has' if not single else 'is'} no image.", kinds)
     ids = _ids([kept[file] for file in images])
+    remote = not isinstance(system, LocalFileSystem)
     found = tuple(
-        Source(name, str(system.unstrip_protocol(file)) if _is_remote(system) else file)
-        for name, file in zip(ids, images, strict=True)
+        Source(image_id, str(kept[file]), str(system.unstrip_protocol(file)) if remote else file, remote)
+        for image_id, file in zip(ids, images, strict=True)
     )
     return Sources(found, tuple(file for file in kept if file not in set(images)))
 
@@ -115,12 +119,12 @@ def fetched(source: Source) -> Iterator[Path]:
     Raises:
         ImageError: it cannot be fetched.
     """
+    if not source.remote:
+        yield Path(source.address)
+        return
     import fsspec
 
     system, path = fsspec.core.url_to_fs(source.address)
-    if not _is_remote(system):
-        yield Path(path)
-        return
     with tempfile.TemporaryDirectory(prefix="coatseg-") as folder:
         local = Path(folder) / PurePosixPath(path).name
         try:
@@ -128,7 +132,10 @@ def fetched(source: Source) -> Iterator[Path]:
                 shutil.copyfileobj(remote, file)
         except OSError as error:
             raise ImageError(f"{source.address} cannot be fetched: {error}.", "Check the address.") from error
-        yield local
+        try:
+            yield local
+        except ImageError as error:  # which names the copy
+            raise ImageError(error.what.replace(str(local), source.address), error.mend) from error
 
 
 def read_source(
@@ -211,10 +218,6 @@ def _below(base: str, output: str) -> str | None:
 
     path = str(fsspec.core.url_to_fs(output)[1]).rstrip("/") + "/"
     return path.removeprefix(f"{base}/").rstrip("/") if path.startswith(f"{base}/") else None
-
-
-def _is_remote(system: Any) -> bool:
-    return "file" not in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
 
 
 def _fixed_part(pattern: str) -> str:

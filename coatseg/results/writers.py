@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from coatseg.results.canvas import LabelMap, Layers
 from coatseg.results.coco_file import encode_objects, join_objects
 from coatseg.results.places import Place
 from coatseg.results.sources import Source
-from coatseg.structures import DatasetInfo, InstancePrediction
+from coatseg.structures import Colour, DatasetInfo, InstancePrediction
 from coatseg.tasks.base import Task
 
 MAPS = "labels"
@@ -53,7 +51,7 @@ class LabelMapWriter(Writer):
 
     def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
         """Write the class numbers."""
-        _write_map(self.place, MAPS, source.id, written.labels, tags, palette(self.info))
+        _write_map(self.place, MAPS, source.id, written.labels, tags, self.info.palette[:256])
 
 
 class LayersWriter(Writer):
@@ -69,9 +67,9 @@ class LayersWriter(Writer):
         if len(classes) == 1:
             return [MAPS]
         names = [file_name(name, number) for number, name in enumerate(classes)]
-        alike = {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
-        unique = (f"{name}_{number}" if name.casefold() in alike else name for number, name in enumerate(names))
-        return [f"{MAPS}/{name}" for name in unique]
+        if len({name.casefold() for name in names}) < len(names):
+            names = [f"{name}_{number}" for number, name in enumerate(names)]
+        return [f"{MAPS}/{name}" for name in names]
 
     def done(self, source: Source) -> bool:
         """Look for the files of all classes."""
@@ -80,7 +78,7 @@ class LayersWriter(Writer):
     def write(self, source: Source, written: Layers, tags: GeoTags | None) -> None:
         """Write a file a class."""
         for folder, layer in zip(self.folders, written.layers, strict=True):
-            _write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags, None)
+            _write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags)
 
 
 class ObjectsWriter(Writer):
@@ -96,10 +94,7 @@ class ObjectsWriter(Writer):
 
     def write(self, source: Source, written: InstancePrediction, tags: GeoTags | None) -> None:
         """Write the objects."""
-        # The name below the input folder: the id, with the suffix that it may have lost.
-        suffix = PurePosixPath(source.address).suffix
-        name = source.id if source.id.endswith(suffix) else source.id + suffix
-        self.place.write(self.path(source), encode_objects(written, name, self.info))
+        self.place.write(self.path(source), encode_objects(written, source.name, self.info))
 
     def join(self, sources: Sequence[Source]) -> None:
         """Write instances.json."""
@@ -131,14 +126,6 @@ def writer_of(task: Task, place: Place) -> Writer:
     return WRITERS[task.needs](place, task.info)
 
 
-def palette(info: DatasetInfo) -> bytes:
-    """Give 256 colours: those of the classes, and black."""
-    colours = bytearray(3 * 256)
-    for number, colour in enumerate(info.palette[:256]):
-        colours[3 * number : 3 * number + 3] = bytes(colour)
-    return bytes(colours)
-
-
 def file_name(name: str, number: int) -> str:
     """Make a class's name a folder's: a checkpoint may not write outside of its output."""
     safe = re.sub(r"[/\\\0]", "_", name)
@@ -150,13 +137,14 @@ def _either(place: Place, folder: str, name: str) -> bool:
 
 
 def _write_map(
-    place: Place, folder: str, name: str, labels: Pixels, tags: GeoTags | None, colours: bytes | None
+    place: Place, folder: str, name: str, labels: Pixels, tags: GeoTags | None, colours: Sequence[Colour] = ()
 ) -> None:
+    """Write class numbers; those of uint8 with `colours`, and black for the others."""
     if tags is not None:
-        place.write(f"{folder}/{name}.tif", encode_label_map(labels, tags))
+        place.write(f"{folder}/{name}.tif", encode_label_map(labels, tags, colours))
         return
     image = Image.fromarray(np.ascontiguousarray(labels))
-    if colours is not None and labels.dtype == np.uint8:
-        image.putpalette(colours)
+    if colours and labels.dtype == np.uint8:
+        image.putpalette(bytes(np.array(colours, np.uint8)).ljust(3 * 256, b"\0"))
     with place.writing(f"{folder}/{name}.png") as file:
         image.save(file, format="png")

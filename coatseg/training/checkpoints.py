@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
+import pickle
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,7 +158,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             _others(within / "any" if path.is_dir() else path),
         )
     try:
+        with zipfile.ZipFile(path) as archive:  # what is mapped is not compared with its checksums
+            if (damaged := archive.testzip()) is not None:
+                raise CheckpointError(f"{path} is damaged, in {damaged}.", "previous.ckpt beside it may be whole.")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds other Python objects than tensors and plain containers, which are not loaded.",
+            "Take a checkpoint of coatseg, or a file of weights alone.",
+        ) from error
     except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint.",

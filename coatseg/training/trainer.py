@@ -14,6 +14,7 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy as TrainerDDPStrategy
 
 from coatseg.errors import ConfigError
 from coatseg.training.checkpoints import WholeCheckpointIO
@@ -84,24 +85,37 @@ def cpu_capabilities(listing: Path = Path("/proc/cpuinfo")) -> set[str]:
 
 
 def make_trainer(
-    options: Mapping[str, Any], callbacks: Sequence[lightning.Callback] = (), loggers: Sequence[Logger] = ()
+    options: Mapping[str, Any],
+    callbacks: Sequence[lightning.Callback] = (),
+    loggers: Sequence[Logger] = (),
+    *,
+    patient: bool = False,
 ) -> lightning.Trainer:
     """Make the Trainer: our sample stream, our checkpoints, our progress bar; the rest as `options` say.
+
+    Processes that are `patient` wait for each other as long as it takes; else the others end soon after one is lost.
 
     Raises:
         ConfigError: Lightning refuses an option.
     """
     if options.get("precision") == AUTO:
         options = {**options, "precision": automatic_precision(options.get("accelerator", AUTO)).name}
-    with lightning_refuses("lightning.Trainer"):
+
+    def made(**changed: Any) -> lightning.Trainer:
         return lightning.Trainer(
-            **options,
+            **{**options, **changed},
             callbacks=list(callbacks),
             logger=list(loggers),
             plugins=[WholeCheckpointIO()],
             use_distributed_sampler=False,
             enable_model_summary=False,
         )
+
+    with lightning_refuses("lightning.Trainer"):
+        trainer = made()
+        if patient and isinstance(trainer.strategy, TrainerDDPStrategy):
+            trainer = made(strategy=TrainerDDPStrategy(timeout=PATIENCE))
+        return trainer
 
 
 def make_fabric(options: Mapping[str, Any]) -> lightning.Fabric:

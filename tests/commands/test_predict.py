@@ -166,9 +166,59 @@ def test_more_processes_than_images(composed: Composed, images: Path, tmp_path: 
     assert (tmp_path / "out" / "labels" / "a.png").is_file()
 
 
+def test_an_output_that_fails_is_one_error_of_all_processes(composed: Composed, images: Path, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*SEMANTIC))
+    words = [f"checkpoint={tmp_path}/a.ckpt", f"input={images}/*", f"output={tmp_path}/out", "workers=0"]
+    fails = (
+        "from coatseg.commands.predict import main\n"
+        "from coatseg.errors import OutputError\n"
+        "from coatseg.results.writers import LabelMapWriter\n"
+        "whole = LabelMapWriter.write\n"
+        "def write(self, source, *others):\n"
+        "    if source.id == 'b':\n"
+        "        raise OutputError('Cannot write b: No space left on device.', 'Free some space')\n"
+        "    whole(self, source, *others)\n"
+        "LabelMapWriter.write = write\n"
+        "main()\n"
+    )
+    (tmp_path / "fails.py").write_text(fails)
+    program = [sys.executable, str(tmp_path / "fails.py"), *words]
+    devices = ["trainer.accelerator=cpu", "trainer.devices=2", "keep_memory=false"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*program, *devices], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("error:") == 1
+    assert "Cannot write b" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_runs_never_share_an_output(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with Place(tmp_path / "out").alone(), pytest.raises(RunExistsError, match=r"Another run is writing to .*out"):
+        run()
+    assert run() == 0
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_weights_that_are_no_numbers_are_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for inference in (Inference(), Inference(window=(32, 32))):
+        broken = small_predictor(inference)
+        torch.nn.init.constant_(broken.task.model.layer.bias, torch.nan)
+        assert run(output=f"out{inference.plain}", predictor=broken) == 5
+        assert "a: what the model gives is not finite" in capsys.readouterr().out
+
+
+def test_a_thin_picture_is_not_thinned_away(run: Run, images: Path, tmp_path: Path) -> None:
+    for size in ((2, 5000), (5000, 1)):
+        Image.fromarray(blotches(*size)).save(images / f"{size[0]}.png")
+    assert run("pictures=true") == 0
+    with Image.open(tmp_path / "out" / "pictures" / "2.png") as picture:
+        assert picture.size == (1666, 1)
+
+
 def test_classes_whose_names_become_one_folder_have_one_each(tmp_path: Path) -> None:
-    info = replace(small_predictor().info, classes=("a/b", "a_b", "c"))
-    assert LayersWriter(Place(tmp_path), info).folders == ["labels/a_b_0", "labels/a_b_1", "labels/c"]
+    info = replace(small_predictor().info, classes=("a/b", "a_b", "c", "A_b"))
+    assert LayersWriter(Place(tmp_path), info).folders == ["labels/a_b_0", "labels/a_b_1", "labels/c_2", "labels/A_b_3"]
 
 
 def test_skipped_files_make_the_exit_code_one(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +339,7 @@ def test_layers_are_read_back_as_a_dataset_of_layers(run: Run, images: Path, tmp
 def test_more_than_256_classes_are_16_bit(tmp_path: Path) -> None:
     info = small_predictor(classes=300).info
     labels = np.array([[0, 299], [256, 7]], np.uint16)
-    LabelMapWriter(Place(tmp_path), info).write(Source("a", "a.png"), LabelMap("a", labels), None)
+    LabelMapWriter(Place(tmp_path), info).write(Source("a", "a.png", "a.png"), LabelMap("a", labels), None)
     read = read_label_map(tmp_path / "labels" / "a.png")
     assert read.dtype == np.uint16
     assert np.array_equal(read, labels)
@@ -319,7 +369,7 @@ class Touch:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "torch", "weights", "record", "text", "missing"])
+@pytest.mark.parametrize("kind", ["pickle", "torch", "weights", "record", "text", "missing", "damaged"])
 def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -332,6 +382,10 @@ def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
         torch.save({"weight": torch.zeros(1)}, path)
     elif kind == "record":
         torch.save({"state_dict": {}, "coatseg": {"config": {"data": 3}, "info": {}}}, path)
+    elif kind == "damaged":
+        torch.save({"state_dict": {"a": torch.zeros(1000)}, "coatseg": {}}, path)
+        content = path.read_bytes()
+        path.write_bytes(content.replace(bytes(200), bytes([7] * 200), 1))
     elif kind == "text":
         path.write_text("no checkpoint")
     out = tmp_path / "out"
@@ -354,6 +408,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
         (["input=a"], "Which output"),
         (["output=a"], "Which input"),
         (["input=a", "output=b", "inference=window"], "Did you mean windows?"),
+        (["input=a", "output=b", "trainer.limit_predict_batches=1"], "trainer.limit_predict_batches means nothing"),
         (["input=a", "output=b", "trainer=x"], "trainer=x does not fit"),
         (["input=a", "output=b", "checkpoint=[a"], "Close every bracket"),
     ],
@@ -361,6 +416,21 @@ def test_a_checkpoint_that_is_not_ours_is_refused_and_runs_nothing(
 def test_wrong_arguments_are_answered(arguments: list[str], says: str) -> None:
     with pytest.raises(ConfigError) as error:
         predict.read_arguments(arguments)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["checkpoint=a.ckpt", "model=b.onnx"], "are two models"),
+        (["model=b.onnx", "plugins=[mine]"], "Leave plugins out"),
+        (["model=b.onnx", "trainer.precision=bf16-mixed"], "computes in float32"),
+        ([], "Which checkpoint?"),
+    ],
+)
+def test_what_predicts_is_one_thing(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        predict.make_predictor(predict.read_arguments(["input=a", "output=b", *arguments]))
     assert says in str(error.value)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 
 import coatseg
 from coatseg.data.geotags import GeoTags, encode_label_map, read_tags
@@ -259,23 +261,74 @@ def test_rasterio_loads_only_where_it_is_needed():
         assert not re.search(r"^(import|from) rasterio", path.read_text(), re.MULTILINE), path
 
 
-@pytest.mark.parametrize(("top", "dtype"), [(255, "uint8"), (300, "uint16"), (70000, "int32")])
+@pytest.mark.parametrize(("top", "dtype"), [(255, "uint8"), (300, "uint16")])
 def test_label_maps_keep_the_place_of_their_image(tmp_path, top, dtype):
     source = write_tiff(
         tmp_path / "scene.tif", pixels(13, "uint16"), crs=UTM32, transform=rasterio.Affine(*TAGS.transform)
     )
-    labels = RNG.integers(0, top, SIZE)
+    labels = RNG.integers(0, top, SIZE).astype(dtype)
     labels[0, 0] = top
-    (tmp_path / "map.tif").write_bytes(encode_label_map(labels, read_tags(source)))
-    assert read_tags(tmp_path / "map.tif") == read_tags(source) == TAGS
+    (tmp_path / "map.tif").write_bytes(encode_label_map(labels, read_tags(source), [(0, 1, 2), (250, 20, 30)]))
+    assert read_tags(tmp_path / "map.tif") == read_tags(source)
+    assert (read_tags(source).crs, read_tags(source).transform) == (TAGS.crs, TAGS.transform)
     read = read_label_map(tmp_path / "map.tif")
     np.testing.assert_array_equal(read, labels)
     assert read.dtype == dtype
+    with rasterio.open(tmp_path / "map.tif") as raster:
+        if dtype == "uint8":
+            assert raster.colormap(1)[1] == (250, 20, 30, 255)
+        else:
+            with pytest.raises(ValueError, match="NULL color table"):
+                raster.colormap(1)
 
 
 def test_files_without_a_place_have_no_tags(tmp_path):
     Image.fromarray(pixels(3, "uint8")).save(tmp_path / "photo.png")
     assert read_tags(tmp_path / "photo.png") is None
     assert read_tags(write_tiff(tmp_path / "scan.tif", pixels(3, "uint8"))) is None
+    place = {"crs": UTM32, "transform": rasterio.Affine(*TAGS.transform)}
+    point = write_tiff(tmp_path / "point.tif", pixels(3, "uint8"), **place)
+    with rasterio.open(point, "r+") as raster:
+        raster.update_tags(AREA_OR_POINT="Point")
+    (tmp_path / "map.tif").write_bytes(encode_label_map(np.zeros(SIZE, np.uint8), read_tags(point)))
+    assert read_tags(tmp_path / "map.tif") == read_tags(point)
     placed = write_tiff(tmp_path / "local.tif", pixels(3, "uint8"), transform=rasterio.Affine(*TAGS.transform))
-    assert read_tags(placed) == GeoTags("", TAGS.transform)
+    assert (read_tags(placed).crs, read_tags(placed).transform) == ("", TAGS.transform)
+
+
+def test_ground_control_points_polynomials_and_other_tags_are_kept(tmp_path):
+    corners = [(0, 0, 10.0, 50.0, 3.0), (0, 20, 10.2, 50.0, 4.0), (20, 0, 10.0, 49.8, 5.0)]
+    gcps = [GroundControlPoint(*corner) for corner in corners]
+    coefficients = [1.0, *[0.0] * 19]
+    rpcs = RPC(
+        height_off=100.0,
+        height_scale=50.0,
+        lat_off=49.9,
+        lat_scale=0.1,
+        line_den_coeff=coefficients,
+        line_num_coeff=coefficients,
+        line_off=10.0,
+        line_scale=10.0,
+        long_off=10.1,
+        long_scale=0.1,
+        samp_den_coeff=coefficients,
+        samp_num_coeff=coefficients,
+        samp_off=10.0,
+        samp_scale=10.0,
+    )
+    sources = [
+        write_tiff(tmp_path / "points.tif", pixels(3, "uint8"), gcps=gcps, crs="EPSG:4326"),
+        write_tiff(tmp_path / "polynomials.tif", pixels(3, "uint8"), rpcs=rpcs),
+    ]
+    for source in sources:
+        with rasterio.open(source, "r+") as raster:
+            raster.update_tags(ACQUIRED="2020")
+        tags = read_tags(source)
+        (tmp_path / "map.tif").write_bytes(encode_label_map(np.zeros(SIZE, np.uint8), tags))
+        with rasterio.open(source) as before, rasterio.open(tmp_path / "map.tif") as after:
+            assert after.tags()["ACQUIRED"] == before.tags()["ACQUIRED"] == "2020"
+            assert after.rpcs == before.rpcs
+            assert after.gcps[1] == before.gcps[1]
+        assert read_tags(tmp_path / "map.tif") == tags
+    assert read_tags(sources[0]).points == tuple(corners)
+    assert "LINE_NUM_COEFF" in read_tags(sources[1]).texts["RPC"]

@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+import coatseg
 from coatseg.build import build_data, build_task
 from coatseg.commands.export import main
 from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.data.batching import collate
+from coatseg.data.images import normalise
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
 from coatseg.results import export as exporting
 from coatseg.results.agreement import agreement
@@ -122,6 +124,7 @@ def test_a_detector_in_onnx_finds_the_same_objects_and_masks(composed: Composed,
     assert exported.compared > 0
     assert any("28x28" in line for line in exported.left_out)
     restored, _ = restore_onnx(tmp_path / "a.onnx", {})
+    assert coatseg.load(tmp_path / "a.onnx", score_threshold=0.3).task.info == task.info
     together = collate(images := samples((64, 90), (40, 33)), task.info, [False] * 2)
     with torch.no_grad():  # in a padded batch a detector's norms see the padding: the file sees each image alone
         alone = [task.predict(collate([image], task.info, [False]))[0] for image in images]
@@ -134,6 +137,27 @@ def test_a_detector_in_onnx_finds_the_same_objects_and_masks(composed: Composed,
         assert (nearest.values < 1e-3).float().mean() >= 0.95
         same = (found.masks == ours.masks[nearest.indices]).float().flatten(1).mean(1)
         assert (same > 0.999).float().mean() >= 0.95
+
+
+def test_a_detector_that_finds_nothing_in_the_scenes_is_compared_by_its_guesses(
+    composed: Composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = composed(*OBJECTS, "head.score_threshold=0.999")
+    task = built(config)
+    exported = export(task, config, "onnx", tmp_path / "a.onnx", sizes=SIZES[:1])
+    assert exported.compared > 0
+    assert 0.999 in {vars(part).get("score_thresh") for part in task.model.modules()}
+    images = normalise(samples((64, 90))[0].image, task.info)[None]
+    assert len(FORMATS["onnx"].run(tmp_path / "a.onnx")(images)[0]) == 0
+    plain = FORMATS["onnx"]
+
+    def wrong(path: Path) -> Any:
+        run = plain.run(path)
+        return lambda images: [found + 50 if place == 0 else found for place, found in enumerate(run(images))]
+
+    monkeypatch.setitem(FORMATS, "onnx", replace(plain, run=wrong))
+    with pytest.raises(ExportError, match="does not compute what the model does"):
+        export(task, config, "onnx", tmp_path / "b.onnx", sizes=SIZES[:1])
 
 
 INSTALLED = [name for name, form in FORMATS.items() if all(map(importlib.util.find_spec, form.libraries))]

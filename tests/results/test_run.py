@@ -17,7 +17,7 @@ from tests.results.models import small_predictor
 
 def groups_of(folder: Path, images: int, rank: int, processes: int) -> list[list[str]]:
     predictor = small_predictor(batch_size=2)
-    sources = [Source(f"{number}", f"{number}.png") for number in range(images)]
+    sources = [Source(f"{number}", f"{number}.png", f"{number}.png") for number in range(images)]
     run = PredictionRun(predictor, sources, writer_of(predictor.task, Place(folder)), pictures=False, workers=0)
     run.trainer = SimpleNamespace(global_rank=rank, world_size=processes)
     return [[source.id for source in group] for group in run.predict_dataloader().dataset.groups]
@@ -33,7 +33,7 @@ def test_each_file_is_predicted_once(tmp_path: Path, processes: int) -> None:
 def test_groups_stay_as_they_are_when_some_are_done(tmp_path: Path) -> None:
     writer = writer_of(small_predictor().task, Place(tmp_path))
     for name in ("0", "1", "2", "6"):
-        writer.write(Source(name, f"{name}.png"), LabelMap(name, np.zeros((4, 4), np.uint8)), None)
+        writer.write(Source(name, f"{name}.png", f"{name}.png"), LabelMap(name, np.zeros((4, 4), np.uint8)), None)
     assert groups_of(tmp_path, 7, 0, 1) == [["2", "3"], ["4", "5"]]
     assert groups_of(tmp_path, 7, 0, 2) == [["4", "5"]]
     assert groups_of(tmp_path, 7, 1, 2) == [["2", "3"]]

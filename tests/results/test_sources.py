@@ -33,7 +33,7 @@ def test_a_folder_is_all_images_below_it_in_the_order_of_their_paths(tmp_path: P
 
 
 def test_a_file_is_itself(tmp_path: Path) -> None:
-    assert find_sources(write(tmp_path / "a.png")).images == (Source("a", str(tmp_path / "a.png")),)
+    assert find_sources(write(tmp_path / "a.png")).images == (Source("a", "a.png", str(tmp_path / "a.png")),)
 
 
 def test_a_pattern_is_what_it_matches_below_its_fixed_part(tmp_path: Path) -> None:
@@ -73,15 +73,32 @@ def test_an_output_around_the_input_hides_nothing(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert ids("in", output=Path()) == ["a"]
     assert ids("in/*.png", output=Path("in")) == ["a"]
-    with pytest.raises(ConfigError, match="output=in is the folder of the images"):
-        ids("in", output=Path("in"))
+    for given in ("in", "in/**/*.png"):
+        with pytest.raises(ConfigError, match="output=in is the folder of the images"):
+            ids(given, output=Path("in"))
+
+
+def test_a_name_may_look_like_an_address(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "c::d.png", (5, 7))
+    write(tmp_path / "in" / "a.jpg.jpg")
+    odd, twice = find_sources(tmp_path / "in").images[::-1]
+    assert read_source(odd, 3).shape == (5, 7, 3)
+    assert (twice.id, twice.name) == ("a.jpg", "a.jpg.jpg")
+    assert find_sources(tmp_path / "in" / "c::d.png").images == (odd,)
+
+
+def test_a_broken_file_elsewhere_is_named_as_it_is_there() -> None:
+    fsspec.filesystem("memory").pipe("/broken/broken.png", b"no image")
+    source = find_sources("memory://broken").images[0]
+    with pytest.raises(ImageError, match=r"^memory:///broken/broken\.png cannot be decoded"):
+        read_source(source, 3)
 
 
 def test_any_address_of_fsspec_is_an_input(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/images/deep/a.png", write(tmp_path / "a.png").read_bytes())
     source = find_sources("memory://images").images[0]
-    assert source == Source("deep/a", "memory:///images/deep/a.png")
+    assert source == Source("deep/a", "deep/a.png", "memory:///images/deep/a.png", remote=True)
     assert read_source(source, 3).shape == (4, 6, 3)
 
 
@@ -121,19 +138,19 @@ def not_an_image(path: Path) -> Path:
 def test_a_broken_file_is_named(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     path = make(tmp_path)
     with pytest.raises(ImageError, match=str(path)):
-        read_source(Source("a", str(path)), 3)
+        read_source(Source("a", path.name, str(path)), 3)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
 def test_more_pixels_than_the_limit_are_refused_before_decoding(tmp_path: Path, name: str) -> None:
-    source = Source("a", str(write(tmp_path / name, (30, 40))))
+    source = Source("a", name, str(write(tmp_path / name, (30, 40))))
     assert read_source(source, 3, max_pixels=1200).shape == (30, 40, 3)
     with pytest.raises(ImageError, match="30x40 pixels, more than max_pixels=1199"):
         read_source(source, 3, max_pixels=1199)
 
 
 def test_the_limit_is_raised_above_that_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source("a", str(write(tmp_path / "a.png", (30, 40))))
+    source = Source("a", "a.png", str(write(tmp_path / "a.png", (30, 40))))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert np.array_equal(read_source(source, 3), np.zeros((30, 40, 3), np.uint8))
     assert Image.MAX_IMAGE_PIXELS == 100
@@ -141,7 +158,7 @@ def test_the_limit_is_raised_above_that_of_pillow(tmp_path: Path, monkeypatch: p
 
 def test_threads_refuse_every_image_above_the_limit_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    large, small = (Source(name, str(write(tmp_path / f"{name}.png", size))) for name, size in SIZES.items())
+    large, small = (Source(name, name, str(write(tmp_path / f"{name}.png", size))) for name, size in SIZES.items())
 
     def read(number: int) -> str:
         try:

@@ -101,5 +101,8 @@ def test_processes_that_share_work_wait_for_each_other() -> None:
     strategy: Any = fabric.strategy
     assert fabric.world_size == 2
     assert strategy._timeout == PATIENCE  # half an hour, which Lightning gives, is less than a share may take
+    patient: Any = make_trainer({"accelerator": "cpu", "devices": 2}, patient=True).strategy
+    assert patient._timeout == PATIENCE
+    assert make_trainer({"accelerator": "cpu", "devices": 1}, patient=True).world_size == 1
     with pytest.raises(ConfigError, match=r"trainer: .*\nSee the arguments of lightning\.Fabric"):
         make_fabric({"accelerator": "cpu", "devices": 0})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -16,6 +15,7 @@ from coatseg.data.classes import check_same_classes
 from coatseg.data.inspect.facts import SampleFacts, Unreadable, read_facts
 from coatseg.data.inspect.findings import Finding, find, unopened
 from coatseg.data.inspect.splits import SplitFacts
+from coatseg.data.module import as_is, one_thread
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, DownloadError, SplitNotFoundError
 from coatseg.schema import NonNegativeInt, PositiveInt
 from coatseg.structures import Dataset, DatasetInfo
@@ -137,9 +137,9 @@ def _results(dataset: Dataset, indices: Sequence[int], workers: int) -> Iterator
         _Facts(dataset),
         sampler=indices,
         batch_size=None,
-        collate_fn=_as_is,
+        collate_fn=as_is,
         num_workers=min(workers, len(indices)),
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
     )
     try:
         yield from loader
@@ -150,12 +150,3 @@ def _results(dataset: Dataset, indices: Sequence[int], workers: int) -> Iterator
             f"A process that read {dataset.info.name} was ended by the system.",
             "Mostly memory ran out: use fewer workers=, or workers=0 to see where it happens.",
         ) from error
-
-
-def _as_is(facts: Any) -> Any:
-    return facts
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
