@@ -66,7 +66,7 @@ class Watch(lightning.Callback):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Predict in every way, compare, and print a table."""
-    made = parser("agreement", __doc__, repeats=1)
+    made = parser("agreement", __doc__, repeats=None)
     made.add_argument("checkpoint", type=Path)
     made.add_argument("--root", help="the folder of its data, if it is not where the training found it")
     made.add_argument("--split", default="val")

@@ -13,10 +13,11 @@ ALLOCATORS = ("kept", "default")
 """As the commands set glibc's (coatseg.allocator), and as the system has it."""
 
 
-def parser(name: str, description: str | None, *, repeats: int) -> argparse.ArgumentParser:
-    """Make a parser with the options that every benchmark has."""
+def parser(name: str, description: str | None, *, repeats: int | None) -> argparse.ArgumentParser:
+    """Make a parser with the options that every benchmark has; None is for one that measures once."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--repeats", type=int, default=repeats, help="timed calls of each side")
+    if repeats is not None:
+        made.add_argument("--repeats", type=int, default=repeats, help="timed calls of each side")
     made.add_argument("--threads", type=int, default=torch.get_num_threads())
     made.add_argument("--quick", action="store_true", help="small sizes and few repeats, where they are not given")
     made.add_argument("--output", type=Path, default=Path(f"runs/benchmarks/{name}.json"), help="the JSON file")
