@@ -15,6 +15,7 @@ from coatseg.structures import Size
 
 BY_WINDOWS = "Set inference.window=[512,512], or lower inference.window_batch or batch_size."
 
+BY_TILES = "Cut it into tiles, or lower batch_size."
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where Linux says what a container's processes may take together."""
 MAPS_BYTES = 256
@@ -37,8 +38,8 @@ def check_images_fit(images: Sequence[OpenedImage], classes: int, device: torch.
 
 
 @contextmanager
-def too_large(images: Mapping[str, Size], doing: str = "predict") -> Iterator[None]:
-    """Turn a lack of memory into an error of the images, whose (height, width) are given by id.
+def too_large(images: Mapping[str, Size], doing: str = "predict", mend: str = BY_TILES) -> Iterator[None]:
+    """Turn a lack of memory into an error of the images, whose (height, width) are given by id, with what helps.
 
     Raises:
         ImageError: there was not memory enough.
@@ -49,7 +50,7 @@ def too_large(images: Mapping[str, Size], doing: str = "predict") -> Iterator[No
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         names = ", ".join(f"{image_id} ({height}x{width})" for image_id, (height, width) in images.items())
-        raise ImageError(f"The memory is too small to {doing} {names}.", BY_WINDOWS) from error
+        raise ImageError(f"The memory is too small to {doing} {names}.", mend) from error
 
 
 def physical_memory() -> int:

@@ -17,7 +17,7 @@ from coatseg.data.raster import Window
 from coatseg.errors import ConfigError, ImageError
 from coatseg.inference.maps import LargeMap, Rows
 from coatseg.results.canvas import FULL, Canvas, Fields, Prediction, Written, fields_to_write, to_write
-from coatseg.results.memory import check_images_fit, too_large
+from coatseg.results.memory import BY_TILES, BY_WINDOWS, check_images_fit, too_large
 from coatseg.results.opened import ImageLike, OpenedImage, open_given
 from coatseg.results.sources import MAX_PIXELS
 from coatseg.results.thresholds import THRESHOLDS
@@ -150,7 +150,8 @@ class Predictor:
     def _whole(self, images: Sequence[OpenedImage]) -> list[Prediction]:
         if isinstance(self.task, DenseTask):
             check_images_fit(images, len(self.info.classes), self.task.device)
-        with too_large({image.id: image.size for image in images}):
+        mend = BY_WINDOWS if isinstance(self.task, DenseTask) else BY_TILES
+        with too_large({image.id: image.size for image in images}, mend=mend):
             samples = [Sample(image.id, image.read(), image.size) for image in images]
             if self.evaluation_resize is not None:
                 samples = [with_image_resized(sample, self.evaluation_resize) for sample in samples]
@@ -160,7 +161,7 @@ class Predictor:
     def _streamed(self, images: Sequence[OpenedImage], kept: Callable[[type], Fields]) -> list[Prediction]:
         predictions: list[Prediction] = []
         for image in images:
-            with too_large({image.id: image.size}):
+            with too_large({image.id: image.size}, mend=BY_WINDOWS):
                 canvas = Canvas(image.size)
                 for top, left, piece in self._pieces(image):
                     canvas.paint(top, left, piece, kept(type(piece)))
