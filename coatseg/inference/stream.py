@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from coatseg.inference.maps import LargeMap, Rows
 from coatseg.inference.windows import coverage, starts
@@ -64,7 +63,7 @@ def by_windows(
 class _Strip:
     """The columns from `left` to `right` of the mean logits of all windows, predicted as their rows are asked for.
 
-    `sums` (K, rows, columns) are those of the rows from `first` on that the windows so far have seen.
+    `sums` (K, rows, columns) are those of the rows from `first` to `end` that the windows so far have seen, then zeros.
     """
 
     def __init__(
@@ -85,33 +84,39 @@ class _Strip:
         self.down, self.across = coverage(self.tops, window[0]), coverage(all_lefts, window[1])[left:right]
         self.finals = [*self.tops[1:], size[0]]
         self.seen = 0
-        self.first = 0
+        self.first = self.end = 0
         self.sums: Tensor | None = None
 
     def read(self, top: int, bottom: int) -> Tensor:
         """Give the rows from `top` to `bottom`; `top` may not be less than in earlier calls."""
         while self.seen == 0 or self.finals[self.seen - 1] < bottom:
-            self._see(top)
+            self._see(top, bottom)
         assert self.sums is not None
         counts = self.down[top:bottom, None] * self.across
         return self.sums[:, top - self.first : bottom - self.first] / counts.to(self.sums)
 
-    def _see(self, top: int) -> None:
+    def _see(self, top: int, bottom: int) -> None:
         """Add the next row of windows, and forget the rows before `top`."""
         begin, (height, width) = self.tops[self.seen], self.window
         for window_left, logits in self.predict(begin, self.lefts):
             if window_left == self.lefts[0]:
-                self._make_room(min(top, begin), begin + height, logits)
+                self._make_room(min(top, begin), begin + height, bottom - top + height, logits)
             assert self.sums is not None
             left, right = max(self.left, window_left), min(self.right, window_left + width)
             part = logits[..., left - window_left : right - window_left]
-            self.sums[:, begin - self.first :, left - self.left : right - self.left] += part
+            rows = slice(begin - self.first, self.end - self.first)
+            self.sums[:, rows, left - self.left : right - self.left] += part
         self.seen += 1
 
-    def _make_room(self, top: int, bottom: int, like: Tensor) -> None:
-        """Keep the sums of the rows from `top` to `bottom`."""
-        if self.sums is None:
-            self.sums = like.new_zeros(like.shape[0], 0, self.right - self.left)
-        kept = self.sums[:, top - self.first :]
-        self.sums = functional.pad(kept, (0, 0, 0, bottom - top - kept.shape[1]))
-        self.first = top
+    def _make_room(self, first: int, end: int, rows: int, like: Tensor) -> None:
+        """Hold the rows from `first` to `end`, in room for so many: in place, as there is nothing larger than sums."""
+        held = self.sums
+        if held is None or held.shape[1] < end - first:
+            self.sums = like.new_empty(like.shape[0], max(rows, end - first), self.right - self.left)
+        assert self.sums is not None
+        known = self.end - first
+        if held is not None:
+            for old, new in zip(held, self.sums, strict=True):
+                new[:known] = old[first - self.first : self.end - self.first].clone()  # the two may overlap
+        self.sums[:, known:] = 0
+        self.first, self.end = first, end

@@ -149,7 +149,7 @@ def test_missing_unexpected_and_misshaped_keys_are_listed(lite, tmp_path):
 
 def test_a_long_list_is_cut_with_the_number_left_out(lite, tmp_path):
     torch.save(lite.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"\d+ missing: (\S+, ){10}and \d+ more; \d+ of another shape"):
+    with pytest.raises(WeightsError, match=r"\d+ missing: (\S+, ){3}and \d+ more; \d+ of another shape"):
         create_backbone("coat_tiny", pretrained=tmp_path / "w.pth")
 
 
