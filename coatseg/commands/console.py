@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # importing it takes a second, which --help has not
     from coatseg.data.module import DataModule
 
 EXIT_CODE = 2
+STOPPED = 130
+"""The exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 MENDS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, then go on with resume=auto."),
@@ -51,8 +53,11 @@ def first_process() -> bool:
 
 
 @contextmanager
-def friendly_errors() -> Iterator[None]:
-    """Print what a user can mend in one or two lines and leave with exit code 2, without a traceback."""
+def friendly_errors(after_stop: str = "") -> Iterator[None]:
+    """Print what a user can mend in one or two lines and leave with exit code 2, without a traceback.
+
+    After Ctrl-C it is a line that says how to go on, `after_stop`, and the code is STOPPED.
+    """
     try:
         yield
     except CoatsegError as error:
@@ -62,18 +67,32 @@ def friendly_errors() -> Iterator[None]:
             raise
         where = f": {error.filename}" if error.filename else ""
         leave(OutputError(f"{error.strerror}{where}.", MENDS[error.errno]))
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _by_user(error):
+            raise
+        if first_process():
+            print(f"stopped. {after_stop}".rstrip(), file=sys.stderr)
+        sys.exit(STOPPED)
 
 
-def run_verb(usage: str, work: Callable[[list[str]], int | None], *, bare: bool = False) -> None:
+def _by_user(error: KeyboardInterrupt | SystemExit) -> bool:
+    """Say whether Ctrl-C was pressed, which Lightning turns into an exit with code 1."""
+    if isinstance(error, SystemExit):
+        return error.code == 1 and isinstance(error.__context__, KeyboardInterrupt)
+    return True
+
+
+def run_verb(usage: str, work: Callable[[list[str]], int | None], *, bare: bool = False, after_stop: str = "") -> None:
     """Do a command's work with the typed arguments, and leave with the exit code that it gives, if it gives one.
 
     --help prints the usage, and so does a command without arguments unless `bare` says that it needs none.
+    `after_stop` says how to go on when it was stopped.
     """
     arguments = sys.argv[1:]
     if (not arguments and not bare) or any(argument in ("--help", "-h") for argument in arguments):
         print(usage)
         return
-    with friendly_errors():
+    with friendly_errors(after_stop):
         if code := work(arguments):
             sys.exit(code)
 

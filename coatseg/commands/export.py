@@ -51,11 +51,11 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     form = format_of(name)
     path = Path(str(options["checkpoint"]))
     output = Path(str(options.get("output", path.with_suffix(form.suffix))))
-    check_output(name, output)
     preprocess = fitting(options.get("preprocess", False), bool, "preprocess")
     sizes = fitting(options.get("sizes", SIZES), Sizes, "sizes")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     trained = read_trained(path)
+    check_output(name, output)
     task = trained.build()
     exported = export(task, trained.config, name, output, preprocess=preprocess, sizes=sizes)
     for line in exported.left_out:

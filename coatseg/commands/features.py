@@ -50,7 +50,11 @@ coatseg.read_features(DIR)[id, stride] gives a map back."""
 
 def main() -> None:
     """Read the command line and write the maps."""
-    run_verb(USAGE, lambda arguments: SKIPPED if write_features(read_arguments(arguments)) else 0)
+    run_verb(
+        USAGE,
+        lambda arguments: SKIPPED if write_features(read_arguments(arguments)) else 0,
+        after_stop="What is written is whole; the same command goes on.",
+    )
 
 
 def write_features(options: Mapping[str, Any]) -> int:
@@ -66,8 +70,6 @@ def write_features(options: Mapping[str, Any]) -> int:
     quiet_libraries()
     check_installed(options["format"])
     place = Place(options["output"])
-    if first_process():
-        place.check_writable()
     load_plugins(options["plugins"])
     trainer = dict(options["trainer"])
     if trainer["precision"] == AUTO:
@@ -76,6 +78,8 @@ def write_features(options: Mapping[str, Any]) -> int:
     model = make_model(options)
     settle(options["trainer"], options["keep_memory"])
     images = find_images(options, model)
+    if first_process():
+        place.check_writable()
     pictures = make_pictures(options, model, place)
     writer = FeatureWriter(
         images,
@@ -156,9 +160,11 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
     section = {**options["backbone"], "pretrained": options["pretrained"]}
     name = section.pop("name")
     if not options["pretrained"]:
-        say(f"{name} has random weights, the same each time; pretrained=true takes ImageNet's")
         section.pop("pretrained")
-    return named_model(name, section, strides=options["levels"], mean=options["mean"], std=options["std"])
+    model = named_model(name, section, strides=options["levels"], mean=options["mean"], std=options["std"])
+    if not options["pretrained"]:
+        say(f"{name} has random weights, the same each time; pretrained=true takes ImageNet's")
+    return model
 
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:

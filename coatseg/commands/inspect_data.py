@@ -30,10 +30,11 @@ workers=N processes read, by default one a core. output=DIR, by default runs/ins
 inspection.json with every place of every finding, and samples.png, a sheet of pictures=12 samples (0 for none).
 Modules of your own are named with plugins=[NAME].
 
-Broken are files that cannot be read, labels that are no class, boxes beyond their image and values that are no numbers:
-the exit code is 1 then. Suspicious are images in two splits or twice in one (by their decoded pixels), masks ignored
-everywhere, masks of 0 and 255, classes that are never seen, images of one colour, objects without a pixel, objects
-annotated twice, and pixels far from the mean that is stated. A command line that cannot be leaves with 2."""
+Broken are datasets that cannot be opened, files that cannot be read, labels that are no class, boxes beyond their
+image and values that are no numbers: the exit code is 1 then. Suspicious are images in two splits or twice in one (by
+their decoded pixels), masks ignored everywhere, masks of 0 and 255, classes that are never seen, images of one colour,
+objects without a pixel, objects annotated twice, and pixels far from the mean that is stated. A command line that
+cannot be leaves with 2."""
 
 OWN = ("split", "samples", "workers", "output", "pictures", "plugins")
 BROKEN = 1

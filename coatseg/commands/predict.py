@@ -55,7 +55,11 @@ SECTIONS = ("inference", "trainer")
 
 def main() -> None:
     """Read the command line and predict."""
-    run_verb(USAGE, lambda arguments: SKIPPED if predict_files(read_arguments(arguments)) else 0)
+    run_verb(
+        USAGE,
+        lambda arguments: SKIPPED if predict_files(read_arguments(arguments)) else 0,
+        after_stop="What is written is whole; resume=true goes on.",
+    )
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
@@ -87,6 +91,8 @@ def make_predictor(options: Mapping[str, Any]) -> Predictor:
         "checkpoint": _from_checkpoint,
         "model": _from_onnx,
     }
+    if "model" not in options and str(options.get("checkpoint")).endswith(".onnx"):
+        options = {**options, "model": options["checkpoint"], "checkpoint": None}
     given = [key for key in makers if options.get(key) is not None]
     if len(given) != 1:
         raise ConfigError(

@@ -14,6 +14,8 @@ from coatseg.commands.composition import config_folder, job_name, open_nested_ke
 from coatseg.commands.console import friendly_errors, quiet_libraries
 from coatseg.commands.sweep import Outcome, Sweep, is_sweep
 
+AFTER_STOP = "With resume=auto it goes on from its last checkpoint."
+
 
 def main() -> None:
     """Read the command line and train."""
@@ -23,12 +25,12 @@ def main() -> None:
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")
     def compose(config: DictConfig) -> float | None:
         """Run one job with its composed configuration, and give the score that a search maximises."""
-        with friendly_errors():  # here too: past Hydra, an error would come out with lines of its own
+        with friendly_errors(AFTER_STOP):  # here too: past Hydra, an error would come out with lines of its own
             job = HydraConfig.get()
             config.name = job_name(config)
             return sweep.run(job, config.name, lambda: train(config)) if is_sweep(job) else train(config).score
 
-    with friendly_errors(), typed_hydra_errors():
+    with friendly_errors(AFTER_STOP), typed_hydra_errors():
         compose()
         sweep.conclude()
 

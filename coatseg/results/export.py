@@ -171,7 +171,10 @@ def check_output(name: str, output: Path) -> None:
         raise ConfigError(f"output={output} does not end in {FORMATS[name].suffix}.", f"Files of format={name} do.")
     files = [*files_of(name, output), report_path(output)]
     if there := [str(path) for path in files if path.exists()]:
-        raise ConfigError(f"{' and '.join(there)} is there already.", "Delete it, or choose another output=...")
+        verb = "are" if len(there) > 1 else "is"
+        raise ConfigError(
+            f"{' and '.join(there)} {verb} there already.", "Choose another output=..., or delete what is there."
+        )
 
 
 def report_path(output: Path) -> Path:

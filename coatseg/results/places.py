@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -84,7 +84,7 @@ class Place:
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it, if it is there."""
-        if self.exists(name):
+        with suppress(FileNotFoundError):  # another process may have removed it
             self.files.rm(self.path(name), recursive=True)
 
     def remove_files(self, names: str, folder: str = "", *, deep: bool = False) -> None:

@@ -174,10 +174,8 @@ class PredictionRun(lightning.LightningModule):
     def conclude(self) -> None:
         """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
         info = self.predictor.info
-        self.place.remove(SKIPPED_FILE)  # of an earlier run, whose files may have been mended
-        if self.skipped:
-            with self.place.writing(SKIPPED_FILE) as file:
-                file.writelines(json.dumps(asdict(image)).encode() + b"\n" for image in self.skipped)
+        with self.place.writing(SKIPPED_FILE) as file:
+            file.writelines(json.dumps(asdict(image)).encode() + b"\n" for image in self.skipped)
         if isinstance(self.writer, ObjectsWriter):
             self.writer.join([source for group in self.groups for source in group])
         elif self.pictures:  # where objects have their names
@@ -189,7 +187,7 @@ class PredictionRun(lightning.LightningModule):
 
 
 def _skipped(item: Loaded, error: CoatsegError) -> Skipped:
-    return Skipped(item.source.id, item.source.address, str(error))
+    return Skipped(item.source.id, item.source.address, error.what)
 
 
 def _picture(source: Source) -> str:

@@ -157,6 +157,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is a folder." if path.is_dir() else f"There is no checkpoint at {path}.",
             _others(within / "any" if path.is_dir() else path),
         )
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path} is an exported model, from which images are predicted and nothing else.",
+            "Give the checkpoint that it was made of.",
+        )
     try:
         with zipfile.ZipFile(path) as archive:  # what is mapped is not compared with its checksums
             if (damaged := archive.testzip()) is not None:

@@ -78,7 +78,8 @@ def test_every_image_gets_its_labels_and_its_picture(run: Run, images: Path, tmp
     out = tmp_path / "out"
     ids = {"a": "a.png", "b": "b.jpg", "deep/grey": "deep/grey.webp", "deep/alpha": "deep/alpha.png", "e": "e.bmp"}
     assert set(contents(out)) == {
-        *(f"{kind}/{name}.png" for kind in ("labels", "pictures") for name in ids), "predict.json", "legend.png",
+        *(f"{kind}/{name}.png" for kind in ("labels", "pictures") for name in ids),
+        "predict.json", "legend.png", "skipped.jsonl",
     }  # fmt: skip
     predictor = small_predictor()
     for name, file in ids.items():
@@ -120,7 +121,7 @@ def test_broken_files_are_named_and_counted_and_the_others_predicted(
         (images / name).unlink()
         Image.fromarray(blotches(20, 30)).save(images / name)
     assert run("resume=true", "max_pixels=1e6", "batch_size=2", predictor=small_predictor(max_pixels=10**6)) == 0
-    assert not (tmp_path / "out" / "skipped.jsonl").exists()
+    assert (tmp_path / "out" / "skipped.jsonl").read_text() == ""
     assert len(list((tmp_path / "out" / "labels").rglob("*.png"))) == 8
 
 
