@@ -33,8 +33,9 @@ optimizer, and keys such as head.width=128. The task is that of the head unless 
 and channels=3 are what the data would say. Or it is that of a checkpoint.
 
 precision is Lightning's: auto, 32-true, bf16-mixed, 16-mixed, ...; accelerator=auto is a GPU if there is one.
-repeats=20 calls are timed after warm_up=3; threads=N are those of the CPU. output=FILE.json keeps every time. On a CPU
-under Linux freed memory stays with the process, as in a training, unless keep_memory=false."""
+repeats=20 calls are timed after warm_up=3; threads=N are those of the CPU. output=FILE.json keeps every time, and takes
+the place of an earlier file. On a CPU under Linux freed memory stays with the process, as in a training, unless
+keep_memory=false."""
 
 OWN = (
     "checkpoint", "size", "batch", "precision", "train", "classes", "channels", "accelerator", "repeats", "warm_up",
@@ -81,6 +82,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     from coatseg.commands.machine import settle
     from coatseg.commands.passes import measured_at, placed
     from coatseg.measuring import cpu_model
+    from coatseg.results.places import Place
     from coatseg.schema import NonNegativeInt, PositiveInt, fitting
     from coatseg.structures import parameter_count
     from coatseg.training.trainer import make_trainer
@@ -94,6 +96,8 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     output = options.get("output")
     if output is not None and Path(str(output)).is_dir():
         raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
+    if output is not None:
+        Place(Path(str(output)).parent).check_writable()
     if "threads" in options:
         torch.set_num_threads(fitting(options["threads"], PositiveInt, "threads"))
     chosen = {"accelerator": options.get("accelerator", "auto"), "precision": options.get("precision", "auto")}

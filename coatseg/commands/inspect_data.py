@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     from coatseg.check import check_data
     from coatseg.data.inspect import inspect_dataset
     from coatseg.data.inspect.report import write_report
+    from coatseg.results.places import Place
     from coatseg.schema import NonNegativeInt, PositiveInt, fitting
     from coatseg.sections import named
     from coatseg.visualize.samples import sample_sheet
@@ -82,13 +83,21 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     check_data(options["data"])
     folder = Path(str(options.get("output", f"runs/inspect-{named(options['data'], 'data')[0]}")))
     check_output(folder)
-    opened = cache(partial(open_split, options["data"]))  # the lists of files are read once
+
+    @cache  # the lists of files are read once
+    def opened(split: str) -> Dataset:
+        dataset = open_split(options["data"], split)
+        Place(folder).check_writable()  # before hours are spent, and not for data that cannot be opened
+        return dataset
+
     with counted_splits() as progress:
         inspection = inspect_dataset(opened, splits, samples=samples, workers=workers, progress=progress)
     _say_inspection(inspection)
     pictured = _pictured(inspection, opened, count)
     if pictured:
         save_picture(sample_sheet(pictured, inspection.info), folder / SHEET)
+    else:  # that of an earlier inspection shows other samples
+        (folder / SHEET).unlink(missing_ok=True)
     say(f"report: {write_report(folder, inspection, [('samples', SHEET)] if pictured else [])}")
     return inspection.broken
 

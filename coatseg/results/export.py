@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from coatseg.atomic import not_written, whole_file
 from coatseg.data.images import normalise
 from coatseg.data.scenes import Scenes
+from coatseg.data.scenes.dataset import LEAST_SIZE
 from coatseg.errors import CoatsegError, ConfigError, ExportError
 from coatseg.results.agreement import (
     LEAST_ALIKE,
@@ -190,9 +191,10 @@ def compared_images(graph: Graph, info: DatasetInfo, sizes: Sequence[Size]) -> I
 
 def images_of(info: DatasetInfo, size: Size, count: int, preprocess: bool) -> Tensor:
     """Draw street scenes (count, C, height, width) as a graph takes them; channels beyond three repeat those."""
-    scenes = Scenes("val", size=size)
+    height, width = size
+    scenes = Scenes("val", size=(max(height, LEAST_SIZE), max(width, LEAST_SIZE)))
     channels = np.arange(info.channels) % 3
-    images = [np.ascontiguousarray(scenes[number].image[..., channels]) for number in range(count)]
+    images = [np.ascontiguousarray(scenes[number].image[:height, :width, channels]) for number in range(count)]
     if preprocess:
         return torch.stack([torch.from_numpy(image).permute(2, 0, 1).float() for image in images])
     return torch.stack([normalise(image, info) for image in images])

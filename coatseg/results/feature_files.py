@@ -10,13 +10,15 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.atomic import not_written
 from coatseg.errors import ConfigError, OutputError
-from coatseg.results.feature_names import path_name, single_name
+from coatseg.results.feature_names import file_name, path_name, single_name
 from coatseg.results.places import Place
 
 DTYPES = {"float32": "F32", "float16": "F16"}
@@ -90,7 +92,7 @@ def npy_files(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[Ad
     """Write each map to a file of its own, maps/ID.STRIDE.npy."""
 
     def add(image_id: str, stride: int, array: MapArray) -> Stored:
-        path = f"maps/{path_name(image_id)}.{stride}.npy"
+        path = f"maps/{file_name(image_id)}.{stride}.npy"
         with place.writing(path) as file:
             np.save(file, np.ascontiguousarray(array))
             offset = file.tell() - array.nbytes
@@ -107,7 +109,10 @@ def zarr_arrays(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[
     def add(image_id: str, stride: int, array: MapArray) -> Stored:
         # Slashes would make groups of the folders in an id.
         path = f"{single_name(image_id)}/{stride}"
-        group.create_array(path, data=np.ascontiguousarray(array), chunks=array.shape, overwrite=True)
+        try:
+            group.create_array(path, data=np.ascontiguousarray(array), chunks=array.shape, overwrite=True)
+        except OSError as error:
+            raise not_written(Path(place.address) / ZARR / path, error) from error
         return Stored(f"{ZARR}/{path}", None)
 
     yield add

@@ -63,6 +63,12 @@ class FeatureFolder:
         content: dict[str, Any] = json.loads(self.place.read(_part(number)))
         return content
 
+    def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """Give the manifest's lines, or those of the shards of these numbers that are done."""
+        if self.finished:
+            return self._lines(MANIFEST)
+        return [row for number in filter(self.done, numbers) for row in self.part(number)["maps"]]
+
     def write_part(self, number: int, content: Mapping[str, Any]) -> None:
         """Write a shard's part, by which it is done."""
         self.place.write(_part(number), _json(content))
@@ -79,15 +85,15 @@ class FeatureFolder:
 
     def conclude(self, form: str) -> list[dict[str, Any]]:
         """Remove what is needed no more and what killed processes were writing; give the lines of skipped images."""
-        lines = self.place.read(SKIPPED_FILE).decode().splitlines()
-        if not lines:  # else another start goes on from the parts, should an image have been mended
+        skipped = self._lines(SKIPPED_FILE)
+        if not skipped:  # else another start goes on from the parts, should an image have been mended
             self.place.remove(PARTS)
         self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
         for folder, names in FOLDERS.items():
             self.place.remove_files(TEMPORARY.format(names), folder, deep=True)
         if form == "zarr":
             self.place.remove_files(ZARR_TEMPORARY, ZARR, deep=True)
-        return [json.loads(line) for line in lines]
+        return skipped
 
     def _settings_there(self) -> dict[str, Any]:
         try:
@@ -98,10 +104,29 @@ class FeatureFolder:
             raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
         return there
 
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.place.read(name).splitlines()]  # bytes: text has other line ends, too
+
     def _write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         with self.place.writing(name) as file:
             for each in rows:
                 file.write(_json(each) + b"\n")
+
+
+def check_unchanged(rows: Iterable[Mapping[str, Any]], lengths: Mapping[str, int], place: Place) -> None:
+    """Refuse to go on with other files than those that the maps are of, by their lengths in bytes, given by id.
+
+    Raises:
+        RunExistsError: a file has another length.
+    """
+    for row in rows:
+        now = lengths.get(row["id"])
+        if row["file_bytes"] != now:
+            raise RunExistsError(
+                f"{place.address} has feature maps of {row['file']} when it had {row['file_bytes']} bytes; "
+                f"it has {now} now.",
+                ELSEWHERE,
+            )
 
 
 def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -> None:

@@ -23,11 +23,13 @@ from coatseg.structures import Dataset, DatasetInfo, Sample, Size
 class FeatureImages(Protocol):
     """Images in a fixed order. `info` says how they are normalised; `digest` differs where they do.
 
-    `made` are the options by which they are read, by name, as plain values.
+    `made` are the options by which they are read, by name, as plain values; `lengths` are those of the files in bytes,
+    by id, where they are known.
     """
 
     info: DatasetInfo
     digest: str
+    lengths: Mapping[str, int]
     made: Mapping[str, Any]
 
     def __len__(self) -> int: ...
@@ -44,7 +46,7 @@ class FeatureImages(Protocol):
 class FolderImages:
     """The images of `input=`. `sides` are the [short, long] that they are resized to, None for as read.
 
-    The digest is one of ids, addresses and lengths in bytes.
+    The digest is one of ids and addresses.
     """
 
     def __init__(
@@ -62,8 +64,8 @@ class FolderImages:
         self.bands = bands
         self.max_pixels = max_pixels
         self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands}
-        lines = (f"{source.id}\n{source.address}\n{_length(source)}\n" for source in sources.images)
-        self.digest = _digest(lines)
+        self.lengths: Mapping[str, int] = {source.id: _length(source) for source in sources.images}
+        self.digest = _digest(f"{source.id}\n{source.address}\n" for source in sources.images)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -110,6 +112,7 @@ class DatasetImages:
         self.info = info
         self.sides = sides
         self.made: Mapping[str, Any] = {"resized_to": sides, "split": split, **(options or {})}
+        self.lengths: Mapping[str, int] = {}
         self.digest = _digest([dataset.info.name, split, str(len(dataset))])
 
     def __len__(self) -> int:

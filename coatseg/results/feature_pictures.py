@@ -8,7 +8,7 @@ from typing import Any
 
 from coatseg.data.images import denormalise, normalise
 from coatseg.results.feature_maps import Maps
-from coatseg.results.feature_names import path_name
+from coatseg.results.feature_names import file_name
 from coatseg.results.places import Place
 from coatseg.results.responses import Responses, as_point
 from coatseg.structures import DatasetInfo, Sample
@@ -46,7 +46,7 @@ class FeaturePictures:
             titles.append(RESPONSE)
         captions = ["image", *(f"stride {stride}" for stride in maps)]
         sheet = contact_sheet(rows, captions, WIDTH, titles)
-        self.place.write(f"pictures/{path_name(sample.id)}.png", encode_picture(sheet))
+        self.place.write(f"pictures/{file_name(sample.id)}.png", encode_picture(sheet))
 
     def _responses(
         self, responses: Responses, number: int, sample: Sample, image: Picture, strides: Sequence[int]

@@ -35,12 +35,13 @@ def read_features(folder: str | Path) -> Features:
 class Features(Mapping[tuple[str, int], MapArray]):
     """Feature maps by (image id, stride), read when they are asked for; on a disk they are memory-mapped.
 
-    `rows` are the manifest's lines: id, file, original_size, size, level, stride, shape, dtype, path and offset.
+    `rows` are the manifest's lines: id, file, file_bytes, original_size, size, level, stride, shape, dtype, path and
+    offset.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        lines = map(json.loads, place.read(MANIFEST).decode().splitlines())
+        lines = map(json.loads, place.read(MANIFEST).splitlines())  # bytes: text has other line ends, too
         self.rows: dict[tuple[str, int], dict[str, Any]] = {(row["id"], row["stride"]): row for row in lines}
 
     @property

@@ -19,8 +19,8 @@ import torch
 
 from coatseg.data.batching import collate
 from coatseg.errors import ConfigError, DatasetError, ImageError
-from coatseg.results.feature_files import FORMATS, MapArray
-from coatseg.results.feature_folder import FeatureFolder
+from coatseg.results.feature_files import FORMATS, MapArray, Stored
+from coatseg.results.feature_folder import FeatureFolder, check_unchanged
 from coatseg.results.feature_images import FeatureImages
 from coatseg.results.feature_maps import Extractor, Maps
 from coatseg.results.feature_pictures import FeaturePictures
@@ -29,7 +29,7 @@ from coatseg.results.places import Place
 from coatseg.results.skipped import Skipped
 from coatseg.structures import Sample
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,10 @@ class FeatureWriter:
             OutputError: the folder cannot be written.
             RunExistsError: it holds maps of other images, another model or other options, or files that are not ours.
         """
-        self.folder.begin(self.plan.settings(self.images, self.extractor))
-        self._retry_skipped()
         count = len(self.shards)
+        self.folder.begin(self.plan.settings(self.images, self.extractor))
+        check_unchanged(self.folder.rows(range(count)), self.images.lengths, self.folder.place)
+        self._retry_skipped()
         return count if self.folder.finished else sum(self.folder.done(number) for number in range(count))
 
     def remaining(self, rank: int = 0, world_size: int = 1) -> int:
@@ -176,7 +177,8 @@ class FeatureWriter:
                     self._note(made.sample.id)
                     for stride, array in made.arrays.items():
                         stored = add(made.sample.id, stride, array)
-                        maps.append(row(made.sample, self.extractor.levels[stride], stride, array, *stored))
+                        level = self.extractor.levels[stride]
+                        maps.append(row(made.sample, self.images.lengths, level, stride, array, stored))
                 yield len(batch)
         lines = [asdict(unread) for unread in skipped.values()]
         self.folder.write_part(number, {"maps": maps, "skipped": lines, "skipped_indices": list(skipped)})
@@ -249,7 +251,9 @@ class FeatureWriter:
         return np.ascontiguousarray(array)
 
 
-def row(sample: Sample, level: int, stride: int, array: MapArray, path: str, offset: int | None) -> dict[str, Any]:
+def row(
+    sample: Sample, lengths: Mapping[str, int], level: int, stride: int, array: MapArray, stored: Stored
+) -> dict[str, Any]:
     """Make a line of the manifest.
 
     `level` counts the maps that the network has from fine to coarse, kept or not; `size` is what it saw, which may be
@@ -258,14 +262,15 @@ def row(sample: Sample, level: int, stride: int, array: MapArray, path: str, off
     return {
         "id": sample.id,
         "file": sample.file,
+        "file_bytes": lengths.get(sample.id),
         "original_size": list(sample.original_size),
         "size": list(sample.image.shape[:2]),
         "level": level,
         "stride": stride,
         "shape": list(array.shape),
         "dtype": str(array.dtype),
-        "path": path,
-        "offset": offset,
+        "path": stored.path,
+        "offset": stored.offset,
     }
 
 

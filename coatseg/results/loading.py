@@ -49,6 +49,8 @@ def load(
         "max_pixels": fitting(max_pixels, PositiveInt, "max_pixels"),
     }
     if isinstance(checkpoint, str | Path) and Path(checkpoint).suffix == ".onnx":
+        if plugins or torch.device(device or "cpu").type != "cpu":
+            raise ConfigError(f"{checkpoint} runs on the CPU, with no code of yours.", "Leave device and plugins out.")
         return load_onnx(checkpoint, inference=inference, **options)
     load_plugins(list(plugins))
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)

@@ -110,6 +110,7 @@ def open_given(
             f"Image {place} is no image but {found}.",
             "Give a path, an array (height, width, channels) of uint8, uint16 or float32, or an image of Pillow.",
         )
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # of files of another machine's order of bytes
     pixels = with_channels(f"Image {place}", pixels if pixels.ndim == 3 else pixels[..., None], channels)
     return OpenedImage(str(place), (pixels.shape[0], pixels.shape[1]), channels, np.ascontiguousarray(pixels))
 

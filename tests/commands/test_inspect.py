@@ -182,3 +182,19 @@ def test_a_wrong_command_line_leaves_with_2(
     assert says in error
     assert len(error.strip().splitlines()) <= 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_that_cannot_be_written_stops_at_once(
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert typed("data=scenes", "data.size=[64,64]", "output=file/report") == 2  # before the 1200 scenes are drawn
+    assert "file" in capsys.readouterr().err
+
+
+def test_a_repeated_inspection_leaves_no_sheet_of_the_earlier_one(tmp_path: Path, typed: Typed) -> None:
+    options = ("data=scenes", "data.size=[64,64]", "samples=1", "split=val", "workers=0", "output=report")
+    assert typed(*options, "pictures=1") == 0
+    assert (tmp_path / "report" / "samples.png").exists()
+    assert typed(*options, "pictures=0") == 0
+    assert not (tmp_path / "report" / "samples.png").exists()

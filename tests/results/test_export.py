@@ -330,6 +330,13 @@ def test_scenes_of_other_channels_repeat_the_three() -> None:
     assert images.max() > 1
 
 
+def test_sizes_too_small_for_a_scene_see_a_part_of_one() -> None:
+    from coatseg.data.scenes.dataset import INFO
+
+    part, scene = (exporting.images_of(INFO, (height, 40), 1, preprocess=True) for height in (1, 32))
+    assert torch.equal(part, scene[:, :, :1])
+
+
 def test_a_folder_is_predicted_from_the_file_as_from_the_checkpoint(
     semantic: tuple[Task, dict[str, Any]], tmp_path: Path
 ) -> None:

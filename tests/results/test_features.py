@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, Imag
 from coatseg.results.feature_files import FORMATS
 from coatseg.results.feature_images import DatasetImages, FolderImages
 from coatseg.results.feature_model import FeatureModel, named_model
-from coatseg.results.feature_names import path_name, single_name
+from coatseg.results.feature_names import file_name, path_name, single_name
 from coatseg.results.feature_pictures import FeaturePictures
 from coatseg.results.features import FeatureWriter, Plan
 from coatseg.results.places import Place
@@ -259,7 +260,7 @@ def test_other_images_or_weights_need_another_folder(model: FeatureModel, folder
     other = replace(model, made={**model.made, "weights": "other"})
     with pytest.raises(RunExistsError, match="weights"):
         writer(other, folder, tmp_path / "out").begin()
-    Image.new("RGB", (64, 64)).save(folder / "0.png")
+    (folder / "0.png").rename(folder / "other.png")
     with pytest.raises(RunExistsError, match="digest_of_images"):
         writer(model, folder, tmp_path / "out").begin()
 
@@ -402,15 +403,45 @@ def test_how_images_are_read_and_the_model_s_options_are_settings(model: Feature
     assert images.made == {"split": "val", "resized_to": (32, 48), "data.size": (64, 64)}
 
 
-def test_a_mended_image_is_read_when_it_goes_on(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", [slice(None, 100), slice(0)])
+def test_a_mended_image_is_read_when_it_goes_on(
+    model: FeatureModel, folder: Path, tmp_path: Path, broken: slice
+) -> None:
     whole = (folder / "1.png").read_bytes()
     run(model, folder, tmp_path / "whole")
-    (folder / "1.png").write_bytes(bytes(len(whole)))
+    (folder / "1.png").write_bytes(whole[broken])
     assert [unread.id for unread in run(model, folder, tmp_path / "out")] == ["1"]
     (folder / "1.png").write_bytes(whole)
     again = writer(model, folder, tmp_path / "out")
     assert (again.begin(), again.remaining(), list(again.write()), again.finish()) == (2, 2, [2], [])
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_image_that_has_maps_may_not_change(
+    model: FeatureModel, folder: Path, tmp_path: Path, finished: bool
+) -> None:
+    made = writer(model, folder, tmp_path / "out")
+    made.begin()
+    assert sum(made.write()) == len(made.images)
+    if finished:
+        made.finish()
+    with (folder / "1.png").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(RunExistsError, match=r"feature maps of .*1\.png when it had \d+ bytes"):
+        writer(model, folder, tmp_path / "out").begin()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_names_that_are_too_long_for_files_are_cut(
+    model: FeatureModel, folder: Path, tmp_path: Path, format_: str
+) -> None:
+    deep = tmp_path / "photos" / ("d" * 100) / ("e" * 100) / ("é" * 125 + ".png")
+    deep.parent.mkdir(parents=True)
+    deep.write_bytes((folder / "1.png").read_bytes())
+    assert run(model, tmp_path / "photos", tmp_path / "out", format=format_, pictures=True) == []
+    (image_id,) = read_features(tmp_path / "out").ids
+    assert image_id == str(deep.relative_to(tmp_path / "photos").with_suffix(""))
 
 
 class Named(Scenes):
@@ -431,7 +462,10 @@ def of_dataset(model: FeatureModel, dataset: Scenes, output: Path, format_: str,
     return FeatureWriter(images, model.extractor, Place(output), plan, pictures=pictures)
 
 
-IDS = ("../../escaped", "a/b", "a%2Fb", "a//b", "/root", "..", "a/./b", "end/", "caf\udce9", "new\nline", "ü.x")
+IDS = (
+    *("../../escaped", "a/b", "a%2Fb", "a//b", "/root", "..", "a/./b", "end/", "caf\udce9", "new\nline", "ü.x"),
+    *("x" * 253, "line\u2028separator", "next\x85line"),
+)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -454,6 +488,10 @@ def test_names_give_their_ids_back() -> None:
     assert names[:4] == ["%2E%2E/%2E%2E/escaped", "a/b", "a%252Fb", "a/%2Fb"]
     assert path_name("street/ä b.c") == "street/ä b.c"
     assert single_name("a/b") == "a%2Fb"
+    assert file_name("a/b%") == "a/b%25"
+    cut = file_name("a/" + "x" * 300)
+    assert re.fullmatch(r"a/x{167}~[0-9a-f]{32}", cut)
+    assert cut != file_name("a/" + "x" * 301)
 
 
 def test_an_id_that_repeats_is_refused(model: FeatureModel, tmp_path: Path) -> None:

@@ -269,3 +269,16 @@ def test_what_does_not_fit_is_said(composed: Composed, tmp_path: Path) -> None:
         load([path, objects])
     with pytest.raises(CheckpointError, match="finds objects"):
         load([objects, objects])
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_pixels_of_either_order_of_bytes_are_predicted_alike(order: str) -> None:
+    predictor = small_predictor()
+    pixels = np.arange(40 * 48 * 3, dtype=np.uint16).reshape(40, 48, 3) * 11
+    assert torch.equal(predictor(pixels.astype(f"{order}u2")).label_map, predictor(pixels).label_map)
+
+
+def test_an_onnx_file_takes_no_device_and_no_plugins(tmp_path: Path) -> None:
+    for options in ({"device": "cuda"}, {"plugins": ["mine"]}):
+        with pytest.raises(ConfigError, match="runs on the CPU"):
+            coatseg.load(tmp_path / "a.onnx", **options)

@@ -53,7 +53,7 @@ def test_files_that_differ_in_their_suffix_keep_it(tmp_path: Path) -> None:
         write(tmp_path / name)
     assert ids(tmp_path) == ["a.jpg", "a.png", "b"]
     write(tmp_path / "a.png.bmp")
-    assert ids(tmp_path) == ["a.jpg", "a.png", "a.png.bmp", "b.png"]
+    assert ids(tmp_path) == ["a.jpg", "a.png", "a.png.bmp", "b"]
 
 
 def test_other_files_are_skipped_with_a_word(tmp_path: Path) -> None:
@@ -68,12 +68,26 @@ def test_an_output_inside_the_input_is_no_input(tmp_path: Path) -> None:
     assert ids(tmp_path, output=tmp_path / "out") == ["a"]
 
 
+def test_an_output_inside_the_input_is_known_by_any_of_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "photos" / "a.png")
+    write(tmp_path / "photos" / "out" / "labels" / "a.png")
+    write(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "photos" / "linked").symlink_to("../elsewhere")
+    monkeypatch.chdir(tmp_path)
+    for given, output in (("link", "photos/out"), ("photos", "link/out"), ("photos/../photos", "photos/out")):
+        assert "out/labels/a" not in ids(given, output=Path(output))
+    assert ids("photos", output=Path("elsewhere")) == ["a", "out/labels/a"]
+
+
 def test_an_output_around_the_input_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "in" / "a.png")
     monkeypatch.chdir(tmp_path)
     assert ids("in", output=Path()) == ["a"]
-    assert ids("in/*.png", output=Path("in")) == ["a"]
-    for given in ("in", "in/**/*.png"):
+    assert ids("in/a.png", output=Path("in")) == ["a"]
+    for given in ("in", "in/*.png", "in/**/*.png"):
         with pytest.raises(ConfigError, match="output=in is the folder of the images"):
             ids(given, output=Path("in"))
 
