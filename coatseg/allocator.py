@@ -39,5 +39,6 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     if not (hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt")):
         return None
-    addresses = {ctypes.cast(library.malloc, ctypes.c_void_p).value for library in (libc, process)}
+    # An allocator in front replaces this with malloc, whose own address in some executables is that of a jump to it.
+    addresses = {ctypes.cast(library.malloc_usable_size, ctypes.c_void_p).value for library in (libc, process)}
     return libc if len(addresses) == 1 else None

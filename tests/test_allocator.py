@@ -49,3 +49,14 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     assert not keep_memory()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only glibc is told anything.")
+def test_another_allocator_in_front_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = ctypes.CDLL
+
+    class InFront:
+        malloc_usable_size = load(None).calloc  # any other address
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: load(name) if name else InFront)
+    assert not keep_memory()
