@@ -82,7 +82,6 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     from coatseg.commands.machine import settle
     from coatseg.commands.passes import measured_at, placed
     from coatseg.measuring import cpu_model
-    from coatseg.results.places import Place
     from coatseg.schema import NonNegativeInt, PositiveInt, fitting
     from coatseg.structures import parameter_count
     from coatseg.training.trainer import make_trainer
@@ -93,11 +92,9 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     train = fitting(options.get("train", False), bool, "train")
     repeats = fitting(options.get("repeats", 20), PositiveInt, "repeats")
     warm_up = fitting(options.get("warm_up", 3), NonNegativeInt, "warm_up")
-    output = options.get("output")
-    if output is not None and Path(str(output)).is_dir():
-        raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
+    output = None if options.get("output") is None else Path(str(options["output"]))
     if output is not None:
-        Place(Path(str(output)).parent).check_writable()
+        check_output(output)
     if "threads" in options:
         torch.set_num_threads(fitting(options["threads"], PositiveInt, "threads"))
     chosen = {"accelerator": options.get("accelerator", "auto"), "precision": options.get("precision", "auto")}
@@ -125,8 +122,22 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     for line in _caveats(facts, task, train, measured):
         say(line)
     if output is not None:
-        _write(Path(str(output)), facts, sizes, measured)
+        _write(output, facts, sizes, measured)
     return measured
+
+
+def check_output(output: Path) -> None:
+    """Refuse what cannot be written, before anything is measured.
+
+    Raises:
+        ConfigError: it is a folder.
+        OutputError: it lies in none that can be written.
+    """
+    from coatseg.results.places import Place
+
+    if output.is_dir():
+        raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
+    Place(output.parent).check_writable()
 
 
 def _sizes(stated: Any) -> list[Size]:

@@ -42,7 +42,7 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint holds, write it, and say how it compares."""
     from coatseg.build import load_plugins
     from coatseg.restore import read_trained
-    from coatseg.results.export import SIZES, Sizes, check_output, export, report_path, unit
+    from coatseg.results.export import SIZES, Sizes, export, report_path, unit
     from coatseg.results.formats import format_of
     from coatseg.schema import fitting
 
@@ -55,7 +55,6 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     sizes = fitting(options.get("sizes", SIZES), Sizes, "sizes")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     trained = read_trained(path)
-    check_output(name, output)
     task = trained.build()
     exported = export(task, trained.config, name, output, preprocess=preprocess, sizes=sizes)
     for line in exported.left_out:

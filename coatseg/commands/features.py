@@ -157,10 +157,10 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
     if options["checkpoint"] is not None:
         return checkpoint_model(Path(options["checkpoint"]), options["maps"], options["levels"])
-    section = {**options["backbone"], "pretrained": options["pretrained"]}
+    section = dict(options["backbone"])
     name = section.pop("name")
-    if not options["pretrained"]:
-        section.pop("pretrained")
+    if options["pretrained"]:
+        section["pretrained"] = options["pretrained"]
     model = named_model(name, section, strides=options["levels"], mean=options["mean"], std=options["std"])
     if not options["pretrained"]:
         say(f"{name} has random weights, the same each time; pretrained=true takes ImageNet's")

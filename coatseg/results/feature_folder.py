@@ -9,6 +9,7 @@ from typing import Any
 
 from coatseg.errors import RunExistsError
 from coatseg.results.feature_files import MANIFEST, ZARR
+from coatseg.results.json_lines import encoded, read_lines, write_lines
 from coatseg.results.places import PROBE, Place
 from coatseg.results.skipped import SKIPPED_FILE
 
@@ -39,7 +40,7 @@ class FeatureFolder:
             OutputError: the folder cannot be written.
             RunExistsError: it was begun otherwise, or holds files that are not ours.
         """
-        written = _json(settings, indent=1)
+        written = encoded(settings, indent=1)
         if self.place.exists(SETTINGS):
             check_same(self._settings_there(), json.loads(written), self.place)
             return
@@ -66,12 +67,12 @@ class FeatureFolder:
     def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Give the manifest's lines, or those of the shards of these numbers that are done."""
         if self.finished:
-            return self._lines(MANIFEST)
+            return read_lines(self.place, MANIFEST)
         return [row for number in filter(self.done, numbers) for row in self.part(number)["maps"]]
 
     def write_part(self, number: int, content: Mapping[str, Any]) -> None:
         """Write a shard's part, by which it is done."""
-        self.place.write(_part(number), _json(content))
+        self.place.write(_part(number), encoded(content))
 
     def forget(self, number: int) -> None:
         """Have a shard made again, and with it the manifest."""
@@ -80,12 +81,12 @@ class FeatureFolder:
 
     def join(self, parts: Sequence[Mapping[str, Any]]) -> None:
         """Write the list of skipped images and, last of all, the manifest."""
-        self._write_lines(SKIPPED_FILE, (row for part in parts for row in part["skipped"]))
-        self._write_lines(MANIFEST, (row for part in parts for row in part["maps"]))
+        write_lines(self.place, SKIPPED_FILE, (row for part in parts for row in part["skipped"]))
+        write_lines(self.place, MANIFEST, (row for part in parts for row in part["maps"]))
 
     def conclude(self, form: str) -> list[dict[str, Any]]:
         """Remove what is needed no more and what killed processes were writing; give the lines of skipped images."""
-        skipped = self._lines(SKIPPED_FILE)
+        skipped = read_lines(self.place, SKIPPED_FILE)
         if not skipped:  # else another start goes on from the parts, should an image have been mended
             self.place.remove(PARTS)
         self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
@@ -103,14 +104,6 @@ class FeatureFolder:
         if not isinstance(there, dict):
             raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
         return there
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.place.read(name).splitlines()]  # bytes: text has other line ends, too
-
-    def _write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        with self.place.writing(name) as file:
-            for each in rows:
-                file.write(_json(each) + b"\n")
 
 
 def check_unchanged(rows: Iterable[Mapping[str, Any]], lengths: Mapping[str, int], place: Place) -> None:
@@ -146,10 +139,3 @@ def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -
 
 def _part(number: int) -> str:
     return f"{PARTS}/{number:05}.json"
-
-
-def _json(content: Any, indent: int | None = None) -> bytes:
-    try:
-        return json.dumps(content, ensure_ascii=False, indent=indent).encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        return json.dumps(content, indent=indent).encode()

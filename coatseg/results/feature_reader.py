@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from coatseg.errors import DatasetNotFoundError
 from coatseg.results.feature_files import MANIFEST, ZARR, MapArray, zarr_group
+from coatseg.results.json_lines import read_lines
 from coatseg.results.places import Place
 
 
@@ -41,8 +41,9 @@ class Features(Mapping[tuple[str, int], MapArray]):
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        lines = map(json.loads, place.read(MANIFEST).splitlines())  # bytes: text has other line ends, too
-        self.rows: dict[tuple[str, int], dict[str, Any]] = {(row["id"], row["stride"]): row for row in lines}
+        self.rows: dict[tuple[str, int], dict[str, Any]] = {
+            (row["id"], row["stride"]): row for row in read_lines(place, MANIFEST)
+        }
 
     @property
     def ids(self) -> list[str]:

@@ -178,7 +178,9 @@ class FeatureWriter:
                     for stride, array in made.arrays.items():
                         stored = add(made.sample.id, stride, array)
                         level = self.extractor.levels[stride]
-                        maps.append(row(made.sample, self.images.lengths, level, stride, array, stored))
+                        maps.append(
+                            row(made.sample, self.images.lengths.get(made.sample.id), level, stride, array, stored)
+                        )
                 yield len(batch)
         lines = [asdict(unread) for unread in skipped.values()]
         self.folder.write_part(number, {"maps": maps, "skipped": lines, "skipped_indices": list(skipped)})
@@ -252,7 +254,7 @@ class FeatureWriter:
 
 
 def row(
-    sample: Sample, lengths: Mapping[str, int], level: int, stride: int, array: MapArray, stored: Stored
+    sample: Sample, file_bytes: int | None, level: int, stride: int, array: MapArray, stored: Stored
 ) -> dict[str, Any]:
     """Make a line of the manifest.
 
@@ -262,7 +264,7 @@ def row(
     return {
         "id": sample.id,
         "file": sample.file,
-        "file_bytes": lengths.get(sample.id),
+        "file_bytes": file_bytes,
         "original_size": list(sample.original_size),
         "size": list(sample.image.shape[:2]),
         "level": level,

@@ -14,8 +14,8 @@ from coatseg.results.opened import OpenedImage
 from coatseg.structures import Size
 
 BY_WINDOWS = "Set inference.window=[512,512], or lower inference.window_batch or batch_size."
-
 BY_TILES = "Cut it into tiles, or lower batch_size."
+
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where Linux says what a container's processes may take together."""
 MAPS_BYTES = 256

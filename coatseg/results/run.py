@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from coatseg.data.geotags import GeoTags, read_tags
 from coatseg.data.module import as_is, one_thread
 from coatseg.data.tiff import read_header
 from coatseg.errors import CoatsegError, ImageError, NameTooLongError
+from coatseg.results.json_lines import write_lines
 from coatseg.results.opened import OpenedImage, open_path
 from coatseg.results.pictures import picture_of
 from coatseg.results.predictor import Predictor
@@ -174,8 +174,7 @@ class PredictionRun(lightning.LightningModule):
     def conclude(self) -> None:
         """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
         info = self.predictor.info
-        with self.place.writing(SKIPPED_FILE) as file:
-            file.writelines(json.dumps(asdict(image)).encode() + b"\n" for image in self.skipped)
+        write_lines(self.place, SKIPPED_FILE, map(asdict, self.skipped))
         if isinstance(self.writer, ObjectsWriter):
             self.writer.join([source for group in self.groups for source in group])
         elif self.pictures:  # where objects have their names

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
@@ -31,8 +31,8 @@ SHOWN = 3
 class Source:
     """One image file: its `address`, a path or whatever fsspec opens, and its `id`, unique and fit for file names.
 
-    The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files whose
-    ids would be the same keep it. `remote` says that the address is no path.
+    The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files whose ids
+    would be the same keep it. `remote` says that the address is no path.
     """
 
     id: str
@@ -90,16 +90,14 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
         raise ConfigError(f"input={given} cannot be opened: {error}.", "Check the address.") from error
     base = base.rstrip("/")
     within = {file: PurePosixPath(file[len(base) :].lstrip("/")) for file in sorted(files)}
-    remote = not isinstance(system, LocalFileSystem)
-    written = None if output is None else _folder_at(str(output), system)
-    if not single and _real(base, remote) == written:
+    within_output = None if output is None else _below(base, str(output), system)
+    if within_output == "" and not single:
         raise ConfigError(f"output={output} is the folder of the images.", "Name another; it may be new and lie in it.")
-    in_output = cache(lambda folder: written is not None and f"{_real(folder, remote)}/".startswith(f"{written}/"))
-    around = single or in_output(base)
     kept = {
         file: name
         for file, name in within.items()
-        if not any(part.startswith(".") for part in name.parts) and (around or not in_output(file.rpartition("/")[0]))
+        if not any(part.startswith(".") for part in name.parts)
+        and not (within_output and str(name).startswith(f"{within_output}/"))
     }
     images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
@@ -108,6 +106,7 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
             raise ConfigError(f"input={given} names no file.", "Give a folder, a file, or a pattern such as 'a/*.jpg'.")
         raise ConfigError(f"input={given} {'has' if not single else 'is'} no image.", kinds)
     ids = _ids([kept[file] for file in images])
+    remote = not isinstance(system, LocalFileSystem)
     found = tuple(
         Source(image_id, str(kept[file]), str(system.unstrip_protocol(file)) if remote else file, remote)
         for image_id, file in zip(ids, images, strict=True)
@@ -215,18 +214,17 @@ def any_pixels() -> Iterator[None]:
         _unlimited.end()
 
 
-def _folder_at(output: str, system: Any) -> str | None:
-    """Give the folder of an address in a file system, None if it lies in another."""
+def _below(base: str, output: str, system: Any) -> str | None:
+    """Give the path of the output below a folder, empty if it is the folder itself, None if it lies elsewhere."""
     import fsspec
     from fsspec.implementations.local import LocalFileSystem
 
     other, path = fsspec.core.url_to_fs(output)
-    return _real(path, not isinstance(other, LocalFileSystem)) if type(other) is type(system) else None
-
-
-def _real(path: str, remote: bool) -> str:
-    """Give the one spelling of a path on a disk, whatever links it goes through."""
-    return (path if remote else os.path.realpath(path)).rstrip("/")
+    if type(other) is not type(system):
+        return None
+    real = os.path.realpath if isinstance(system, LocalFileSystem) else str  # whatever links lead there
+    base, path = (f"{real(f'{folder}/').rstrip('/')}/" for folder in (base, path))
+    return path.removeprefix(base).rstrip("/") if path.startswith(base) else None
 
 
 def _fixed_part(pattern: str) -> str:

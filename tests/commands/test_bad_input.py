@@ -337,6 +337,12 @@ def test_a_checkpoint_whose_record_is_not_whole(
     assert "odd.ckpt is no whole checkpoint of coatseg" in answer(*TINY, "name=mine", f"resume={path}")
 
 
+def test_an_exported_model_is_no_checkpoint(answer: Answer, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    for verb in ("evaluate", "export", "benchmark"):
+        assert "a.onnx is an exported model" in answer(verb, f"checkpoint={tmp_path}/a.onnx", main=commands.main), verb
+
+
 def test_weights_of_another_architecture(answer: Answer, tmp_path: Path) -> None:
     import coatseg
 

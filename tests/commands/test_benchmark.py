@@ -131,6 +131,7 @@ def test_a_checkpoint_is_measured(
         (["backbone"], "not of the form KEY=VALUE"),
         (["precision=33", "backbone=coat_lite_tiny"], "trainer: "),
         (["output=."], "is a folder"),
+        ([f"output={__file__}/speed.json", "backbone=unknown"], "is a file"),  # before there is a model
     ],
 )
 def test_a_wrong_command_line_leaves_with_2(

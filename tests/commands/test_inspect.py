@@ -12,6 +12,7 @@ import pytest
 from coatseg import commands
 from coatseg.build import TABLES
 from coatseg.commands import image_progress
+from coatseg.data.scenes import Scenes
 from tests.data.generate import write_folder
 from tests.data.objects import write_coco, write_coco_json
 
@@ -185,11 +186,14 @@ def test_a_wrong_command_line_leaves_with_2(
 
 
 def test_an_output_that_cannot_be_written_stops_at_once(
-    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(Scenes, "__getitem__", lambda dataset, index: read.append(index))
     (tmp_path / "file").write_text("")
-    assert typed("data=scenes", "data.size=[64,64]", "output=file/report") == 2  # before the 1200 scenes are drawn
-    assert "file" in capsys.readouterr().err
+    assert typed("data=scenes", "data.size=[64,64]", "samples=1", "workers=0", "output=file/report") == 2
+    assert "file/report/" in capsys.readouterr().err
+    assert not read
 
 
 def test_a_repeated_inspection_leaves_no_sheet_of_the_earlier_one(tmp_path: Path, typed: Typed) -> None:

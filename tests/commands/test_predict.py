@@ -426,6 +426,8 @@ def test_wrong_arguments_are_answered(arguments: list[str], says: str) -> None:
         (["checkpoint=a.ckpt", "model=b.onnx"], "are two models"),
         (["model=b.onnx", "plugins=[mine]"], "Leave plugins out"),
         (["model=b.onnx", "trainer.precision=bf16-mixed"], "computes in float32"),
+        (["checkpoint=b.onnx", "trainer.precision=bf16-mixed"], "computes in float32"),
+        (["checkpoint=b.onnx", "model=b.onnx"], "are two models"),
         ([], "Which checkpoint?"),
     ],
 )

@@ -73,13 +73,11 @@ def test_an_output_inside_the_input_is_known_by_any_of_its_names(
 ) -> None:
     write(tmp_path / "photos" / "a.png")
     write(tmp_path / "photos" / "out" / "labels" / "a.png")
-    write(tmp_path / "elsewhere" / "a.png")
     (tmp_path / "link").symlink_to("photos")
-    (tmp_path / "photos" / "linked").symlink_to("../elsewhere")
     monkeypatch.chdir(tmp_path)
     for given, output in (("link", "photos/out"), ("photos", "link/out"), ("photos/../photos", "photos/out")):
-        assert "out/labels/a" not in ids(given, output=Path(output))
-    assert ids("photos", output=Path("elsewhere")) == ["a", "out/labels/a"]
+        assert ids(given, output=Path(output)) == ["a"]
+    assert ids("photos", output=tmp_path / "elsewhere") == ["a", "out/labels/a"]
 
 
 def test_an_output_around_the_input_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
