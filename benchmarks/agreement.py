@@ -28,14 +28,14 @@ from torch import Tensor
 
 from benchmarks.options import parse, parser
 from benchmarks.tables import Record, Table, publish
-from coatseg.build import build_data
-from coatseg.commands.console import quiet_libraries
 from coatseg.commands.predict import predict_files, read_arguments
-from coatseg.data.images import read_label_map
-from coatseg.restore import read_trained
-from coatseg.results.agreement import Agreement, agreement
-from coatseg.results.export import export
-from coatseg.results.loading import load, load_onnx
+from coatseg.commands.terminal.console import quiet_libraries
+from coatseg.config.build import build_data
+from coatseg.config.restore import read_trained
+from coatseg.data.images.images import read_label_map
+from coatseg.results.export.agreement import Agreement, agreement
+from coatseg.results.export.export import export
+from coatseg.results.predict.loading import load, load_onnx
 from coatseg.structures import InstancePrediction, SemanticPrediction
 from coatseg.tasks.base import Task
 from coatseg.tasks.evaluation import evaluate

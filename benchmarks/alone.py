@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.sides import SIDES, WORKS
 from benchmarks.timing import in_turn
-from coatseg.allocator import keep_memory
-from coatseg.measuring import reset_peak, resident_memory
 from coatseg.structures import Size
+from coatseg.system.allocator import keep_memory
+from coatseg.system.measuring import reset_peak, resident_memory
 
 WARMING = ("coat_lite_tiny", (64, 64))
 """What the side computes before the memory is read, so that the code of its libraries is loaded."""

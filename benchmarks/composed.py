@@ -7,7 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from coatseg.commands.composition import config_folder, open_nested_keys
+from coatseg.commands.terminal.composition import config_folder, open_nested_keys
 
 Config = dict[str, Any]
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from benchmarks.timing import in_turn
-from coatseg.backbones.coat import STRIDES, Variant
-from coatseg.computation import giga_macs
+from coatseg.models.backbones.coat import STRIDES, Variant
+from coatseg.models.macs import giga_macs
 from coatseg.structures import Size
 
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}

@@ -22,15 +22,15 @@ from benchmarks.composed import Config, composed
 from benchmarks.computation import giga_multiplications
 from benchmarks.sides import PEER, SIDES
 from benchmarks.timing import in_turn
-from coatseg.atomic import whole_file
-from coatseg.backbones.timm import TimmBackbone
-from coatseg.build import build_data, build_model, make
-from coatseg.commands.composition import choices
-from coatseg.commands.console import quiet_libraries
 from coatseg.commands.fit import fit
-from coatseg.model import Model
-from coatseg.sections import named
+from coatseg.commands.terminal.composition import choices
+from coatseg.commands.terminal.console import quiet_libraries
+from coatseg.config.build import build_data, build_model, make
+from coatseg.config.sections import named
+from coatseg.models.backbones.timm import TimmBackbone
+from coatseg.models.model import Model
 from coatseg.structures import DatasetInfo, parameter_count
+from coatseg.system.atomic import whole_file
 
 BACKBONE = "coat_lite_tiny"
 REFERENCE = "fpn"

@@ -27,19 +27,19 @@ from benchmarks.alone import in_process
 from benchmarks.composed import composed
 from benchmarks.options import parse, parser, shown, size
 from benchmarks.tables import Record, Table, publish
-from coatseg.allocator import keep_memory
-from coatseg.backbones.coat import VARIANTS
-from coatseg.build import build_task
-from coatseg.commands.console import quiet_libraries
-from coatseg.data.raster import import_rasterio
-from coatseg.measuring import reset_peak, resident_memory
-from coatseg.results.opened import open_path
-from coatseg.results.places import Place
-from coatseg.results.predictor import Predictor
-from coatseg.results.run import tags_of
-from coatseg.results.sources import Source
-from coatseg.results.writers import writer_of
+from coatseg.commands.terminal.console import quiet_libraries
+from coatseg.config.build import build_task
+from coatseg.data.images.raster import import_rasterio
+from coatseg.data.images.sources import Source
+from coatseg.models.backbones.coat import VARIANTS
+from coatseg.results.predict.opened import open_path
+from coatseg.results.predict.predictor import Predictor
+from coatseg.results.predict.run import tags_of
+from coatseg.results.predict.writers import writer_of
 from coatseg.structures import DatasetInfo, Size
+from coatseg.system.allocator import keep_memory
+from coatseg.system.measuring import reset_peak, resident_memory
+from coatseg.system.places import Place
 
 QUICK = {"sizes": [(1024, 1024)], "classes": [19], "inference": [""]}
 FILES = ("png", "tif")

@@ -32,11 +32,11 @@ from benchmarks.composed import Config, composed
 from benchmarks.options import parse, parser
 from benchmarks.tables import Table, publish
 from benchmarks.timing import in_turn, speedup
-from coatseg.build import build_data
-from coatseg.commands.console import quiet_libraries
-from coatseg.data.camvid import INFO
-from coatseg.data.scenes import Scenes
-from coatseg.data.transforms import AUGMENTATIONS
+from coatseg.commands.terminal.console import quiet_libraries
+from coatseg.config.build import build_data
+from coatseg.data.augmentations.transform import AUGMENTATIONS
+from coatseg.data.datasets.camvid import INFO
+from coatseg.scenes import Scenes
 from coatseg.structures import Size
 from coatseg.training.trainer import make_trainer
 

@@ -31,11 +31,11 @@ from benchmarks.options import ALLOCATORS, parse, parser, shown, size
 from benchmarks.sides import PRECISIONS, precision
 from benchmarks.tables import Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
-from coatseg.allocator import keep_memory
-from coatseg.backbones.coat import VARIANTS
-from coatseg.build import build_data, build_task
-from coatseg.commands.console import quiet_libraries
-from coatseg.data.camvid import INFO
+from coatseg.commands.terminal.console import quiet_libraries
+from coatseg.config.build import build_data, build_task
+from coatseg.data.datasets.camvid import INFO
+from coatseg.models.backbones.coat import VARIANTS
+from coatseg.system.allocator import keep_memory
 from coatseg.training.trainer import make_trainer
 
 PLAIN = "plain"

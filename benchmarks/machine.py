@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import coatseg
-from coatseg.measuring import cpu_model
+from coatseg.system.measuring import cpu_model
 
 LIBRARIES = {
     "torch": "torch",

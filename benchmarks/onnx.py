@@ -24,16 +24,16 @@ from benchmarks.composed import composed
 from benchmarks.options import ALLOCATORS, parse, parser, shown, size
 from benchmarks.tables import Record, Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
-from coatseg.allocator import keep_memory
-from coatseg.backbones.coat import VARIANTS
-from coatseg.build import build_task, gives
 from coatseg.commands.benchmark import TASKS
-from coatseg.commands.console import quiet_libraries
-from coatseg.data.scenes.dataset import INFO
-from coatseg.results.export import eager, images_of
-from coatseg.results.facts import facts_of
-from coatseg.results.graphs import Graph, graph_of
-from coatseg.results.onnx import Session, write
+from coatseg.commands.terminal.console import quiet_libraries
+from coatseg.config.build import build_task, gives
+from coatseg.models.backbones.coat import VARIANTS
+from coatseg.results.export.export import eager, images_of
+from coatseg.results.export.facts import facts_of
+from coatseg.results.export.graph import Graph, graph_of
+from coatseg.results.export.to_onnx import Session, write
+from coatseg.scenes.dataset import INFO
+from coatseg.system.allocator import keep_memory
 from coatseg.tasks.base import Task
 
 QUICK = {"variants": ["coat_lite_tiny"], "heads": ["fpn"], "sizes": [(256, 256)], "repeats": 3}

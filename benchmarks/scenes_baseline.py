@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from coatseg.data.scenes import Scenes
+from coatseg.scenes import Scenes
 from coatseg.structures import Sample
 
 PIXELS_AN_IMAGE = 100

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import coatseg
-from coatseg.backbones.weights import to_ours
+from coatseg.models.weights.files import to_ours
 from coatseg.structures import Size
 
 OURS, CHECKPOINTING, PEER = "coatseg", "coatseg, checkpointing", "timm"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.machine import machine_facts, told
-from coatseg.atomic import whole_file
+from coatseg.system.atomic import whole_file
 
 Record = dict[str, Any]
 """What was measured for one row, under names, as JSON can hold it."""

@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coatseg.backbones.coat import create_classifier
-    from coatseg.backbones.smp import register_smp_encoders
-    from coatseg.build import create_backbone, list_backbones, register
-    from coatseg.results.feature_reader import read_features
-    from coatseg.results.loading import load
+    from coatseg.config.build import create_backbone, list_backbones, register
+    from coatseg.models.backbones.coat import create_classifier
+    from coatseg.models.backbones.smp import register_smp_encoders
+    from coatseg.results.features.reader import read_features
+    from coatseg.results.predict.loading import load
 
 __version__ = "0.1.0"
 
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "create_backbone": "coatseg.build",
-    "create_classifier": "coatseg.backbones.coat",
-    "list_backbones": "coatseg.build",
-    "load": "coatseg.results.loading",
-    "read_features": "coatseg.results.feature_reader",
-    "register": "coatseg.build",
-    "register_smp_encoders": "coatseg.backbones.smp",
+    "create_backbone": "coatseg.config.build",
+    "create_classifier": "coatseg.models.backbones.coat",
+    "list_backbones": "coatseg.config.build",
+    "load": "coatseg.results.predict.loading",
+    "read_features": "coatseg.results.features.reader",
+    "register": "coatseg.config.build",
+    "register_smp_encoders": "coatseg.models.backbones.smp",
 }
 
 

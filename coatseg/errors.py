@@ -6,7 +6,10 @@ Commands print them as one or two lines and leave with exit code 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+LISTED = 3
+"""How many keys a message lists."""
 
 
 class CoatsegError(Exception):
@@ -91,3 +94,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     listed = f"Choices: {', '.join(names)}."
     return f"Did you mean {close[0]}? {listed}" if close else listed
+
+
+def listed(keys: Sequence[str]) -> str:
+    """List the first few keys, and say how many more there are."""
+    more = f", and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
+    return ", ".join(keys[:LISTED]) + more

@@ -13,8 +13,8 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from coatseg.training import schedules
-from coatseg.training.schedules import By, Schedule
+from coatseg.training.optimization import schedules
+from coatseg.training.optimization.schedules import By, Schedule
 
 TARGET = Path(__file__).parent / "schedules.png"
 EPOCHS, EPOCH = 12, 100

@@ -38,7 +38,7 @@ def seeded() -> None:
 @pytest.fixture
 def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Compose a plain configuration as the command line would; runs go to a temporary folder."""
-    from coatseg.commands.composition import open_nested_keys
+    from coatseg.commands.terminal.composition import open_nested_keys
 
     def compose_plain(*overrides: str) -> dict[str, Any]:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from coatseg.commands.console import friendly_errors
+from coatseg.commands.terminal.console import friendly_errors
 from coatseg.errors import ConfigError, nearest
 
 VERBS = {

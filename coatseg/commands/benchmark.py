@@ -9,16 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.arguments import group_file, read_keys
-from coatseg.commands.composition import choices, compose_typed
-from coatseg.commands.console import quiet_libraries, run_verb, say
+from coatseg.commands.terminal.arguments import group_file, read_keys
+from coatseg.commands.terminal.composition import choices, compose_typed
+from coatseg.commands.terminal.console import quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, nearest
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
     from rich.table import Table
 
-    from coatseg.measuring import Measured
     from coatseg.structures import DatasetInfo, Size
+    from coatseg.system.measuring import Measured
     from coatseg.tasks.base import Task
 
 USAGE = """Usage: coatseg benchmark [backbone=NAME] [head=NAME] [task=NAME] [size=[512,512]] [batch=2] [precision=auto]
@@ -79,11 +79,11 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     """Measure at every size, print a table, and write if asked to; give what was measured."""
     import torch
 
-    from coatseg.commands.machine import settle
-    from coatseg.commands.passes import measured_at, placed
-    from coatseg.measuring import cpu_model
-    from coatseg.schema import NonNegativeInt, PositiveInt, fitting
+    from coatseg.commands.terminal.console import settle
+    from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
     from coatseg.structures import parameter_count
+    from coatseg.system.measuring import cpu_model
+    from coatseg.tasks.passes import measured_at, placed
     from coatseg.training.trainer import make_trainer
 
     quiet_libraries()
@@ -133,7 +133,7 @@ def check_output(output: Path) -> None:
         ConfigError: it is a folder.
         OutputError: it lies in none that can be written.
     """
-    from coatseg.results.places import Place
+    from coatseg.system.places import Place
 
     if output.is_dir():
         raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
@@ -141,7 +141,7 @@ def check_output(output: Path) -> None:
 
 
 def _sizes(stated: Any) -> list[Size]:
-    from coatseg.schema import PositiveInt, fitting
+    from coatseg.registry.options import PositiveInt, fitting
 
     several = isinstance(stated, list) and stated and all(isinstance(size, list) for size in stated)
     sizes = [[side, side] if isinstance(side, int) else side for side in (stated if several else [stated])]
@@ -150,11 +150,11 @@ def _sizes(stated: Any) -> list[Size]:
 
 def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
     """Compose and build a model of random weights for data that would have the stated classes and channels."""
-    from coatseg.build import build_task, gives, load_plugins, task_class
-    from coatseg.check import check
-    from coatseg.commands.random_data import random_info
-    from coatseg.schema import PositiveInt, fitting
-    from coatseg.sections import model_title
+    from coatseg.config.build import build_task, gives, load_plugins, task_class
+    from coatseg.config.check import check
+    from coatseg.config.sections import model_title
+    from coatseg.data.loading.random_batches import random_info
+    from coatseg.registry.options import PositiveInt, fitting
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
@@ -173,10 +173,10 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
 
 
 def _restored(options: Mapping[str, Any]) -> tuple[Task, DatasetInfo, str]:
-    from coatseg.build import load_plugins
-    from coatseg.restore import read_trained
-    from coatseg.schema import fitting
-    from coatseg.sections import model_title
+    from coatseg.config.build import load_plugins
+    from coatseg.config.restore import read_trained
+    from coatseg.config.sections import model_title
+    from coatseg.registry.options import fitting
 
     for key in ("classes", "channels"):
         if key in options:
@@ -220,7 +220,7 @@ def _load() -> float | None:
 
 
 def _write(path: Path, facts: Mapping[str, Any], sizes: Sequence[Size], measured: Sequence[Measured]) -> None:
-    from coatseg.atomic import whole_file
+    from coatseg.system.atomic import whole_file
 
     rows = [
         {"size": list(size), "median": one.median, "p90": one.p90, **asdict(one)}

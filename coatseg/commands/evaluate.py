@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.arguments import read_keys
-from coatseg.commands.composition import compose_typed
-from coatseg.commands.console import quiet_libraries, run_verb, say, say_repairs
+from coatseg.commands.terminal.arguments import read_keys
+from coatseg.commands.terminal.composition import compose_typed
+from coatseg.commands.terminal.console import quiet_libraries, run_verb, say, say_repairs
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 
 if TYPE_CHECKING:
-    from coatseg.data.module import DataModule
+    from coatseg.data.loading.module import DataModule
     from coatseg.tasks.base import Task
 
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
@@ -72,7 +72,7 @@ def check_output(folder: Path) -> None:
         ConfigError: it is a file.
         RunExistsError: results are there.
     """
-    from coatseg.training.detections import NAMES
+    from coatseg.training.callbacks.detections import NAMES
 
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
@@ -96,14 +96,13 @@ class Subject:
 
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint, or the file of weights, is of, score it on a split, print, and write if asked to."""
-    from coatseg.commands.result import result_of
-    from coatseg.schema import NonNegativeInt, fitting
-    from coatseg.sections import model_title
-    from coatseg.tasks.evaluation import evaluate
-    from coatseg.training.detections import Detections
-    from coatseg.training.report import terminal_table, write_report, write_scores
+    from coatseg.config.sections import model_title
+    from coatseg.registry.options import NonNegativeInt, fitting
+    from coatseg.tasks.evaluation import evaluate, result_of
+    from coatseg.training.callbacks.detections import Detections
+    from coatseg.training.callbacks.worst import WorstImages
+    from coatseg.training.records.report import terminal_table, write_report, write_scores
     from coatseg.training.trainer import make_trainer
-    from coatseg.training.worst import WorstImages
 
     quiet_libraries()
     began = time.monotonic()
@@ -135,10 +134,10 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
 
 def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     """Build what a checkpoint holds, with those keys that are given anew."""
-    from coatseg.build import build_data
-    from coatseg.check import check
-    from coatseg.commands.machine import settle
-    from coatseg.restore import read_trained
+    from coatseg.commands.terminal.console import settle
+    from coatseg.config.build import build_data
+    from coatseg.config.check import check
+    from coatseg.config.restore import read_trained
     from coatseg.training.trainer import ANYWHERE
 
     trained = read_trained(Path(str(options["checkpoint"])))
@@ -164,11 +163,11 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
 
 def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     """Build what was typed, and load a file of weights into it, every tensor of the model."""
-    from coatseg.build import build_data
-    from coatseg.check import check
-    from coatseg.commands.machine import settle
-    from coatseg.restore import other_classes, untrained_task
-    from coatseg.start import start_from
+    from coatseg.commands.terminal.console import settle
+    from coatseg.config.build import build_data
+    from coatseg.config.check import check
+    from coatseg.config.restore import other_classes, untrained_task
+    from coatseg.models.weights.start import start_from
 
     config = {
         **options["config"],

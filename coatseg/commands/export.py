@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coatseg.commands.arguments import read_keys
-from coatseg.commands.console import quiet_libraries, run_verb, say
+from coatseg.commands.terminal.arguments import read_keys
+from coatseg.commands.terminal.console import quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError
 
 USAGE = """Usage: coatseg export checkpoint=PATH [format=onnx] [output=FILE] [preprocess=false] [sizes=[[200,333],...]]
@@ -40,11 +40,11 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 def export_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint holds, write it, and say how it compares."""
-    from coatseg.build import load_plugins
-    from coatseg.restore import read_trained
-    from coatseg.results.export import SIZES, Sizes, export, report_path, unit
-    from coatseg.results.formats import format_of
-    from coatseg.schema import fitting
+    from coatseg.config.build import load_plugins
+    from coatseg.config.restore import read_trained
+    from coatseg.registry.options import fitting
+    from coatseg.results.export.export import SIZES, Sizes, export, report_path, unit
+    from coatseg.results.export.formats import format_of
 
     quiet_libraries()
     name = str(options.get("format", "onnx"))

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
-from coatseg.commands.arguments import check_machine_keys, read_keys
+from coatseg.commands.terminal.arguments import check_machine_keys, read_keys
 from coatseg.errors import ConfigError, nearest
-from coatseg.schema import NonNegativeInt, PositiveFloat, PositiveInt, fitting, legal
+from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt, fitting, legal
 from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD
 
 Format = Literal["safetensors", "npy", "zarr"]

@@ -8,20 +8,27 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.console import EXIT_CODE, first_process, quiet_libraries, run_verb, say
 from coatseg.commands.feature_options import read_arguments
-from coatseg.commands.skipped import SKIPPED, say_skipped
+from coatseg.commands.terminal.console import (
+    EXIT_CODE,
+    SKIPPED,
+    first_process,
+    quiet_libraries,
+    run_verb,
+    say,
+    say_skipped,
+)
 from coatseg.errors import CoatsegError, ConfigError
 
 if TYPE_CHECKING:  # importing them takes seconds, which --help has not
     import lightning
 
-    from coatseg.results.feature_images import FeatureImages
-    from coatseg.results.feature_model import FeatureModel
-    from coatseg.results.feature_pictures import FeaturePictures
-    from coatseg.results.features import FeatureWriter, Plan
-    from coatseg.results.places import Place
-    from coatseg.results.skipped import Skipped
+    from coatseg.data.images.sources import Skipped
+    from coatseg.results.features.images import FeatureImages
+    from coatseg.results.features.model import FeatureModel
+    from coatseg.results.features.pictures import FeaturePictures
+    from coatseg.results.features.writer import FeatureWriter, Plan
+    from coatseg.system.places import Place
 
 USAGE = """Usage: coatseg features checkpoint=PATH|backbone=NAME input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
        coatseg features checkpoint=PATH|backbone=NAME data=NAME split=val output=DIR [KEY=VALUE ...]
@@ -59,12 +66,12 @@ def main() -> None:
 
 def write_features(options: Mapping[str, Any]) -> int:
     """Build the model, find the images, write the maps of this process's share; give how many images were skipped."""
-    from coatseg.build import load_plugins
-    from coatseg.commands.machine import settle
-    from coatseg.data.module import default_workers
-    from coatseg.results.feature_files import check_installed
-    from coatseg.results.features import FeatureWriter
-    from coatseg.results.places import Place
+    from coatseg.commands.terminal.console import settle
+    from coatseg.config.build import load_plugins
+    from coatseg.data.loading.module import default_workers
+    from coatseg.results.features.formats import check_installed
+    from coatseg.results.features.writer import FeatureWriter
+    from coatseg.system.places import Place
     from coatseg.training.trainer import AUTO, automatic_precision, make_fabric
 
     quiet_libraries()
@@ -101,7 +108,7 @@ def write_features(options: Mapping[str, Any]) -> int:
 
 def make_maps(writer: FeatureWriter, fabric: lightning.Fabric, model: FeatureModel) -> list[Skipped]:
     """Make the maps of this process's share, and in the first the manifest: what was skipped by all."""
-    from coatseg.commands.image_progress import counted
+    from coatseg.commands.terminal.progress import counted
 
     if first_process():
         done = writer.begin()
@@ -144,7 +151,7 @@ def all_or_none(world_size: int) -> Iterator[None]:
 
 def _tell(skipped: Sequence[Skipped], count: int, address: str) -> None:
     """Say which images were skipped, and where the others are."""
-    from coatseg.results.feature_files import MANIFEST
+    from coatseg.results.features.formats import MANIFEST
 
     say_skipped(skipped, address)
     told = f", {len(skipped)} skipped" if skipped else ""
@@ -153,7 +160,7 @@ def _tell(skipped: Sequence[Skipped], count: int, address: str) -> None:
 
 def make_model(options: Mapping[str, Any]) -> FeatureModel:
     """Build what makes the maps."""
-    from coatseg.results.feature_model import checkpoint_model, named_model
+    from coatseg.results.features.model import checkpoint_model, named_model
 
     if options["checkpoint"] is not None:
         return checkpoint_model(Path(options["checkpoint"]), options["maps"], options["levels"])
@@ -169,9 +176,9 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:
     """Find the images of the input, or read the list of those of the dataset."""
-    from coatseg.build import DRAWING, loading_options, open_split, split_data_options
-    from coatseg.results.feature_images import DatasetImages, FolderImages
-    from coatseg.results.sources import find_sources
+    from coatseg.config.build import DRAWING, loading_options, open_split, split_data_options
+    from coatseg.data.images.sources import find_sources
+    from coatseg.results.features.images import DatasetImages, FolderImages
 
     if options["input"] is not None:
         sources = find_sources(options["input"], output=options["output"])
@@ -199,7 +206,7 @@ def make_plan(
     options: Mapping[str, Any], model: FeatureModel, pictures: FeaturePictures | None, precision: str
 ) -> Plan:
     """Say what is written and how."""
-    from coatseg.results.features import Plan
+    from coatseg.results.features.writer import Plan
 
     made = {**model.made, "precision": precision, "pictures": pictures is not None}
     if pictures is not None:
@@ -213,8 +220,8 @@ def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place)
     Raises:
         ConfigError: a query for a network without factorized attention.
     """
-    from coatseg.results.feature_pictures import FeaturePictures
-    from coatseg.results.responses import Responses
+    from coatseg.results.features.pictures import FeaturePictures
+    from coatseg.results.features.responses import Responses
 
     if not options["pictures"]:
         return None

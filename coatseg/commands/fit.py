@@ -16,25 +16,24 @@ import lightning
 import torch
 
 import coatseg
-from coatseg.build import Built, build, build_callbacks, build_loggers
-from coatseg.check import check
-from coatseg.commands.console import first_process, say, say_repairs
-from coatseg.commands.machine import settle
-from coatseg.commands.result import result_of
+from coatseg.commands.terminal.console import first_process, say, say_repairs, settle
+from coatseg.config.build import Built, build, build_callbacks, build_loggers
+from coatseg.config.check import check
+from coatseg.config.restore import other_classes
+from coatseg.config.resume import check_resumable
+from coatseg.config.sections import model_title, without_pretrained
 from coatseg.errors import ConfigError, OutputError
-from coatseg.restore import other_classes
-from coatseg.sections import model_title, without_pretrained
-from coatseg.start import Loaded, start_from
+from coatseg.models.weights.start import Loaded, start_from
 from coatseg.structures import Scores, parameter_count
-from coatseg.tasks.evaluation import evaluate
-from coatseg.training.checkpoints import read_checkpoint
-from coatseg.training.curves import save_curves
-from coatseg.training.progress import RunProgress
-from coatseg.training.report import terminal_table, write_report, write_scores
-from coatseg.training.run import Run, check_name, check_resumable, checkpoint_to_resume, create_run, goes_on
-from coatseg.training.table import MetricsTable
+from coatseg.tasks.evaluation import evaluate, result_of
+from coatseg.training.callbacks.checkpoints import read_checkpoint
+from coatseg.training.callbacks.progress import RunProgress
+from coatseg.training.callbacks.worst import WorstImages
+from coatseg.training.records.curves import save_curves
+from coatseg.training.records.metrics_table import MetricsTable
+from coatseg.training.records.report import terminal_table, write_report, write_scores
+from coatseg.training.run import Run, check_name, checkpoint_to_resume, create_run, goes_on
 from coatseg.training.trainer import make_trainer
-from coatseg.training.worst import WorstImages
 
 FOLDER_VARIABLE = "COATSEG_RUN_FOLDER"
 """Tells the processes that the first one starts where the run is kept."""

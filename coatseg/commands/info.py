@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from coatseg.commands.arguments import group_file
-from coatseg.commands.composition import choices
-from coatseg.commands.console import run_verb, say
+from coatseg.commands.terminal.arguments import group_file
+from coatseg.commands.terminal.composition import choices
+from coatseg.commands.terminal.console import run_verb, say
 from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, nearest
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
-    from coatseg.backbones.coat import CoaT
+    from coatseg.models.backbones.coat import CoaT
 
 USAGE = """Usage: coatseg info [backbones] [heads] [datasets]
 
@@ -62,8 +62,8 @@ def say_tables(words: list[str]) -> None:
 
 def backbones() -> Iterator[Row]:
     """Give a row for each backbone of ours."""
-    from coatseg.backbones.coat import VARIANTS
-    from coatseg.computation import backbone_macs
+    from coatseg.models.backbones.coat import VARIANTS
+    from coatseg.models.macs import backbone_macs
     from coatseg.structures import parameter_count
 
     for name in VARIANTS:
@@ -77,9 +77,9 @@ def heads() -> Iterator[Row]:
     """Give a row for each file of conf/head, on `BACKBONE`."""
     import torch
 
-    from coatseg.build import gives, make
-    from coatseg.computation import head_macs
-    from coatseg.sections import named
+    from coatseg.config.build import gives, make
+    from coatseg.config.sections import named
+    from coatseg.models.macs import head_macs
     from coatseg.structures import parameter_count
 
     levels = _on_meta(BACKBONE).levels
@@ -102,7 +102,7 @@ def heads() -> Iterator[Row]:
 
 def datasets() -> Iterator[Row]:
     """Give a row for each file of conf/data; what is there is opened."""
-    from coatseg.build import constructor_of, dataset_opener
+    from coatseg.config.build import constructor_of, dataset_opener
 
     for choice in choices("data"):
         section = group_file("data", choice)
@@ -160,7 +160,7 @@ def _on_meta(name: str) -> CoaT:
     """Build a backbone without memory for its weights."""
     import torch
 
-    from coatseg.backbones.coat import create_backbone
+    from coatseg.models.backbones.coat import create_backbone
 
     with torch.device("meta"):
         return create_backbone(name).eval()
@@ -169,7 +169,7 @@ def _on_meta(name: str) -> CoaT:
 @cache
 def _macs_below(levels: int) -> float:
     """Count what the backbone computes for a head that looks at so many levels."""
-    from coatseg.computation import backbone_macs
+    from coatseg.models.macs import backbone_macs
 
     backbone = _on_meta(BACKBONE)
     backbone.choose_levels(range(levels))

@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.arguments import read_keys
-from coatseg.commands.console import leave, quiet_libraries, run_verb, say
+from coatseg.commands.terminal.arguments import read_keys
+from coatseg.commands.terminal.console import leave, quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, DatasetError, RunExistsError
 
 if TYPE_CHECKING:  # importing it takes seconds, which --help has not
-    from coatseg.data.inspect import Inspection
+    from coatseg.data.inspection import Inspection
     from coatseg.structures import Dataset, Sample
 
 USAGE = """Usage: coatseg inspect data=NAME [data.KEY=VALUE ...] [split=NAME] [samples=N] [workers=N] [output=DIR]
@@ -62,13 +62,13 @@ def inspect_typed(arguments: list[str]) -> int:
 
 def inspect_data(options: Mapping[str, Any]) -> bool:
     """Inspect what the options name, print and write; say whether anything is broken."""
-    from coatseg.build import load_plugins, open_split
-    from coatseg.check import check_data
-    from coatseg.data.inspect import inspect_dataset
-    from coatseg.data.inspect.report import write_report
-    from coatseg.results.places import Place
-    from coatseg.schema import NonNegativeInt, PositiveInt, fitting
-    from coatseg.sections import named
+    from coatseg.config.build import load_plugins, open_split
+    from coatseg.config.check import check_data
+    from coatseg.config.sections import named
+    from coatseg.data.inspection import inspect_dataset
+    from coatseg.data.inspection.report import write_report
+    from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
+    from coatseg.system.places import Place
     from coatseg.visualize.samples import sample_sheet
     from coatseg.visualize.sheets import save_picture
 
@@ -109,7 +109,7 @@ def check_output(folder: Path) -> None:
         ConfigError: it is a file.
         RunExistsError: another command's report is there.
     """
-    from coatseg.data.inspect.report import DETAILS, REPORT
+    from coatseg.data.inspection.report import DETAILS, REPORT
 
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
@@ -122,7 +122,7 @@ def check_output(folder: Path) -> None:
 @contextmanager
 def counted_splits() -> Iterator[Callable[[str, int, int], None]]:
     """Show how far each split is, one after the other; give what is told after each sample."""
-    from coatseg.commands.image_progress import counted
+    from coatseg.commands.terminal.progress import counted
 
     with ExitStack() as shown:
         counts: dict[str, Callable[[int], None]] = {}
@@ -137,7 +137,7 @@ def counted_splits() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _split_names(stated: Any) -> Sequence[str] | None:
-    from coatseg.schema import fitting
+    from coatseg.registry.options import fitting
 
     names = [stated] if isinstance(stated, str) else stated
     splits: list[str] | None = fitting(names, list[str] | None, "split")
@@ -147,7 +147,7 @@ def _split_names(stated: Any) -> Sequence[str] | None:
 def _say_inspection(inspection: Inspection) -> None:
     from rich.table import Table
 
-    from coatseg.data.inspect.tables import tables
+    from coatseg.data.inspection.tables import tables
 
     for made in tables(inspection):
         if len(made.rows) > MOST_ROWS:
@@ -176,7 +176,7 @@ def _say_inspection(inspection: Inspection) -> None:
 
 def _pictured(inspection: Inspection, open_split: Callable[[str], Dataset], count: int) -> list[tuple[str, Sample]]:
     """Read the samples of the sheet again, evenly spread over those that can be drawn, of every split as many."""
-    from coatseg.data.inspect.inspection import spread
+    from coatseg.data.inspection.reading import spread
 
     sound = {split.name: [facts for facts in split.samples if facts.sound] for split in inspection.splits}
     there = {name: facts for name, facts in sound.items() if facts}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from coatseg.commands.arguments import check_machine_keys, read_keys
-from coatseg.commands.console import first_process, quiet_libraries, run_verb, say
-from coatseg.commands.skipped import SKIPPED, say_skipped
+from coatseg.commands.terminal.arguments import check_machine_keys, read_keys
+from coatseg.commands.terminal.console import SKIPPED, first_process, quiet_libraries, run_verb, say, say_skipped
 from coatseg.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes seconds that --help does not need
-    from coatseg.results.predictor import Predictor
-    from coatseg.results.run import PredictionRun
+    from coatseg.results.predict.predictor import Predictor
+    from coatseg.results.predict.run import PredictionRun
 
 USAGE = """Usage: coatseg predict checkpoint=PATH input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
 
@@ -103,8 +102,8 @@ def make_predictor(options: Mapping[str, Any]) -> Predictor:
 
 
 def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
-    from coatseg.results.loading import load
-    from coatseg.schema import fitting
+    from coatseg.registry.options import fitting
+    from coatseg.results.predict.loading import load
 
     names = ("inference", "score_threshold", "batch_size", "max_pixels")
     given = {name: options[name] for name in names if name in options}
@@ -113,7 +112,7 @@ def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
 
 
 def _from_onnx(options: Mapping[str, Any]) -> Predictor:
-    from coatseg.results.loading import load_onnx
+    from coatseg.results.predict.loading import load_onnx
 
     if options.get("plugins"):
         raise ConfigError("plugins= does not go with model=, which holds all that it needs.", "Leave plugins out.")
@@ -125,15 +124,15 @@ def _from_onnx(options: Mapping[str, Any]) -> Predictor:
 
 def predict_files(options: Mapping[str, Any]) -> int:
     """Predict all images of the input, write the output, say how it went, and give the number of skipped files."""
-    from coatseg.commands.machine import settle
-    from coatseg.commands.prediction_progress import PredictionProgress
-    from coatseg.data.module import default_workers
-    from coatseg.results.places import Place
-    from coatseg.results.prediction_folder import begin
-    from coatseg.results.run import PredictionRun, words_on_tags
-    from coatseg.results.sources import find_sources
-    from coatseg.results.writers import writer_of
-    from coatseg.schema import NonNegativeInt, fitting
+    from coatseg.commands.terminal.console import settle
+    from coatseg.commands.terminal.progress import PredictionProgress
+    from coatseg.data.images.sources import find_sources
+    from coatseg.data.loading.module import default_workers
+    from coatseg.registry.options import NonNegativeInt, fitting
+    from coatseg.results.predict.folder import begin
+    from coatseg.results.predict.run import PredictionRun, words_on_tags
+    from coatseg.results.predict.writers import writer_of
+    from coatseg.system.places import Place
     from coatseg.training.trainer import ANYWHERE, make_trainer
 
     quiet_libraries()

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from rich.table import Table
 
-from coatseg.commands.console import say
+from coatseg.commands.terminal.console import say
 from coatseg.errors import CoatsegError, ConfigError
 
 

@@ -10,9 +10,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from coatseg.commands.composition import config_folder, job_name, open_nested_keys, typed_hydra_errors
-from coatseg.commands.console import friendly_errors, quiet_libraries
 from coatseg.commands.sweep import Outcome, Sweep, is_sweep
+from coatseg.commands.terminal.composition import config_folder, job_name, open_nested_keys, typed_hydra_errors
+from coatseg.commands.terminal.console import friendly_errors, quiet_libraries
 
 AFTER_STOP = "With resume=auto it goes on from its last checkpoint."
 
@@ -38,8 +38,8 @@ def main() -> None:
 def train(config: DictConfig) -> Outcome:
     """Fit, and give the validation score of the best checkpoint that the task's monitor names."""
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    from coatseg.build import constructor_of  # torch and Lightning take seconds that --help does not need
     from coatseg.commands.fit import FOLDER_VARIABLE, fit
+    from coatseg.config.build import constructor_of
 
     quiet_libraries()
     summary = fit(plain).summary()

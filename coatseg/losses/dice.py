@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from coatseg.losses.regions import regions, sum_of_means
-from coatseg.losses.semantic import SemanticLoss
-from coatseg.losses.truth import images_with_a_class
-from coatseg.schema import NonNegativeFloat
+from coatseg.losses.base import SemanticLoss
+from coatseg.losses.labels import images_with_a_class, regions, sum_of_means
+from coatseg.registry.options import NonNegativeFloat
 from coatseg.structures import DatasetInfo
 
 

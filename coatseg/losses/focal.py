@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from coatseg.losses.base import SemanticLoss, per_class
 from coatseg.losses.cross_entropy import pixel_cross_entropy
-from coatseg.losses.semantic import SemanticLoss, per_class
-from coatseg.losses.truth import are_layers
-from coatseg.schema import NonNegativeFloat, Share
+from coatseg.losses.labels import are_layers
+from coatseg.registry.options import NonNegativeFloat, Share
 from coatseg.structures import DatasetInfo
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from coatseg.losses.semantic import SemanticLoss
-from coatseg.losses.truth import are_layers, images_with_truth, truth_of
+from coatseg.losses.base import SemanticLoss
+from coatseg.losses.labels import are_layers, images_with_truth, truth_of
 from coatseg.structures import DatasetInfo
 
 

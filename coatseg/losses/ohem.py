@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from coatseg.losses.base import SemanticLoss
 from coatseg.losses.cross_entropy import pixel_cross_entropy
-from coatseg.losses.semantic import SemanticLoss
-from coatseg.losses.truth import images_with_truth
-from coatseg.schema import PositiveShare
+from coatseg.losses.labels import images_with_truth
+from coatseg.registry.options import PositiveShare
 from coatseg.structures import DatasetInfo
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.errors import listed
 from coatseg.metrics.means import Values, mean_of_defined, sorted_rows
-from coatseg.states import listed
 
 MAX_DETECTIONS = 100
 """How many detections of a class COCO looks at in an image."""

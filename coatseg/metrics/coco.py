@@ -12,9 +12,8 @@ import torch.distributed
 from torch import Tensor
 
 from coatseg.metrics.average_precision import MAX_DETECTIONS, CocoScores, PrecisionRecall
-from coatseg.metrics.encoding import EncodedObjects, box_areas, encode, mask_areas
+from coatseg.metrics.coco_format import EncodedObjects, box_areas, encode, image_order, mask_areas
 from coatseg.metrics.means import Values
-from coatseg.metrics.results import image_order
 from coatseg.structures import InstancePrediction, InstanceTarget, Size
 
 KINDS = {"box": "bbox", "mask": "segm"}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from coatseg.errors import listed
 from coatseg.metrics.means import mean_of_defined, sorted_rows
-from coatseg.states import listed
 
 DEFINITION = (
     "mIoU: one integer confusion matrix over all pixels of the split at their original size, without ignored ones; "

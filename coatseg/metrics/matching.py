@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.metrics.encoding import encode
+from coatseg.metrics.coco_format import encode
 from coatseg.structures import InstancePrediction, InstanceTarget
 
 LEAST_SCORE = 0.3

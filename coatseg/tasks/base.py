@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from coatseg.errors import TrainingError
-from coatseg.inference.inference import WHOLE, Inference
 from coatseg.structures import Batch, DatasetInfo, Scores
+from coatseg.tasks.inference.options import WHOLE, Inference
 
 CHECK_EVERY = 10
 """Optimizer steps between checks of the loss, each of which makes an accelerator wait."""

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from coatseg.data.batching import stack_labels
-from coatseg.inference.augment import Activation
-from coatseg.inference.inference import WHOLE, Inference
-from coatseg.losses.semantic import WeightedSum
+from coatseg.data.loading.batching import stack_labels
+from coatseg.losses.base import WeightedSum
 from coatseg.structures import Batch, DatasetInfo, Outputs, Size, Target
 from coatseg.tasks.base import Task
+from coatseg.tasks.inference.options import WHOLE, Inference
+from coatseg.tasks.inference.views import Activation
 
 
 class Given(TypedDict, total=False):

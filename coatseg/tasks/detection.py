@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coatseg.heads.detection import Detections
-from coatseg.heads.masks import paste_masks
-from coatseg.inference.inference import WHOLE, Inference
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts
-from coatseg.schema import PositiveInt
+from coatseg.models.heads.detection.base import Detections
+from coatseg.models.heads.detection.regions import paste_masks
+from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction, InstanceTarget, Size, Target
 from coatseg.tasks.base import Task
+from coatseg.tasks.inference.options import WHOLE, Inference
 
 
 class DetectionTask(Task):

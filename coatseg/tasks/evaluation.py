@@ -1,11 +1,15 @@
-"""The evaluation of a task on one split."""
+"""The evaluation of a task on one split, and what a scored checkpoint is told by."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from typing import Any
+
 import lightning
 
-from coatseg.data.module import DataModule
-from coatseg.structures import Scores
+from coatseg.data.loading.module import DataModule
+from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.base import Task
 
 
@@ -32,3 +36,19 @@ def evaluate(trainer: lightning.Trainer, task: Task, data: DataModule, split: st
     trainer.loggers = []
     trainer.validate(task, datamodule=SplitData(data, split), verbose=False)
     return task.result
+
+
+def result_of(
+    task: Task, trainer: lightning.Trainer, *, checkpoint: str | Path, step: int, split: str, began: float
+) -> dict[str, Any]:
+    """Give the facts of an evaluation; `began` is when the command did, by time.monotonic."""
+    return {
+        "checkpoint": str(checkpoint),
+        "step": step,
+        "split": split,
+        "monitor": task.monitor,
+        "inference": task.inference.words,
+        "parameters": parameter_count(task.model),
+        "precision": str(trainer.precision),
+        "seconds": round(time.monotonic() - began, 3),
+    }

@@ -6,12 +6,12 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from coatseg.inference.augment import SIGMOID
-from coatseg.losses.semantic import WeightedSum
-from coatseg.metrics.layers import LayerCounts, LayerScores, layer_scores
-from coatseg.schema import Rate
+from coatseg.losses.base import WeightedSum
+from coatseg.metrics.multilabel import LayerCounts, LayerScores, layer_scores
+from coatseg.registry.options import Rate
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, Target
 from coatseg.tasks.dense import DenseTask, Given
+from coatseg.tasks.inference.views import SIGMOID
 
 
 class MultilabelTask(DenseTask):

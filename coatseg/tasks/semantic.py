@@ -7,13 +7,13 @@ from typing import Annotated, Unpack
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from coatseg.inference.augment import SOFTMAX
-from coatseg.losses.semantic import WeightedSum
+from coatseg.losses.base import WeightedSum
 from coatseg.metrics.boundary import DISTANCE, BoundaryCounts
 from coatseg.metrics.confusion import ConfusionMatrix, SemanticScores, semantic_scores, with_boundaries
-from coatseg.schema import legal
+from coatseg.registry.options import legal
 from coatseg.structures import Batch, DatasetInfo, SemanticPrediction, Target
 from coatseg.tasks.dense import DenseTask, Given
+from coatseg.tasks.inference.views import SOFTMAX
 
 BoundaryOption = Annotated[
     bool | Annotated[float, Gt(0), Lt(1)],

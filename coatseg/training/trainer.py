@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy as TrainerDDPStrategy
 
 from coatseg.errors import ConfigError
-from coatseg.training.checkpoints import WholeCheckpointIO
+from coatseg.training.callbacks.checkpoints import WholeCheckpointIO
 
 AUTO = "auto"
 ANYWHERE = {"accelerator": AUTO, "devices": 1}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .label_maps import Picture, faded
+from coatseg.visualize.label_maps import Picture, faded
 
 SHOWN = (1, 99)
 """The percentiles of a component that become black and full colour, so that single outliers do not dim the rest."""

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from coatseg.structures import Colour, DatasetInfo
-
-from .label_maps import BLACK, WHITE, Picture
-from .sheets import FONT, scaled
+from coatseg.visualize.label_maps import BLACK, WHITE, Picture
+from coatseg.visualize.sheets import FONT, scaled
 
 FONT_SIZE = 0.36
 OPACITY = 0.45

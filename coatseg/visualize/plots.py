@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.atomic import whole_file
 from coatseg.metrics.average_precision import RECALLS, CocoScores
 from coatseg.metrics.confusion import SemanticScores
-from coatseg.metrics.layers import LayerScores
+from coatseg.metrics.multilabel import LayerScores
+from coatseg.system.atomic import whole_file
 
 MOST_CURVES = 10
 """With more classes than this, only means over them are drawn."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coatseg.data.images import denormalise, normalise
+from coatseg.data.images.images import denormalise, normalise
 from coatseg.structures import DatasetInfo, Sample
-
-from .label_maps import Picture, colour, overlay, topmost
-from .objects import draw_truth
-from .sheets import contact_sheet, legend, scaled
+from coatseg.visualize.label_maps import Picture, colour, overlay, topmost
+from coatseg.visualize.objects import draw_truth
+from coatseg.visualize.sheets import contact_sheet, legend, scaled
 
 WIDTH = 320
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from coatseg.atomic import whole_file
 from coatseg.structures import DatasetInfo
-
-from .label_maps import BLACK, WHITE, Picture
+from coatseg.system.atomic import whole_file
+from coatseg.visualize.label_maps import BLACK, WHITE, Picture
 
 GAP = 4
 CAPTION_HEIGHT = 22

@@ -22,7 +22,7 @@ from benchmarks.options import parse, parser, shown, size
 from benchmarks.sides import OURS, PEER, largest_difference, pair
 from benchmarks.tables import Table, megabytes, milliseconds, publish
 from benchmarks.timing import Ratio, in_turn, speedup
-from coatseg import measuring
+from coatseg.system import measuring
 from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
 
 Main = Callable[[Sequence[str]], None]

@@ -14,8 +14,8 @@ from PIL import Image
 from coatseg import commands
 from coatseg.commands import evaluate, train
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
-from coatseg.data.scenes import Scenes
-from coatseg.training.checkpoints import RECORD
+from coatseg.scenes import Scenes
+from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
 from tests.data.generate import write_camvid, write_layers
 from tests.data.objects import write_coco
@@ -170,8 +170,8 @@ def test_a_wrong_word_on_the_command_line(answer: Answer, arguments: list[str], 
 def test_a_task_that_the_data_has_no_labels_for(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from coatseg.build import TABLES
-    from coatseg.data.scenes import Scenes
+    from coatseg.config.build import TABLES
+    from coatseg.scenes import Scenes
 
     class Boxes(Scenes):
         def __init__(self, split: str, *, size: tuple[int, int] = (64, 64), train_images: int = 8) -> None:
@@ -246,7 +246,7 @@ def test_damaged_data_is_named_before_the_first_step(
 def test_an_image_that_turns_out_damaged_in_a_worker_keeps_its_message(
     answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coatseg.data import module
+    from coatseg.data.loading import module
 
     arguments = camvid(tmp_path / "camvid")
     path = cut_image(tmp_path / "camvid")

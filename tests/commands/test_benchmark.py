@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from coatseg import commands, measuring
-from coatseg.commands import passes
+from coatseg import commands
 from coatseg.commands.benchmark import benchmark, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import ConfigError
-from coatseg.measuring import Measured, measure
+from coatseg.system import measuring
+from coatseg.system.measuring import Measured, measure
+from coatseg.tasks import passes
 from coatseg.tasks.base import Task
 from tests.conftest import TINY
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
-from coatseg.build import TABLES, build, build_data, build_inference, gives, make
-from coatseg.check import check
-from coatseg.commands.arguments import group_file
-from coatseg.commands.console import say_repairs
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit, introduce
+from coatseg.commands.terminal.arguments import group_file
+from coatseg.commands.terminal.console import say_repairs
+from coatseg.config.build import TABLES, build, build_data, build_inference, gives, make
+from coatseg.config.check import check
+from coatseg.config.sections import named
 from coatseg.errors import ConfigError
-from coatseg.inference.inference import WHOLE
-from coatseg.sections import named
+from coatseg.tasks.inference.options import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes

@@ -219,7 +219,7 @@ def test_a_wrong_word(
 
 
 def test_zarr_that_is_not_installed(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coatseg.results.feature_files.find_spec", lambda name: None)
+    monkeypatch.setattr("coatseg.results.features.formats.find_spec", lambda name: None)
     code, _, error = typed("backbone=coat_lite_tiny", f"input={tmp_path}", f"output={tmp_path}", "format=zarr")
     assert code == 2
     assert 'pip install "coatseg[zarr]"' in error

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from coatseg import commands
-from coatseg.backbones.coat import VARIANTS, create_backbone
 from coatseg.commands import info
-from coatseg.commands.composition import choices
-from coatseg.computation import backbone_macs, giga_macs, head_macs
-from coatseg.heads.fcn import fcn
-from coatseg.heads.two_stage import faster_rcnn, mask_rcnn
+from coatseg.commands.terminal.composition import choices
+from coatseg.models.backbones.coat import VARIANTS, create_backbone
+from coatseg.models.heads.detection.rcnn import faster_rcnn, mask_rcnn
+from coatseg.models.heads.semantic.fcn import fcn
+from coatseg.models.macs import backbone_macs, giga_macs, head_macs
 from coatseg.structures import Level
 from tests.data.generate import write_camvid
 

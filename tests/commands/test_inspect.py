@@ -10,9 +10,9 @@ import cv2
 import pytest
 
 from coatseg import commands
-from coatseg.build import TABLES
-from coatseg.commands import image_progress
-from coatseg.data.scenes import Scenes
+from coatseg.commands.terminal import progress
+from coatseg.config.build import TABLES
+from coatseg.scenes import Scenes
 from tests.data.generate import write_folder
 from tests.data.objects import write_coco, write_coco_json
 
@@ -128,7 +128,7 @@ def test_train_is_the_split_that_trains(tmp_path: Path, typed: Typed) -> None:
 def test_a_log_is_told_how_far_each_split_is(
     tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_progress, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
     root = write_folder(tmp_path / "mine", layout="folders")
     assert typed("data=folder", f"data.root={root}", "workers=0", "samples=2", "pictures=0", "output=seen") == 0
     lines = [line.partition(" images,")[0] for line in capsys.readouterr().out.splitlines() if "images/s" in line]

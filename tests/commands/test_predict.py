@@ -19,18 +19,19 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import coatseg
-from coatseg.commands import image_progress, predict
-from coatseg.data.geotags import read_tags
-from coatseg.data.images import read_label_map
+from coatseg.commands import predict
+from coatseg.commands.terminal import progress
+from coatseg.data.images.geotags import read_tags
+from coatseg.data.images.images import read_label_map
+from coatseg.data.images.sources import Source
 from coatseg.errors import ConfigError, ImageError, OutputError, RunExistsError
-from coatseg.inference.inference import Inference
-from coatseg.results.canvas import LabelMap
-from coatseg.results.opened import OpenedImage
-from coatseg.results.places import Place
-from coatseg.results.predictor import Predictor
-from coatseg.results.sources import Source
-from coatseg.results.writers import LabelMapWriter, LayersWriter
+from coatseg.results.predict.canvas import LabelMap
+from coatseg.results.predict.opened import OpenedImage
+from coatseg.results.predict.predictor import Predictor
+from coatseg.results.predict.writers import LabelMapWriter, LayersWriter
 from coatseg.structures import InstancePrediction
+from coatseg.system.places import Place
+from coatseg.tasks.inference.options import Inference
 from coatseg.tasks.multilabel import MultilabelTask
 from tests.conftest import ROOT
 from tests.data.rasters import write_tiff
@@ -95,7 +96,7 @@ def test_every_image_gets_its_labels_and_its_picture(run: Run, images: Path, tmp
 def test_a_log_is_told_how_far_it_is(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_progress, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
     assert run() == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "images/s" in line]
     assert [line.partition(" images,")[0] for line in lines] == [f"predict: {done}/5" for done in range(1, 6)]

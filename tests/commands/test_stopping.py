@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from coatseg.commands import console
+from coatseg.commands.terminal import console
 
 CALLED = "Start it again."
 

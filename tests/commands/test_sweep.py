@@ -12,8 +12,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from coatseg.commands import train
-from coatseg.commands.composition import open_nested_keys
 from coatseg.commands.fit import FOLDER_VARIABLE
+from coatseg.commands.terminal.composition import open_nested_keys
 from tests.conftest import TINY
 
 SEARCH = ("-m", "hparams_search=optuna", *TINY, "trainer.max_steps=1", "trainer.log_every_n_steps=1")

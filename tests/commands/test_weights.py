@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from coatseg.backbones.coat import create_backbone
 from coatseg.commands import evaluate
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError, WeightsError
-from coatseg.training.checkpoints import RECORD
+from coatseg.models.backbones.coat import create_backbone
+from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY
 from tests.data.objects import CATEGORIES, write_coco
-from tests.heads.frameworks import mmdet_mask_rcnn, tensors_of, write_mmdet
+from tests.models.weights.frameworks import mmdet_mask_rcnn, tensors_of, write_mmdet
 from tests.results.checkpoints import write_checkpoint
 
 Composed = Callable[..., dict[str, Any]]

@@ -11,9 +11,9 @@ from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from coatseg.data.batching import target_of
+from coatseg.data.loading.batching import target_of
 from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
-from coatseg.metrics.layers import LayerCounts, layer_scores
+from coatseg.metrics.multilabel import LayerCounts, layer_scores
 from coatseg.structures import Dataset, DatasetInfo, Sample, SizedDataset
 
 

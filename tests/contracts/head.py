@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from coatseg.backbones.coat import CoaT, Variant
 from coatseg.errors import ConfigError
-from coatseg.heads.semantic import SemanticHead
-from coatseg.model import Model
-from coatseg.probing import unused_parameters
+from coatseg.models.backbones.coat import CoaT, Variant
+from coatseg.models.heads.semantic.base import SemanticHead
+from coatseg.models.model import Model
+from coatseg.models.probing import unused_parameters
 from coatseg.structures import Level
 
 LEVELS = (Level(4, 8), Level(8, 16), Level(16, 24), Level(32, 32))

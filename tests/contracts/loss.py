@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coatseg.losses.semantic import SemanticLoss
+from coatseg.losses.base import SemanticLoss
 from coatseg.structures import DatasetInfo
 
 IGNORE = 255

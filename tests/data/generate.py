@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from coatseg.data.camvid import INFO as CAMVID
+from coatseg.data.datasets.camvid import INFO as CAMVID
 from coatseg.structures import Colour
 
 COLOURS: tuple[Colour, ...] = ((0, 0, 0), (220, 30, 40), (30, 200, 60), (40, 60, 230))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from coatseg.data.classes import generated_palette
+from coatseg.data.annotations.classes import generated_palette
 from tests.data.generate import label_map, painted
 
 COLOURS = generated_palette(256)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from coatseg.losses.semantic import SemanticLoss
+from coatseg.losses.base import SemanticLoss
 from coatseg.structures import DatasetInfo
 
 INFO = DatasetInfo("two", ("a", "b"), ((0, 0, 0), (255, 255, 255)), frozenset({"semantic"}))

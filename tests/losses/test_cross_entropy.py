@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from coatseg.errors import ConfigError
-from coatseg.losses.boundary import near_boundary
-from coatseg.losses.cross_entropy import CrossEntropy
-from coatseg.losses.semantic import SemanticLoss
+from coatseg.losses.base import SemanticLoss
+from coatseg.losses.cross_entropy import CrossEntropy, near_boundary
 from coatseg.structures import DatasetInfo
 from tests.contracts.loss import LossContract, PixelLossContract, info_of
 from tests.losses.example import INFO, ONE, RIGHT, WRONG, layer_mean, mean

@@ -2,8 +2,8 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
+from coatseg.losses.base import SemanticLoss
 from coatseg.losses.dice import Dice
-from coatseg.losses.semantic import SemanticLoss
 from coatseg.structures import DatasetInfo
 from tests.contracts.loss import LossContract, info_of
 from tests.losses.example import INFO, LABELS, LAYER, LAYER_LOGITS, LOGITS, ONE, layer_mean, mean

@@ -3,9 +3,9 @@ import torch
 from torchvision.ops import sigmoid_focal_loss
 
 from coatseg.errors import ConfigError
+from coatseg.losses.base import SemanticLoss
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.focal import Focal
-from coatseg.losses.semantic import SemanticLoss
 from coatseg.structures import DatasetInfo
 from tests.contracts.loss import LossContract, PixelLossContract, info_of, label_maps
 from tests.losses.example import INFO, ONE, RIGHT, WRONG, layer_mean, mean

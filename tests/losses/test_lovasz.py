@@ -4,8 +4,8 @@ import pytest
 import torch
 from segmentation_models_pytorch.losses.lovasz import _lovasz_hinge, _lovasz_softmax
 
+from coatseg.losses.base import SemanticLoss
 from coatseg.losses.lovasz import Lovasz, lovasz_extension
-from coatseg.losses.semantic import SemanticLoss
 from coatseg.structures import DatasetInfo
 from tests.contracts.loss import LossContract, info_of, label_maps
 from tests.losses.example import INFO, LAYER_LOGITS, ONE, layer_mean, mean

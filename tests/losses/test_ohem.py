@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from coatseg.losses.base import SemanticLoss
 from coatseg.losses.ohem import OhemCrossEntropy
-from coatseg.losses.semantic import SemanticLoss
 from coatseg.structures import DatasetInfo
 from tests.contracts.loss import PixelLossContract
 from tests.losses.example import INFO, ONE, RIGHT, WRONG, layer_mean, mean

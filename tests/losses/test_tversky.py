@@ -2,8 +2,8 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
+from coatseg.losses.base import SemanticLoss
 from coatseg.losses.dice import Dice
-from coatseg.losses.semantic import SemanticLoss
 from coatseg.losses.tversky import Tversky
 from coatseg.structures import DatasetInfo
 from tests.contracts.loss import LossContract, info_of, label_maps

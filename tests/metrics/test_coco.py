@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts, coco_scores
-from coatseg.metrics.results import results
+from coatseg.metrics.coco_format import results
 from coatseg.structures import DatasetInfo, InstancePrediction, InstanceTarget
 
 NAMES, NUMBERS = ("cat", "dog", "owl"), (4, 0, 2)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from coatseg.build import build_data, build_task
+from coatseg.config.build import build_data, build_task
 from coatseg.tasks.base import Task
-from coatseg.training.checkpoints import RECORD
+from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
 
 SEMANTIC = TINY

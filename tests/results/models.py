@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coatseg.inference.inference import Inference
-from coatseg.losses.semantic import WeightedSum
-from coatseg.results.predictor import Predictor
+from coatseg.losses.base import WeightedSum
+from coatseg.results.predict.predictor import Predictor
 from coatseg.structures import DatasetInfo, Outputs, Size
 from coatseg.tasks.dense import DenseTask
+from coatseg.tasks.inference.options import Inference
 from coatseg.tasks.semantic import SemanticTask
 
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.backbones.coat import CoaT
-from coatseg.build import TABLES
-from coatseg.data.batching import collate
-from coatseg.detector import Detector
-from coatseg.heads.detection import Detections
+from coatseg.config.build import TABLES
+from coatseg.data.loading.batching import collate
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.detector import Detector
+from coatseg.models.heads.detection.base import Detections
 from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sample, Size
 from coatseg.tasks.detection import DetectionTask, InstanceTask
-from coatseg.training.optimizers import adamw
+from coatseg.training.optimization.optimizers import adamw
 from tests.contracts.detector import SMALL
 
 INFO = DatasetInfo(

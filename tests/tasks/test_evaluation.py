@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.data.module import DataModule
-from coatseg.inference.inference import WHOLE, Inference
+from coatseg.data.loading.module import DataModule
+from coatseg.losses.base import WeightedSum
 from coatseg.losses.cross_entropy import CrossEntropy
-from coatseg.losses.semantic import WeightedSum
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.structures import DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.evaluation import evaluate
+from coatseg.tasks.inference.options import WHOLE, Inference
 from coatseg.tasks.semantic import BoundaryOption, SemanticTask
-from coatseg.training.optimizers import adamw
+from coatseg.training.callbacks.worst import WorstImages
+from coatseg.training.optimization.optimizers import adamw
 from coatseg.training.trainer import make_trainer
-from coatseg.training.worst import WorstImages
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic"}), mean=(0.5,) * 3, std=(0.5,) * 3)
 STEP = 100

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.build import TABLES
-from coatseg.data.batching import collate, collate_step
+from coatseg.config.build import TABLES
+from coatseg.data.loading.batching import collate, collate_step
+from coatseg.losses.base import WeightedSum
 from coatseg.losses.cross_entropy import CrossEntropy
-from coatseg.losses.semantic import WeightedSum
 from coatseg.structures import DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.dense import at_size
 from coatseg.tasks.multilabel import MultilabelTask
-from coatseg.training.optimizers import adamw
+from coatseg.training.optimization.optimizers import adamw
 
 
 def info_of(classes: int) -> DatasetInfo:

@@ -5,20 +5,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.backbones.coat import CoaT, Variant
-from coatseg.build import TABLES
-from coatseg.data.batching import collate, collate_step
+from coatseg.config.build import TABLES
+from coatseg.data.loading.batching import collate, collate_step
 from coatseg.errors import TrainingError
-from coatseg.inference.inference import WHOLE, Inference
+from coatseg.losses.base import WeightedSum
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
-from coatseg.losses.semantic import WeightedSum
-from coatseg.model import Model
+from coatseg.models.backbones.coat import CoaT, Variant
+from coatseg.models.model import Model
 from coatseg.structures import Batch, DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.base import Task
 from coatseg.tasks.dense import at_size
+from coatseg.tasks.inference.options import WHOLE, Inference
 from coatseg.tasks.semantic import SemanticTask
-from coatseg.training.optimizers import adamw
+from coatseg.training.optimization.optimizers import adamw
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic"}))
 

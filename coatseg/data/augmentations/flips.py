@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import albumentations as alb
 
-from coatseg.data.augmentations.checks import check_range
+from coatseg.registry.options import check_range
 from coatseg.structures import DatasetInfo
 
 

@@ -12,8 +12,8 @@ import albumentations as alb
 import numpy as np
 from albumentations.core.type_definitions import Targets
 
-from coatseg.data.images import PIXEL_RANGE, Pixels
-from coatseg.data.resizing import resize_image, resize_labels
+from coatseg.data.images.images import PIXEL_RANGE, Pixels
+from coatseg.data.images.resizing import resize_image, resize_labels
 from coatseg.structures import DatasetInfo, Size
 
 

@@ -8,11 +8,19 @@ from typing import Annotated, Any, Literal
 import albumentations as alb
 import cv2
 
-from coatseg.data.augmentations.checks import SECTION, Lengths, PixelSize, check_range, checked_lengths, checked_size
 from coatseg.data.augmentations.moves import Move, Moved, Resized, random_cut
-from coatseg.data.resizing import size_within
+from coatseg.data.images.resizing import size_within
 from coatseg.errors import ConfigError
-from coatseg.schema import PositiveInt, legal
+from coatseg.registry.options import (
+    SECTION,
+    Lengths,
+    PixelSize,
+    PositiveInt,
+    check_range,
+    checked_lengths,
+    checked_size,
+    legal,
+)
 from coatseg.structures import DatasetInfo, Size
 
 SHORT = tuple(range(480, 801, 32))

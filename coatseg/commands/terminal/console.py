@@ -1,0 +1,168 @@
+"""What the commands print: errors in a line or two, what was skipped, and what was settled for this machine."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console, RenderableType
+
+from coatseg.errors import CoatsegError, OutputError
+
+if TYPE_CHECKING:  # importing it takes a second, which --help has not
+    from coatseg.data.loading.module import DataModule
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # importing a room of results takes the time that --help has not
+    from coatseg.data.images.sources import Skipped
+from collections.abc import Mapping
+from typing import Any
+
+from coatseg.system.allocator import keep_memory
+from coatseg.training.trainer import AUTO, automatic_precision, processor
+
+EXIT_CODE = 2
+STOPPED = 130
+"""The exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+MENDS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, then go on with resume=auto."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Change who may use it, or name another place."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR), "Put a folder where a folder is meant, and a file where a file is."),
+    errno.EROFS: "Name a place that can be written.",
+    errno.EMFILE: "Allow more open files with ulimit -n, or set data.workers lower.",
+}
+"""What helps against the system's own errors, by their number."""
+
+_console = Console(highlight=False, markup=False, soft_wrap=True)
+
+
+def say(message: RenderableType) -> None:
+    """Print a line or a table, from the first process only; file names that are not UTF-8 get backslashes."""
+    if first_process():
+        fit = message.encode(errors="backslashreplace").decode() if isinstance(message, str) else message
+        _console.print(fit)
+
+
+def say_repairs(data: DataModule, split: str) -> None:
+    """Print what the reader of a split mended in its annotations, a line each."""
+    for line in data.repairs(split):
+        say(f"{data.info.name} {split}: {line}")
+
+
+def first_process() -> bool:
+    """Say whether this process is the first of a distributed run, or the only one, by the launcher's variables."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+@contextmanager
+def friendly_errors(after_stop: str = "") -> Iterator[None]:
+    """Print what a user can mend in one or two lines and leave with exit code 2, without a traceback.
+
+    After Ctrl-C it is a line that says how to go on, `after_stop`, and the code is STOPPED.
+    """
+    try:
+        yield
+    except CoatsegError as error:
+        leave(error)
+    except OSError as error:
+        if error.errno not in MENDS:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        leave(OutputError(f"{error.strerror}{where}.", MENDS[error.errno]))
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _by_user(error):
+            raise
+        if first_process():
+            print(f"stopped. {after_stop}".rstrip(), file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+def _by_user(error: KeyboardInterrupt | SystemExit) -> bool:
+    """Say whether Ctrl-C was pressed, which Lightning turns into an exit with code 1."""
+    if isinstance(error, SystemExit):
+        return error.code == 1 and isinstance(error.__context__, KeyboardInterrupt)
+    return True
+
+
+def run_verb(usage: str, work: Callable[[list[str]], int | None], *, bare: bool = False, after_stop: str = "") -> None:
+    """Do a command's work with the typed arguments, and leave with the exit code that it gives, if it gives one.
+
+    --help prints the usage, and so does a command without arguments unless `bare` says that it needs none.
+    `after_stop` says how to go on when it was stopped.
+    """
+    arguments = sys.argv[1:]
+    if (not arguments and not bare) or any(argument in ("--help", "-h") for argument in arguments):
+        print(usage)
+        return
+    with friendly_errors(after_stop):
+        if code := work(arguments):
+            sys.exit(code)
+
+
+def leave(error: CoatsegError, code: int = EXIT_CODE) -> NoReturn:
+    """Print what a user can mend, and leave."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def quiet_libraries() -> None:
+    """Silence the libraries' advice on settings that coatseg chooses itself.
+
+    To be called after they are imported, as Lightning sets its loggers up then.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # a new experiment is no warning
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",
+        ".*`training_step` returned `None`.*",
+        ".*LeafSpec.*",
+        ".*GPU available but not used.*",
+        ".*sync_dist=True.*",
+        ".*module.s. in eval mode at the start of training.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*checkpoint was not created with WeightAveraging.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+SKIPPED = 1
+"""The exit code where images were skipped."""
+SHOWN = 20
+"""How many images are named."""
+
+
+def say_skipped(skipped: Sequence[Skipped], address: str) -> None:
+    """Name the images, or the first of them and the file of an output folder that has them all."""
+    from coatseg.data.images.sources import SKIPPED_FILE
+
+    for image in skipped[:SHOWN]:
+        say(f"skipped: {image.reason.splitlines()[0]}")
+    if len(skipped) > SHOWN:
+        say(f"skipped: and {len(skipped) - SHOWN} more, in {address}/{SKIPPED_FILE}")
+
+
+def settle(trainer: Mapping[str, Any], keep: bool) -> None:
+    """Have the allocator keep memory if `keep`, before there are big buffers, and tell the automatic precision.
+
+    Memory is kept where the CPU computes. Beside an accelerator there are no big buffers that come and go, and what
+    the reading processes hold would only be lost to the system.
+    """
+    accelerator = trainer.get("accelerator", AUTO)
+    if keep and processor(accelerator) == "cpu" and keep_memory():
+        say("freed memory is kept for the next step, which is faster on a CPU; keep_memory=false returns it")
+    if trainer.get("precision") == AUTO:
+        chosen = automatic_precision(accelerator)
+        say(f"precision: {chosen.name}, as {chosen.reason}")

@@ -1,0 +1,136 @@
+"""A checkpoint back to a task: what it holds builds the model that it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coatseg.config.build import build_task, check_task_fits
+from coatseg.config.sections import named, without_pretrained
+from coatseg.data.images.resizing import Sides
+from coatseg.errors import CheckpointError, ConfigError, listed
+from coatseg.models.weights.states import mismatches
+from coatseg.registry.options import Options, fitting
+from coatseg.structures import DatasetInfo
+from coatseg.tasks.base import Task
+from coatseg.training.callbacks.checkpoints import RECORD, read_checkpoint
+
+NAMED = ("backbone", "head", "task", "optimizer", "data")
+"""The sections of that config without which nothing can be built."""
+
+IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
+"""The options of data that say how an image becomes what a model sees."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint that nothing has been built of.
+
+    `config` is the configuration it was trained with, `info` the facts of its data, `state` its weights, those that
+    were averaged where the run did; `step` says after how many optimizer steps it was written.
+    """
+
+    path: Path
+    config: Options
+    info: DatasetInfo
+    state: Mapping[str, Any]
+    step: int
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Say how its images were read in evaluation, by the options of data that say so."""
+        options = self.config["data"]
+        return {key: fitting(options.get(key), hint, f"data.{key}") for key, hint in IMAGES.items()}
+
+    def build(
+        self, config: Options | None = None, info: DatasetInfo | None = None, repairs: Sequence[str] = ()
+    ) -> Task:
+        """Build its task, or that of another configuration or data with other facts and repairs, with its weights.
+
+        Raises:
+            CheckpointError: the classes or the channels differ from those it was trained on, or its weights do not fit.
+        """
+        info = self.info if info is None else info
+        if self.info.classes != info.classes:
+            raise CheckpointError(
+                f"{self.path} knows {len(self.info.classes)} classes ({listed(self.info.classes)}), "
+                f"data={info.name} has {len(info.classes)} ({listed(info.classes)}).",
+                f"Evaluate it on data with the classes of {self.info.name}.",
+            )
+        if (self.info.mean, self.info.std) != (info.mean, info.std):
+            raise CheckpointError(
+                f"{self.path} was trained on images of mean {self.info.mean} and std {self.info.std}, "
+                f"data={info.name} has {info.mean} and {info.std}.",
+                "State the same channels, data.mean and data.std as in training.",
+            )
+        task = untrained_task(self.config if config is None else config, info, repairs)
+        load_state(task, self.state, self.path)
+        return task
+
+
+def read_trained(path: Path) -> Trained:
+    """Read a checkpoint; nothing in it can run code.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or not one of coatseg's.
+    """
+    checkpoint = read_checkpoint(path)
+    config, info = record_of(checkpoint, path)
+    return Trained(path, config, info, checkpoint["state_dict"], int(checkpoint["global_step"]))
+
+
+def other_classes(weights: str, info: DatasetInfo) -> str | None:
+    """Say that a file of weights is of as many classes as the data, and of others; None if not, or if it names none."""
+    try:
+        known = read_trained(Path(weights)).info.classes
+    except CheckpointError:  # of another library: its names are not read
+        return None
+    if known == info.classes or len(known) != len(info.classes):
+        return None
+    return f"{weights} is of as many classes, and of others: {listed(known)}; the data has {listed(info.classes)}"
+
+
+def untrained_task(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:
+    """Build the task of `config`, for data with these facts, whose weights will come from elsewhere.
+
+    Raises:
+        ConfigError: the data has no labels for the task; what its reader mended may tell why.
+    """
+    check_task_fits(config, info, repairs)
+    # The task will not be trained, and the schedule it was trained under may not fit a run of no length.
+    return build_task({**without_pretrained(config), "schedule": {"name": "constant"}}, info, total=1)
+
+
+def load_state(task: Task, state: Mapping[str, Any], path: Path) -> None:
+    """Load weights into a task, all of them or none.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected or of another shape; the first of them are listed.
+    """
+    if found := mismatches(state, task.state_dict()):
+        raise CheckpointError(
+            f"The weights in {path} do not fit this model: {found}.",
+            "They are of another architecture or class count; use the backbone, head and data they were trained with.",
+        )
+    task.load_state_dict(dict(state))
+
+
+def record_of(checkpoint: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], DatasetInfo]:
+    """Give the configuration that a checkpoint was trained with, and the facts of its data.
+
+    Raises:
+        CheckpointError: it does not hold them whole.
+    """
+    try:
+        config, info = dict(checkpoint[RECORD]["config"]), DatasetInfo.from_plain(checkpoint[RECORD]["info"])
+        for section in NAMED:
+            named(config[section], section)
+        config["seed"], config["trainer"].get("precision"), checkpoint["state_dict"].keys(), checkpoint["global_step"]
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path} is no whole checkpoint of coatseg: its record cannot be read.",
+            "Take last.ckpt, previous.ckpt or best.ckpt of a run.",
+        ) from error
+    return config, info

@@ -1,0 +1,56 @@
+"""The sections of a configuration: mappings of names, options, and what is switched on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from coatseg.errors import ConfigError
+from coatseg.registry.options import Options
+
+
+def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
+    """Part a section into its name and its options."""
+    if not isinstance(section, Mapping) or "name" not in section:
+        raise ConfigError(
+            f"{key}={section} names nothing.", f"Choose one with {key}=NAME; python train.py --help lists them."
+        )
+    return section["name"], without(section, "name")
+
+
+def present(section: Options, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults.
+
+    `key` is how the configuration calls the section.
+    """
+    prefix = f"{key}." if key else ""
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{section} is no section of names and options.", "Write NAME: {OPTION: VALUE} there.")
+    for name, options in section.items():
+        if not isinstance(options, Mapping | bool | None):
+            raise ConfigError(
+                f"{prefix}{name}={options} does not fit.",
+                f"Set an option of it as {prefix}{name}.OPTION=VALUE, or null.",
+            )
+        if options is not None and options is not False:
+            yield name, {} if options is True else dict(options)
+
+
+def without(options: Options, name: str) -> dict[str, Any]:
+    """Leave one entry out."""
+    return {key: value for key, value in options.items() if key != name}
+
+
+def without_pretrained(config: Options) -> dict[str, Any]:
+    """Give a configuration whose weights will come from a checkpoint."""
+    return {**config, "backbone": {**config["backbone"], "pretrained": False}}
+
+
+def model_title(config: Options) -> str:
+    """Name the model of a configuration in a few words."""
+    return f"{config['head']['name']} on {config['backbone']['name']}"
+
+
+def auxiliary_section(config: Options) -> Options | None:
+    """Give the section of the auxiliary head, a head with a `weight` of its losses; None without one."""
+    return config.get("auxiliary")

@@ -1,0 +1,1 @@
+"""Truth files to arrays."""

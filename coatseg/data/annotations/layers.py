@@ -1,0 +1,109 @@
+"""Masks that are layers: a file a class, of which a pixel may have none, one or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from coatseg.data.images.images import Pixels, read_label_map
+from coatseg.data.images.raster import Window
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
+from coatseg.structures import IGNORE_INDEX
+
+MOST_LAYERS = 128
+
+
+class LayerMasks:
+    """Finds the mask files of every class, and reads those of an image as (H, W, K) uint8.
+
+    Of a single class the files lie in the folder of masks itself; of several, each class has a folder of its name
+    there. Where a file is not zero the class is, so that 1 and 255 say the same. An ignore index other than 255 marks
+    pixels where nothing is known. A class without a file for an image is nowhere in it.
+
+    `find` maps the stem of every file below a folder to the file.
+
+    Raises:
+        ConfigError: an ignore index that layers cannot hold, or too many classes.
+    """
+
+    def __init__(self, classes: Sequence[str], ignore_index: int, find: Callable[[Path], dict[str, Path]]) -> None:
+        if not 2 <= ignore_index <= 255:
+            raise ConfigError(
+                f"data.ignore_index={ignore_index} cannot be with data.layers=true, whose layers hold 0 and 1.",
+                "Choose a number from 2 to 255.",
+            )
+        if len(classes) > MOST_LAYERS:
+            raise ConfigError(
+                f"The classes file names {len(classes)} classes, and layers are at most {MOST_LAYERS}.",
+                "OpenCV moves no more of them at once: leave classes out.",
+            )
+        self._classes = tuple(classes)
+        self._ignore_index = ignore_index
+        self._find = find
+        self._files: dict[Path, tuple[Path | None, ...]] = {}
+
+    def folders(self, folder: Path) -> list[Path]:
+        """Say where the masks of each class are, below a folder of masks."""
+        return [folder] if len(self._classes) == 1 else [folder / name for name in self._classes]
+
+    def find(self, folder: Path) -> dict[str, Path]:
+        """Map every stem to the first of its files; given that one, the reader knows the others.
+
+        Raises:
+            DatasetNotFoundError: a folder of masks is missing.
+        """
+        folders = self.folders(folder)
+        for one in folders:
+            if not one.is_dir():
+                raise DatasetNotFoundError(
+                    f"There is no folder {one}.",
+                    f"With data.layers=true, masks are in {folder}/CLASS/ for each name in the classes file, "
+                    f"or in {folder}/ if there is one name only.",
+                )
+        found = [self._find(one) for one in folders]
+        first: dict[str, Path] = {}
+        for stem in sorted({stem for files in found for stem in files}):
+            files = tuple(of_class.get(stem) for of_class in found)
+            first[stem] = next(file for file in files if file is not None)
+            self._files[first[stem]] = files
+        return first
+
+    def files(self, path: Path) -> list[Path]:
+        """Give all mask files of the image whose first one is `path`."""
+        return [file for file in self._files[path] if file is not None]
+
+    def __call__(self, path: Path, window: Window | None = None) -> Pixels:
+        """Read the layers of the image whose first mask is `path`, or a window of them.
+
+        Raises:
+            ImageError: a file cannot be read.
+            DatasetError: a file in colour or as JPEG, or masks of several sizes.
+        """
+        first = self._layer(path, window)
+        layers = np.zeros((*first.shape, len(self._classes)), np.uint8)
+        for number, file in enumerate(self._files[path]):
+            if file is None:
+                continue
+            layer = first if file == path else self._layer(file, window)
+            if layer.shape != first.shape:
+                sizes = ["x".join(str(length) for length in mask.shape) for mask in (first, layer)]
+                raise DatasetError(
+                    f"The mask {path} is {sizes[0]}, and {file} is {sizes[1]}.",
+                    "Sizes are height x width. Export the masks of all classes at the size of the image.",
+                )
+            layers[..., number] = layer
+        return layers
+
+    def _layer(self, path: Path, window: Window | None) -> Pixels:
+        try:
+            values = read_label_map(path, window)
+        except DatasetError as error:
+            raise DatasetError(
+                error.what, "Save it as a single-channel PNG: 0 where the class is not, any other number where it is."
+            ) from error
+        layer: Pixels = (values != 0).astype(np.uint8)
+        if self._ignore_index != IGNORE_INDEX:
+            layer[values == self._ignore_index] = self._ignore_index
+        return layer

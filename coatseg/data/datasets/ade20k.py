@@ -1,0 +1,50 @@
+"""ADE20K SceneParsing (ADEChallengeData2016): 22,210 scenes, 150 classes. The layout is in data/README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coatseg.data.datasets.mask_files import SemanticFiles
+from coatseg.data.datasets.official import NumberedMasks, Tree, check_split, official_classes, paired
+from coatseg.structures import IGNORE_INDEX, DatasetInfo
+
+# split -> its folder
+FOLDERS = {"train": "training", "val": "validation"}
+
+_CLASSES, _PALETTE = official_classes("ade20k")
+INFO = DatasetInfo(name="ade20k", classes=_CLASSES, palette=_PALETTE, annotates=frozenset({"semantic"}))
+
+_TREE = Tree(
+    "ade20k",
+    "ADE20K SceneParsing",
+    "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it there.",
+)
+
+# 0 is "other objects", which the benchmark leaves out; class v - 1 is stored as v.
+_READ_MASK = NumberedMasks(
+    "ADE20K SceneParsing",
+    {0: IGNORE_INDEX, **{label + 1: label for label in range(len(_CLASSES))}},
+    "Masks are grey PNG files of 0 to 150, as annotations/ of ADEChallengeData2016.zip has them. The colour pictures "
+    "of the full ADE20K are not, nor are masks whose 0 was made 255.",
+)
+
+
+class ADE20K(SemanticFiles):
+    """ADE20K's `split`, train or val, from the folder `root` that holds ADEChallengeData2016/, or that folder itself.
+
+    `download` fetches it to `root` (1 GB) if it is not there.
+
+    Raises:
+        ConfigError: no such split.
+        DatasetNotFoundError: `root` holds no ADE20K.
+        DatasetError: an image has no mask.
+    """
+
+    def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
+        check_split("ade20k", split, tuple(FOLDERS))
+        layouts = [
+            tuple(f"{top}{part}/{FOLDERS[split]}" for part in ("images", "annotations"))
+            for top in ("ADEChallengeData2016/", "")
+        ]
+        images, masks = _TREE.find(Path(root), layouts, download)
+        super().__init__(INFO, paired(images, masks), _READ_MASK)

@@ -1,0 +1,152 @@
+"""Cityscapes, fine annotations: 3,475 labelled road scenes, 19 classes. The layout is in data/README.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from coatseg.data.annotations.id_maps import masks_of, objects_of
+from coatseg.data.datasets.mask_files import Pair, SemanticFiles, check_mask_size
+from coatseg.data.datasets.official import NumberedMasks, Tree, check_split
+from coatseg.data.images.images import Pixels, read_label_map
+from coatseg.errors import DatasetError, SplitNotFoundError
+from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Sample, Size
+
+SPLITS = ("train", "val", "test")
+
+# The id of each class among the 34 of the labelIds files; all others are left out.
+IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+# The class numbers are the train ids of cityscapesScripts, helpers/labels.py, which has the colours too.
+INFO = DatasetInfo(
+    name="cityscapes",
+    classes=(
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ),
+    palette=(
+        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
+        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
+        (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+    ),
+    annotates=frozenset({"semantic"}),
+    things=tuple(range(11, 19)),
+    category_ids=IDS,
+)  # fmt: skip
+
+_TREE = Tree(
+    "cityscapes",
+    "Cityscapes",
+    "an account at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and "
+    "gtFine_trainvaltest.zip, and unpack both there.",
+    account=True,
+)
+
+_IMAGE = "_leftImg8bit.png"
+# How the name of a mask ends, the preferred one first -> its reader.
+_READERS = {
+    "_gtFine_labelIds.png": NumberedMasks(
+        "Cityscapes",
+        {**dict.fromkeys((*range(34), 255), IGNORE_INDEX), **{value: label for label, value in enumerate(IDS)}},
+        "Masks are the *_gtFine_labelIds.png of gtFine_trainvaltest.zip: grey PNG files of the ids 0 to 33. "
+        "*_gtFine_color.png are pictures to look at.",
+    ),
+    "_gtFine_labelTrainIds.png": NumberedMasks(
+        "Cityscapes",
+        {IGNORE_INDEX: IGNORE_INDEX, **{label: label for label in range(len(IDS))}},
+        "*_gtFine_labelTrainIds.png are grey PNG files of 0 to 18 and 255, as csCreateTrainIdLabelImgs of "
+        "cityscapesScripts makes them.",
+    ),
+}
+
+_INSTANCES = "_gtFine_instanceIds.png"
+# Ids below are those of regions: stuff, or things of a class that were not told apart.
+_GROUP_IDS = 1000
+# The class number of each id that has instances, -1 for the others.
+_THINGS = np.full(34, -1)
+_THINGS[[IDS[label] for label in INFO.things]] = INFO.things
+
+
+class Cityscapes(SemanticFiles):
+    """Cityscapes' `split`, train, val or test, from the folder `root` that holds leftImg8bit/ and gtFine/.
+
+    Masks are *_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png where those are missing. The owners keep the labels
+    of test to themselves: its masks hold no class, and are refused. With `instances`, persons and vehicles are read
+    from *_gtFine_instanceIds.png besides; groups of them, which nobody told apart, are crowd. It cannot be downloaded
+    without an account, so `download` only says where to get it.
+
+    Raises:
+        ConfigError: no such split.
+        DatasetNotFoundError: `root` holds no Cityscapes.
+        DatasetError: no images, an image without a mask, or a test split without labels.
+    """
+
+    def __init__(self, root: str | Path, split: str, *, instances: bool = False, download: bool = False) -> None:
+        check_split("cityscapes", split, SPLITS)
+        layouts = [(f"{top}leftImg8bit/{split}", f"{top}gtFine/{split}") for top in ("", "cityscapes/")]
+        images, masks = _TREE.find(Path(root), layouts, download)
+        pairs = [_pair(image, masks) for image in sorted(images.glob(f"*/[!.]*{_IMAGE}"))]
+        if not pairs:
+            raise DatasetError(f"There is no CITY/*{_IMAGE} in {images}.", "Unpack leftImg8bit_trainvaltest.zip again.")
+        if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
+            raise SplitNotFoundError(
+                f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",
+                "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone.",
+            )
+        self._instances = instances
+        annotates = INFO.annotates | ({"boxes", "instances"} if instances else frozenset())
+        super().__init__(replace(INFO, annotates=annotates), pairs, _read_mask)
+
+    def _read(self, pair: Pair) -> Sample:
+        sample = super()._read(pair)
+        return replace(sample, instances=_read_instances(pair, sample.original_size)) if self._instances else sample
+
+
+def _pair(image: Path, masks: Path) -> Pair:
+    stem = image.name.removesuffix(_IMAGE)
+    folder = masks / image.parent.name
+    mask = next((path for path in (folder / f"{stem}{ending}" for ending in _READERS) if path.exists()), None)
+    if mask is None:
+        picture = folder / f"{stem}_gtFine_color.png"
+        only = f", only {picture.name}, a picture to look at" if picture.exists() else ""
+        raise DatasetError(
+            f"The image {image} has no mask {folder / stem}_gtFine_labelIds.png{only}.",
+            "Unpack gtFine_trainvaltest.zip again, whole; the masks are its *_gtFine_labelIds.png.",
+        )
+    return Pair(stem, image, mask)
+
+
+def _read_mask(path: Path) -> Pixels:
+    return next(read for ending, read in _READERS.items() if path.name.endswith(ending))(path)
+
+
+def _read_instances(pair: Pair, size: Size) -> Instances:
+    """Read the objects of an image from its instanceIds: 1000 times the id of a class and a number, the id for a group.
+
+    Source: cityscapesScripts, preparation/json2instanceImg.py.
+    """
+    ending = next(ending for ending in _READERS if pair.mask.name.endswith(ending))
+    path = pair.mask.with_name(pair.mask.name.removesuffix(ending) + _INSTANCES)
+    mend = f"Unpack gtFine_trainvaltest.zip again, whole, with its *{_INSTANCES}, or leave data.instances out."
+    if not path.exists():
+        raise DatasetError(f"The image {pair.image} has no instances {path}.", mend)
+    try:
+        ids = read_label_map(path)
+    except DatasetError as error:
+        raise DatasetError(error.what, mend) from error
+    check_mask_size(replace(pair, mask=path), ids.shape, size)
+    found, boxes = objects_of(ids)
+    crowd = found < _GROUP_IDS
+    numbers = np.where(crowd, found, found // _GROUP_IDS)
+    wrong = (numbers < 0) | (numbers >= len(_THINGS))
+    if wrong.any():
+        x, y = boxes[wrong.argmax(), :2].astype(int)
+        raise DatasetError(
+            f"{path} has the instance {found[wrong.argmax()]}, near (x={x}, y={y}), which Cityscapes does not have.",
+            mend,
+        )
+    labels = _THINGS[numbers]
+    kept = labels >= 0
+    return Instances(boxes[kept], labels[kept], masks_of(ids, found[kept], boxes[kept]), crowd[kept])

@@ -1,0 +1,88 @@
+"""A dataset of one's own in COCO's format: images, and a json of their objects, or one for each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from coatseg.data.annotations.coco_objects import ObjectAnnotations, read_objects
+from coatseg.data.datasets.object_files import CocoFiles
+from coatseg.data.datasets.own_splits import Hashing
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+
+LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
+
+
+class CocoJson(CocoFiles):
+    """The `split` of a dataset of one's own in COCO's format, under `root`.
+
+    `annotations` is the json of all images, which `split_by` parts into train and val ("fraction" or "fold", by a hash
+    of the path of an image; see Folder), or maps each split to a json of its own; these have the same categories.
+    `images` is the folder of the images that the json names, or maps each split to one. Paths are relative to `root`.
+
+    Raises:
+        ConfigError: an option that cannot be, or no such split.
+        DatasetNotFoundError: `root`, a json or a folder is missing.
+        DatasetError: a json that is damaged or does not fit together, an image that is missing, or an empty split.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        annotations: str | Mapping[str, str] = "annotations.json",
+        images: str | Mapping[str, str] = "images",
+        split_by: str = "fraction",
+        val_fraction: float = 0.2,
+        fold: int = 0,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        root = Path(root)
+        if not isinstance(images, str) and isinstance(annotations, str):
+            raise ConfigError(
+                "data.images has a folder for each split, and data.annotations one json for all.",
+                "Write data.annotations.train=FILE data.annotations.val=FILE as well.",
+            )
+        folder = root / _of_split("images", images, split)
+        path = root / _of_split("annotations", annotations, split)
+        for place, fits, kind in (
+            (root, root.is_dir(), "folder"),
+            (path, path.is_file(), "file"),
+            (folder, folder.is_dir(), "folder"),
+        ):
+            if not fits:
+                what = f"{place} is no {kind}." if place.exists() else f"There is no {place}."
+                raise DatasetNotFoundError(what, LAYOUT)
+        objects = read_objects(path)
+        rows = None
+        if isinstance(annotations, str):
+            hashing = Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed)
+            rows = _rows(objects, split, split_by, hashing)
+        if not (objects.files if rows is None else rows):
+            raise DatasetError(f"The split {split!r} of {path} has no image.", "Add images to it, or split otherwise.")
+        super().__init__(root.resolve().name, folder, objects, rows)
+
+
+def _of_split(option: str, stated: str | Mapping[str, str], split: str) -> str:
+    if isinstance(stated, str):
+        return stated
+    if split not in stated:
+        raise ConfigError(f"data.{option} names nothing for the split {split!r}.", nearest(split, stated))
+    return stated[split]
+
+
+def _rows(objects: ObjectAnnotations, split: str, split_by: str, hashing: Hashing) -> list[int]:
+    choosers = {"fraction": hashing.by_fraction, "fold": hashing.by_fold}
+    if split_by not in choosers:
+        raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, choosers))
+    if split not in ("train", "val"):
+        raise ConfigError(
+            f"{objects.path} is split into train and val, not {split!r}.",
+            f"{nearest(split, ('train', 'val'))} For more name a json for each: "
+            "data.annotations.train=FILE data.annotations.val=FILE data.annotations.test=FILE",
+        )
+    is_val = choosers[split_by]()
+    stems = (Path(file).with_suffix("").as_posix() for file in objects.files)
+    return [row for row, stem in enumerate(stems) if is_val(stem) == (split == "val")]

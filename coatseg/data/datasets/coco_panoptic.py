@@ -1,0 +1,64 @@
+"""COCO panoptic 2017 as semantic labels: 123,287 labelled images, 133 classes. The layout is in data/README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coatseg.data.annotations.classes import generated_palette
+from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annotations
+from coatseg.data.datasets.mask_files import Pair, SemanticFiles
+from coatseg.data.datasets.official import Tree, check_split, official_classes
+from coatseg.errors import DatasetError
+from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo
+
+SPLITS = ("train", "val")
+
+_TREE = Tree(
+    "coco_panoptic",
+    "COCO panoptic",
+    "train2017.zip and val2017.zip from http://images.cocodataset.org/zips/ and unpack them there, and "
+    "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip, with the two archives in its "
+    "folder annotations.",
+)
+
+
+class CocoPanoptic(SemanticFiles):
+    """COCO panoptic's `split`, train or val, as semantic labels: every segment, crowds too, is its class, void ignored.
+
+    `root` holds {split}2017/ (or images/{split}2017/) and annotations/ with panoptic_{split}2017.json and the folder of
+    PNG files of that name. Classes are the json's categories, numbered from 0 in its order. `download` fetches it to
+    `root` (20 GB) if it is not there.
+
+    Raises:
+        ConfigError: no such split.
+        DatasetNotFoundError: `root` holds no COCO panoptic.
+        DatasetError: the json is damaged, or annotates nothing.
+    """
+
+    def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
+        check_split("coco_panoptic", split, SPLITS)
+        stem = f"annotations/panoptic_{split}2017"
+        layouts = [(f"{folder}{split}2017", f"{stem}.json", stem) for folder in ("", "images/")]
+        images, path, masks = _TREE.find(Path(root), layouts, download)
+        annotations = read_annotations(path)
+        if not annotations.files:
+            raise DatasetError(f"{path} annotates no image.", "Copy it again from its archive.")
+        info = DatasetInfo(
+            name="coco_panoptic",
+            classes=tuple(category.name for category in annotations.categories),
+            palette=_palette(annotations.categories),
+            annotates=frozenset({"semantic"}),
+            things=tuple(label for label, category in enumerate(annotations.categories) if category.is_thing),
+        )
+        pairs = [Pair(Path(image).stem, images / image, masks / png) for image, png in annotations.files]
+        super().__init__(info, pairs, SegmentMasks(annotations, IGNORE_INDEX))
+
+
+def _palette(categories: tuple[Category, ...]) -> tuple[Colour, ...]:
+    """Give the json's colours; COCO's own json states none, so by name those that COCO publishes beside it."""
+    published = dict(zip(*official_classes("coco_panoptic"), strict=True))
+    made = generated_palette(len(categories))
+    return tuple(
+        category.colour or published.get(category.name, colour)
+        for category, colour in zip(categories, made, strict=True)
+    )

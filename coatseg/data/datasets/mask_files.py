@@ -1,0 +1,129 @@
+"""The reader that every dataset of (image file, mask file) pairs shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coatseg.data.images.images import Pixels, read_image, read_label_map, read_size
+from coatseg.errors import DatasetError
+from coatseg.structures import DatasetInfo, Sample, Size
+
+# Reads a mask file, given its path, into (H, W) class numbers, or into layers (H, W, K), 1 where a class is and 0 where
+# it is not. A dataset whose masks hold other numbers maps them here. Where windows are drawn, it takes the Window to
+# read as a second argument.
+MaskReader = Callable[..., Pixels]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One example on disk: what it is called in its split, its image and its mask."""
+
+    id: str
+    image: Path
+    mask: Path
+
+
+class SemanticFiles:
+    """Pairs of files as samples. A dataset finds its pairs and states its facts; reading and checking happen here.
+
+    Label maps come as uint8, or int32 where classes or the ignore index need it. `bands` are those of the image files
+    that become channels, counted from 1; None takes all.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        pairs: Sequence[Pair],
+        read_mask: MaskReader = read_label_map,
+        *,
+        bands: Sequence[int] | None = None,
+    ) -> None:
+        self.info = info
+        self._pairs = tuple(pairs)
+        self._read_mask = read_mask
+        self._bands = None if bands is None else tuple(bands)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample.
+
+        Raises:
+            ImageError: either file cannot be read.
+            DatasetError: no mask, another size than the image's, or a label that is neither a class nor ignored.
+        """
+        return self._read(self._pairs[index])
+
+    def verify(self, index: int) -> None:
+        """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""
+        self[index]
+
+    def size(self, index: int) -> Size:
+        """Read the upright (height, width) of a sample's image from its header."""
+        return read_size(self._pairs[index].image, self.info.channels, self._bands)
+
+    def labels(self, index: int) -> Pixels:
+        """Read the label map (H, W) or the layers (H, W, K) of a sample alone; raises what reading it all would."""
+        pair = self._pairs[index]
+        check_mask_is_there(pair)
+        mask = self._read_mask(pair.mask)
+        return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))
+
+    def _read(self, pair: Pair) -> Sample:
+        image = read_image(pair.image, self.info.channels, self._bands)
+        height, width = image.shape[:2]
+        check_mask_is_there(pair)
+        mask = self._read_mask(pair.mask)
+        check_mask_size(pair, mask.shape[:2], (height, width))
+        return self._sample(pair, pair.id, image, mask)
+
+    def _sample(self, pair: Pair, name: str, image: Pixels, mask: Pixels, corner: tuple[int, int] = (0, 0)) -> Sample:
+        """Make a sample of an image and its mask, whose corner (y, x) is where both begin in their files."""
+        size = image.shape[0], image.shape[1]
+        if mask.ndim == 3:
+            return Sample(name, image, size, layers=mask, file=str(pair.image))
+        return Sample(name, image, size, self._checked(pair, mask, corner), file=str(pair.image))
+
+    def _checked(self, pair: Pair, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
+        """Refuse labels that are no class and not ignored; `corner` (y, x) is where the map begins in its file."""
+        count, ignored = len(self.info.classes), self.info.ignore_index
+        wrong = (label_map >= count) | (label_map < 0)
+        wrong &= label_map != ignored
+        if wrong.any():
+            y, x = np.unravel_index(wrong.argmax(), wrong.shape)
+            raise DatasetError(
+                f"The mask {pair.mask} holds the label {label_map[y, x]}, "
+                f"first at (x={x + corner[1]}, y={y + corner[0]}): "
+                f"{self.info.name} has labels 0 to {count - 1}, and {ignored} for pixels to ignore.",
+                f"Add its class, or write {ignored} there to leave these pixels out.",
+            )
+        return label_map.astype(self._label_dtype, copy=False)
+
+    @property
+    def _label_dtype(self) -> type[np.uint8] | type[np.int32]:
+        fits = len(self.info.classes) <= 256 and 0 <= self.info.ignore_index < 256
+        return np.uint8 if fits else np.int32
+
+
+def check_mask_is_there(pair: Pair) -> None:
+    """Refuse an image without a mask."""
+    if not pair.mask.exists():
+        raise DatasetError(f"The image {pair.image} has no mask.", f"Put it at {pair.mask}, or leave the image out.")
+
+
+def check_mask_size(pair: Pair, mask: tuple[int, ...], image: Size) -> None:
+    """Refuse a mask of another size than its image's."""
+    if mask != image:
+        raise DatasetError(
+            f"The mask {pair.mask} is {_written(mask)}, its image {pair.image} {_written(image)}.",
+            "Sizes are height x width. Export the mask at the size of the image.",
+        )
+
+
+def _written(size: tuple[int, ...]) -> str:
+    return "x".join(str(length) for length in size)

@@ -1,0 +1,131 @@
+"""The readers that datasets of images and their objects share, one of them for objects in a json of COCO's format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from coatseg.data.annotations.classes import generated_palette
+from coatseg.data.annotations.coco_objects import ObjectAnnotations
+from coatseg.data.datasets.official import official_classes
+from coatseg.data.images.images import read_image, read_size
+from coatseg.errors import DatasetError
+from coatseg.structures import DatasetInfo, Instances, Sample, Size
+
+
+class ObjectFiles:
+    """Image files and their objects as samples. A dataset states its facts, and gives names, files and objects.
+
+    `repairs` say what was mended or left out of the annotations, a line each.
+    """
+
+    info: DatasetInfo
+    repairs: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def image_of(self, index: int) -> tuple[str, Path]:
+        """Give the id of a sample and the file of its image."""
+        raise NotImplementedError
+
+    def instances_of(self, index: int, size: Size) -> Instances:
+        """Give the objects of a sample, whose image has this (height, width)."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample.
+
+        Raises:
+            ImageError: a file cannot be read.
+            DatasetError: the objects do not fit the image.
+        """
+        name, path = self.image_of(index)
+        image = read_image(path, self.info.channels)
+        size = image.shape[0], image.shape[1]
+        return Sample(name, image, size, instances=self.instances_of(index, size), file=str(path))
+
+    def verify(self, index: int) -> None:
+        """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""
+        self[index]
+
+    def size(self, index: int) -> Size:
+        """Read the upright (height, width) of a sample's image from its header."""
+        return read_size(self.image_of(index)[1], self.info.channels)
+
+
+class CocoFiles(ObjectFiles):
+    """The images of a json of objects, in its order, below the folder `images`; `rows` picks some of them.
+
+    Classes are the json's categories, numbered from 0 in its order. Colours are those of COCO's things by name.
+
+    Raises:
+        DatasetError: the json has no category, or an image of it is missing.
+    """
+
+    def __init__(
+        self, name: str, images: Path, annotations: ObjectAnnotations, rows: Sequence[int] | None = None
+    ) -> None:
+        classes = annotations.classes
+        if not classes:
+            raise DatasetError(f"{annotations.path} has no category.", "Name the classes of its objects there.")
+        known = dict(zip(*official_classes("coco_panoptic"), strict=True))
+        made = generated_palette(len(classes) + 1)[1:]
+        masks = {"instances"} if annotations.segmentations is not None else set()
+        self.info = DatasetInfo(
+            name=name,
+            classes=classes,
+            palette=tuple(known.get(one, colour) for one, colour in zip(classes, made, strict=True)),
+            annotates=frozenset({"boxes", *masks}),
+            things=tuple(range(len(classes))),
+            category_ids=annotations.category_ids,
+        )
+        self._images = images
+        self._annotations = annotations
+        self._rows = tuple(range(len(annotations.files))) if rows is None else tuple(rows)
+        self.repairs = annotations.repairs(self._rows)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Refuse images that are not on disk; of a hundred thousand in one folder a list of it says so fast."""
+        there = {path.name for path in self._images.iterdir()}
+        files = [self._annotations.files[row] for row in self._rows]
+        missing = [file for file in files if file not in there and not (self._images / file).is_file()]
+        if missing:
+            more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise DatasetError(
+                f"{self._annotations.path} has the image {missing[0]}{more}, which is not in {self._images}.",
+                "Unpack the images again, whole, or take the image and its annotations out of the json.",
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def image_of(self, index: int) -> tuple[str, Path]:
+        """Give the id of a sample, its image's in the json, and the file of its image."""
+        row = self._rows[index]
+        return self._annotations.ids[row], self._images / self._annotations.files[row]
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of a sample's image as the json states it."""
+        return self._annotations.size(self._rows[index])
+
+    def has_objects(self, index: int) -> bool:
+        """Say whether a sample has an object that is no crowd."""
+        return self._annotations.has_objects(self._rows[index])
+
+    def instances_of(self, index: int, size: Size) -> Instances:
+        """Give the objects of a sample.
+
+        Raises:
+            DatasetError: the json states another size than the image's, or run lengths do not fill it.
+        """
+        stated = self.size(index)
+        if stated != size:
+            name, path = self.image_of(index)
+            raise DatasetError(
+                f"{self._annotations.path} states {stated[0]}x{stated[1]} for the image {name}, and {path} has "
+                f"{size[0]}x{size[1]}.",
+                "Sizes are height x width, upright by EXIF. Annotate the image as it is shown, or copy it again.",
+            )
+        return self._annotations.instances(self._rows[index])

@@ -1,0 +1,144 @@
+"""What the readers of official layouts share: the lists of classes, the tree on disk, and masks of other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coatseg.data.datasets.mask_files import Pair
+from coatseg.data.images.images import Pixels, read_label_map
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.structures import Colour
+
+# No dataset here has this as a class or as its ignore index.
+_UNKNOWN = 254
+
+
+def official_classes(dataset: str) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    """Read the names and colours of a dataset's classes from its list in class_lists/, the class of label 0 first."""
+    text = (Path(__file__).parent / "class_lists" / f"{dataset}.txt").read_text(encoding="utf-8")
+    entries = [line.rsplit(maxsplit=3) for line in text.splitlines() if not line.startswith("#")]
+    return (
+        tuple(name for name, *_ in entries),
+        tuple((int(red), int(green), int(blue)) for _, red, green, blue in entries),
+    )
+
+
+def check_split(dataset: str, split: str, splits: Sequence[str]) -> None:
+    """Refuse a split that the dataset does not have.
+
+    Raises:
+        ConfigError: with the nearest of `splits`.
+    """
+    if split not in splits:
+        raise ConfigError(f"{dataset} has no split {split!r}.", nearest(split, splits))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A dataset's files on disk: its registered name, its title, and what to get and unpack, in words after "get".
+
+    `account` says that only its owners hand it out, to those who have an account.
+    """
+
+    name: str
+    title: str
+    get: str
+    account: bool = False
+
+    def find(self, root: Path, layouts: Sequence[tuple[str, ...]], download: bool) -> tuple[Path, ...]:
+        """Give the files and folders of the first layout that is whole under `root`.
+
+        A layout is a tuple of paths relative to `root`. Where none is whole and `download` is true, the dataset is
+        fetched to `root` first.
+
+        Raises:
+            DatasetNotFoundError: none is whole, or it cannot be downloaded.
+        """
+        found = _whole(root, layouts)
+        if found is None and download:
+            self._obtain(root)
+            found = _whole(root, layouts)
+        if found is None:
+            fullest = max(layouts, key=lambda layout: sum((root / part).exists() for part in layout))
+            missing = " and no ".join(part for part in fullest if not (root / part).exists())
+            raise self._not_found(root, f": there is no {missing}", fetchable=not (self.account or download))
+        return found
+
+    def _obtain(self, root: Path) -> None:
+        if self.account:
+            raise self._not_found(
+                root, ", and data.download=true cannot fetch it: it needs an account", fetchable=False
+            )
+        from coatseg.data.datasets.download import obtain
+
+        obtain(self.name, root)
+
+    def _not_found(self, root: Path, why: str, fetchable: bool) -> DatasetNotFoundError:
+        way = f"Set data.download=true to fetch it there, or get {self.get}" if fetchable else f"Get {self.get}"
+        return DatasetNotFoundError(
+            f"{self.title} is not in {root}{why}.", f"{way} Where it lies elsewhere, set data.root=."
+        )
+
+
+def paired(images: Path, masks: Path) -> list[Pair]:
+    """Pair every .jpg of one folder with the .png of the same stem in another, in the order of their names.
+
+    Raises:
+        DatasetError: no image, or an image without a mask.
+    """
+    stems = sorted(path.stem for path in images.glob("*.jpg") if not path.name.startswith("."))
+    if not stems:
+        raise DatasetError(f"There is no .jpg in {images}.", "Unpack the archive again, whole.")
+    there = {path.stem for path in masks.glob("*.png")}
+    bare = [stem for stem in stems if stem not in there]
+    if bare:
+        others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
+        raise DatasetError(
+            f"The image {images / bare[0]}.jpg has no mask {masks / bare[0]}.png{others}.",
+            "Unpack the archive of the masks again, whole, or take the image out.",
+        )
+    return [Pair(stem, images / f"{stem}.jpg", masks / f"{stem}.png") for stem in stems]
+
+
+class NumberedMasks:
+    """Reads masks whose numbers are not those of the classes: (H, W) uint8 of what `numbers` maps them to.
+
+    `title` is what the dataset is called, and `mend` says which files hold the right numbers.
+    """
+
+    def __init__(self, title: str, numbers: Mapping[int, int], mend: str) -> None:
+        self._title = title
+        self._mend = mend
+        self._table = np.full(256, _UNKNOWN, np.uint8)
+        self._table[list(numbers)] = list(numbers.values())
+
+    def __call__(self, path: Path) -> Pixels:
+        """Read one mask.
+
+        Raises:
+            ImageError: as `read_label_map`.
+            DatasetError: a colour picture, a JPEG, or a number that the dataset does not have.
+        """
+        try:
+            stored = read_label_map(path)
+        except DatasetError as error:
+            raise DatasetError(error.what, self._mend) from error
+        labels = self._table.take(stored, mode="clip")
+        wrong = (labels == _UNKNOWN) | (stored < 0) | (stored > 255)
+        if wrong.any():
+            y, x = np.unravel_index(wrong.argmax(), wrong.shape)
+            raise DatasetError(
+                f"The mask {path} holds the number {stored[y, x]}, first at (x={x}, y={y}), "
+                f"which {self._title} does not have.",
+                self._mend,
+            )
+        return labels
+
+
+def _whole(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[Path, ...] | None:
+    found = (tuple(root / part for part in layout) for layout in layouts)
+    return next((paths for paths in found if all(path.exists() for path in paths)), None)

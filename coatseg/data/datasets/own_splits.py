@@ -1,0 +1,216 @@
+"""The splits of a dataset of one's own: which images each has, and the mask of each image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from coatseg.data.annotations.boxes import repair_line
+from coatseg.data.annotations.classes import first_repeated, read_lines
+from coatseg.data.annotations.layers import LayerMasks
+from coatseg.data.datasets.mask_files import Pair
+from coatseg.data.images.images import IMAGE_SUFFIXES
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
+
+LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
+MASKS = ("mask", "masks")
+SPLIT_NAMES = ("train", "val", "test", "training", "valid", "validation", "testing")
+LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Where the folders, lists and classes of a dataset are, and how its masks are found.
+
+    The stem of a mask is that of its image and `mask_ending`.
+    """
+
+    root: Path
+    images: str
+    masks: str
+    classes: str
+    layers: LayerMasks | None
+    mask_ending: str = ""
+
+    def find_masks(self, folder: Path) -> dict[str, Path]:
+        """Map the stem of every mask below a folder to its file."""
+        if self.layers:
+            return self.layers.find(folder)
+        ending = self.mask_ending
+        masks = files_by_stem(folder).items()
+        return {stem.removesuffix(ending): path for stem, path in masks if stem.endswith(ending)}
+
+    def mask_of(self, stem: str, folder: Path) -> Path:
+        """Say where the mask of an image would be."""
+        return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}{self.mask_ending}.png"
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """How images are split by a hash of their stems and `seed`: a fraction, or the `fold`-th of `folds`, is val."""
+
+    val_fraction: float
+    fold: int
+    folds: int
+    seed: int
+
+    def by_fraction(self) -> Callable[[str], bool]:
+        """Give what tells of a stem whether it is in val, where a fraction is.
+
+        Raises:
+            ConfigError: `val_fraction` is no share.
+        """
+        if not 0 < self.val_fraction < 1:
+            raise ConfigError(f"data.val_fraction={self.val_fraction} is no share.", "Choose a number between 0 and 1.")
+        return lambda stem: self._draw(stem) < self.val_fraction
+
+    def by_fold(self) -> Callable[[str], bool]:
+        """Give what tells of a stem whether it is in val, where a fold is.
+
+        Raises:
+            ConfigError: there is no such fold.
+        """
+        if not (self.folds >= 2 and 0 <= self.fold < self.folds):
+            raise ConfigError(
+                f"data.fold={self.fold} of data.folds={self.folds} cannot be.",
+                "Choose 2 folds or more, counted from 0.",
+            )
+        return lambda stem: int(self._draw(stem) * self.folds) == self.fold
+
+    def _draw(self, stem: str) -> float:
+        """Give a number in [0, 1) that belongs to the stem alone."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}:{stem}".encode()).digest()[:6], "big") / 2**48
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images of a split, each with its mask, and what was left out of it, a line each."""
+
+    pairs: tuple[Pair, ...]
+    repairs: tuple[str, ...] = ()
+
+
+def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> Found:
+    """Find the images of a split and their masks; `split_by` is folders, lists, fraction, fold, or auto.
+
+    A mask without an image is left out and counted, but where lists say which images there are.
+
+    Raises:
+        ConfigError: an option that cannot be.
+        DatasetNotFoundError: a folder is missing.
+        DatasetError: no such split, an empty one, images without a mask, two files of one stem.
+    """
+    splitters: dict[str, Callable[[], Found]] = {
+        "folders": partial(_by_folders, tree, split),
+        "lists": partial(_by_lists, tree, split),
+        "fraction": lambda: _hashed(tree, split, hashing.by_fraction()),
+        "fold": lambda: _hashed(tree, split, hashing.by_fold()),
+    }
+    chosen = _automatic(tree) if split_by == "auto" else split_by
+    if chosen not in splitters:
+        raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, [*splitters, "auto"]))
+    found = splitters[chosen]()
+    if not found.pairs:
+        raise DatasetError(
+            f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.",
+            "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
+        )
+    return found
+
+
+def _automatic(tree: Tree) -> str:
+    """Choose by what looks like a split, so that a missing or misnamed one is an error and not a split by hash."""
+    if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in SPLIT_NAMES):
+        return "folders"
+    return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
+
+
+def _by_folders(tree: Tree, split: str) -> Found:
+    root = tree.root
+    outer = {
+        path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
+    }
+    inner = {
+        path.name: (path, root / tree.masks / path.name) for path in root.glob(f"{tree.images}/*") if path.is_dir()
+    }
+    there: Mapping[str, tuple[Path, Path]] = {**inner, **outer}
+    if split not in there:
+        raise SplitNotFoundError(
+            f"{root} has no split {split!r}: neither {split}/{tree.images} nor {tree.images}/{split} is a folder.",
+            nearest(split, there) if there else LAYOUT,
+        )
+    images, masks = files_by_stem(there[split][0]), tree.find_masks(there[split][1])
+    pairs = _paired(tree, images, masks, images, there[split][1])
+    return Found(pairs, _left_out(images, masks, masks, there[split][1]))
+
+
+def _by_lists(tree: Tree, split: str) -> Found:
+    path = tree.root / f"{split}.txt"
+    if not path.is_file():
+        there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
+        mend = nearest(split, there) if there else LISTS_FORMAT
+        raise SplitNotFoundError(f"{tree.root} has no list {path.name}.", mend)
+    images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
+    stems = [line for line in read_lines(path) if line]
+    for number, stem in enumerate(stems, 1):
+        if stem not in images:
+            raise DatasetError(
+                f"{path}, entry {number}: there is no image {stem!r} in {tree.root / tree.images}.",
+                LISTS_FORMAT,
+            )
+    twice = first_repeated(stems)
+    if twice is not None:
+        raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
+    return Found(_paired(tree, images, masks, stems, tree.root / tree.masks))
+
+
+def _hashed(tree: Tree, split: str, is_val: Callable[[str], bool]) -> Found:
+    if split not in ("train", "val"):
+        raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
+    folder = tree.root / tree.masks
+    images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(folder)
+    of_images, of_masks = ([stem for stem in stems if is_val(stem) == (split == "val")] for stems in (images, masks))
+    return Found(_paired(tree, images, masks, of_images, folder), _left_out(images, masks, of_masks, folder))
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """Map the path of every image file under the folder, without suffix, to the file, in order."""
+    if not folder.is_dir():
+        raise DatasetNotFoundError(f"There is no folder {folder}.", LAYOUT)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
+            continue
+        stem = inside.with_suffix("").as_posix()
+        if stem in found:
+            raise DatasetError(
+                f"{found[stem]} and {path} have one stem, {stem!r}.", "Rename one of them, and its mask or image."
+            )
+        found[stem] = path
+    return found
+
+
+def _paired(
+    tree: Tree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
+) -> tuple[Pair, ...]:
+    stems = list(stems)
+    bare = [stem for stem in stems if stem not in masks]
+    if bare:
+        others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
+        raise DatasetError(
+            f"The image {images[bare[0]]} has no mask in {folder}{others}.",
+            f"Add {tree.mask_of(bare[0], folder)}, or take the image out.",
+        )
+    return tuple(Pair(stem, images[stem], masks[stem]) for stem in stems)
+
+
+def _left_out(
+    images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
+) -> tuple[str, ...]:
+    """Count the masks of `stems` without an image: a line, or none."""
+    spare = [masks[stem].relative_to(folder).as_posix() for stem in stems if stem not in images]
+    return (repair_line(MASKS, len(spare), "without an image left out", spare[0]),) if spare else ()

@@ -1,0 +1,119 @@
+"""Random windows of image files that are too large to be decoded for every training sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from coatseg.data.annotations.layers import LayerMasks
+from coatseg.data.datasets.mask_files import MaskReader, Pair, SemanticFiles, check_mask_is_there, check_mask_size
+from coatseg.data.images.images import read_image, read_label_map, read_mask_size, read_size
+from coatseg.data.images.raster import Window
+from coatseg.data.images.tiff import check_length
+from coatseg.structures import DatasetInfo, Sample, Size
+
+# Beside the sample's seed: its windows and its augmentations must not follow each other.
+_WINDOW_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How to draw: the windows' `size` (height, width), and how many of each image make an epoch."""
+
+    size: Size
+    per_image: int = 1
+
+
+class WindowedFiles(SemanticFiles):
+    """Pairs of files, whole if `windows` is None, as random windows otherwise.
+
+    With windows the dataset has `per_image` samples an image, of which `drawn` gives random ones; indexing gives a
+    window that belongs to the index. An image smaller than a window gives all that there is. A sample's id is the
+    pair's with the corner of its window, as in "a@512,1024" for y, x; its original size is the window's.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        pairs: Sequence[Pair],
+        read_mask: MaskReader = read_label_map,
+        *,
+        bands: Sequence[int] | None = None,
+        windows: Windows | None = None,
+    ) -> None:
+        super().__init__(info, pairs, read_mask, bands=bands)
+        self._windows = windows
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples are random windows."""
+        return self._windows is not None
+
+    def __len__(self) -> int:
+        return len(self._pairs) * (self._windows.per_image if self._windows else 1)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read a sample.
+
+        Raises:
+            ImageError: either file cannot be read.
+            DatasetError: no mask, another size than the image's, or a label that is neither a class nor ignored.
+        """
+        return self.drawn(index, seed=index) if self._windows else super().__getitem__(index)
+
+    def drawn(self, index: int, seed: int) -> Sample:
+        """Read a training example of sample `index`: a window that is a function of index and seed.
+
+        Raises:
+            ImageError: either file cannot be read.
+            DatasetError: no mask, another size than the image's, or a label that is neither a class nor ignored.
+        """
+        if self._windows is None:
+            return self[index]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        pair = self._pairs[index % len(self._pairs)]
+        window = draw_window(self._checked_size(pair), self._windows.size, seed)
+        return self._read_window(pair, window)
+
+    def verify(self, index: int) -> None:
+        """Raise what reading sample `index` would raise. With windows that is the headers and one window."""
+        if self._windows is not None:
+            pair = self._pairs[index % len(self._pairs)]
+            self._checked_size(pair)
+            for file in (pair.image, *self._mask_files(pair)):
+                check_length(file)
+        self[index]
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of a sample: of its image, read from the header, or of its windows."""
+        if self._windows is None:
+            return super().size(index)
+        height, width = super().size(index % len(self._pairs))
+        return min(height, self._windows.size[0]), min(width, self._windows.size[1])
+
+    def _checked_size(self, pair: Pair) -> Size:
+        size = read_size(pair.image, self.info.channels, self._bands)
+        check_mask_is_there(pair)
+        for file in self._mask_files(pair):
+            check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
+        return size
+
+    def _mask_files(self, pair: Pair) -> list[Path]:
+        return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]
+
+    def _read_window(self, pair: Pair, window: Window) -> Sample:
+        image = read_image(pair.image, self.info.channels, self._bands, window)
+        mask = self._read_mask(pair.mask, window)
+        return self._sample(pair, f"{pair.id}@{window.y},{window.x}", image, mask, (window.y, window.x))
+
+
+def draw_window(image: Size, size: Size, seed: int) -> Window:
+    """Draw a window evenly from all that lie in an image, cut to the image where that is smaller."""
+    height, width = (min(have, want) for have, want in zip(image, size, strict=True))
+    random = np.random.default_rng(np.random.SeedSequence([seed, _WINDOW_STREAM]))
+    y, x = random.integers((image[0] - height + 1, image[1] - width + 1)).tolist()
+    return Window(y, x, height, width)

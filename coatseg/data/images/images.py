@@ -1,0 +1,301 @@
+"""Image and label files to arrays, and arrays to what a model takes: nothing half read, nothing guessed.
+
+Pillow and OpenCV decode what they read right; all other TIFF, and windows of TIFF, are rasterio's.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coatseg.data.images.decoding import (
+    LABEL_MODES,
+    ON_THEIR_SIDE,
+    PIXEL_RANGE,
+    Pixels,
+    content_of,
+    decode,
+    decode_image,
+    open_image,
+    orientation,
+    plain_mode,
+    unsupported,
+    upright,
+)
+from coatseg.data.images.raster import Window, check_bands, read_band, read_raster
+from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain, is_plain_map, read_header
+from coatseg.errors import DatasetError, ImageError
+from coatseg.structures import Colour, DatasetInfo, Size
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "PIXEL_RANGE",
+    "ColourMasks",
+    "Pixels",
+    "denormalise",
+    "normalise",
+    "read_image",
+    "read_label_map",
+    "read_mask_size",
+    "read_size",
+    "with_channels",
+]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+
+_LABELS_FORMAT = (
+    "Save class numbers as an 8- or 16-bit single-channel PNG or TIFF; an own dataset may use colours instead: "
+    "give each class its colour in classes.txt and set data.colour_masks=true."
+)
+
+
+def _grey(pixels: Pixels) -> Pixels | None:
+    grey = pixels[..., :1]
+    return grey if bool((pixels[..., :3] == grey).all()) else None
+
+
+# (channels in the file, channels wanted) -> the conversion, None from it if colour would be lost.
+_CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
+    (1, 3): lambda pixels: pixels.repeat(3, axis=2),
+    (2, 3): lambda pixels: pixels[..., :1].repeat(3, axis=2),
+    (4, 3): lambda pixels: pixels[..., :3],
+    (2, 1): lambda pixels: pixels[..., :1],
+    (3, 1): _grey,
+    (4, 1): _grey,
+}
+
+
+def read_image(
+    path: Path, channels: int | None = None, bands: Sequence[int] | None = None, window: Window | None = None
+) -> Pixels:
+    """Read an image, upright by its EXIF orientation.
+
+    Gives (H, W, C) uint8, uint16 or float32, as deep as the file is. C is `channels`, with grey repeated to RGB and
+    a fourth channel dropped from it, or what the file has. `bands` picks channels, counted from 1, before that. Of a
+    TIFF a `window` is read by itself; other files, and a TIFF that is turned or in other colours than RGB, are
+    decoded whole for it.
+
+    Raises:
+        ImageError: no such file; damaged or cut short; other pixel types, channels or bands; a file other than TIFF of
+            more pixels than Pillow allows; rasterio is needed and not installed.
+    """
+    header = read_header(path)
+    plain = header is None or _is_plain(path, header, channels, bands)
+    alone = window is not None and header is not None and (header.is_as_stored or not plain) and header.orientation == 1
+    if header is not None and (alone or not plain):
+        pixels = upright(read_raster(path, bands, window if alone else None), header.orientation)
+    else:
+        pixels = decode_image(path)
+        check_bands(path, pixels.shape[2], bands)
+        pixels = pixels if bands is None else pixels[..., [band - 1 for band in bands]]
+    if window is not None and not alone:
+        pixels = window.cut(pixels)
+    # Pillow's arrays are read-only, and neither OpenCV nor torch takes reversed strides.
+    return np.require(with_channels(path, pixels, channels), requirements=["C", "W"])
+
+
+def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> Size:
+    """Read the upright (height, width) from an image's header, without decoding it.
+
+    Raises:
+        ImageError: what `read_image` would raise, as far as the header tells.
+    """
+    header = read_header(path)
+    # Of deep files Pillow does not count all channels.
+    if header is not None and (not _is_plain(path, header, channels, bands) or header.bits >= 16):
+        size, stored = header.upright_size, header.channels
+    else:
+        size, stored = _size_and_channels(path)
+    check_bands(path, stored, bands)
+    given = stored if bands is None else len(bands)
+    if channels is not None and channels != given and (given, channels) not in _CONVERSIONS:
+        raise _channels_error(path, given, channels)
+    return size
+
+
+def read_mask_size(path: Path) -> Size:
+    """Read the upright (height, width) from a mask's header, whatever its pixels are.
+
+    Raises:
+        ImageError: no such file, or a damaged header.
+    """
+    header = read_header(path)
+    return header.upright_size if header is not None else _size_and_channels(path)[0]
+
+
+def read_label_map(path: Path, window: Window | None = None) -> Pixels:
+    """Read a mask that holds class numbers, or a window of it: (H, W), as deep as stored; palette indices stay indices.
+
+    A TIFF's nodata value counts as any other number.
+
+    Raises:
+        ImageError: no such file; damaged or cut short; rasterio is needed and not installed.
+        DatasetError: a colour picture, several bands, or a lossy JPEG, whose labels cannot be told.
+    """
+    header = read_header(path)
+    if header is not None:
+        _check_map(path, header)
+        alone = window is not None and header.labels_are_as_stored
+        if alone or not is_plain_map(path, header):
+            labels = upright(read_band(path, window if alone else None), header.orientation)
+            return np.ascontiguousarray(labels if alone or window is None else window.cut(labels))
+    opened = open_image(path, io.BytesIO(content_of(path)))
+    if opened is None or opened.mode not in LABEL_MODES:
+        raise DatasetError(
+            f"{path} is a picture of {opened.mode if opened else 'an unknown'} mode, not a map of class numbers.",
+            _LABELS_FORMAT,
+        )
+    if opened.format == "JPEG":
+        raise _lossy(path)
+    labels = np.asarray(decode(path, opened))
+    labels = labels.astype(np.uint8) if labels.dtype == np.bool_ else labels.astype(labels.dtype.newbyteorder("="))
+    labels = upright(labels, orientation(opened))
+    return np.ascontiguousarray(labels if window is None else window.cut(labels))
+
+
+@dataclass(frozen=True)
+class ColourMasks:
+    """Reads masks that paint each class in a colour: (H, W) int32 of the numbers that `colours` gives them."""
+
+    colours: tuple[tuple[Colour, int], ...]
+
+    def __call__(self, path: Path, window: Window | None = None) -> Pixels:
+        """Read one mask, or a window of it.
+
+        Raises:
+            ImageError: as `read_image`.
+            DatasetError: a colour without a class, named with the place where it is first seen, or a 16-bit mask.
+        """
+        pixels = read_image(path, channels=3, window=window)
+        if pixels.dtype != np.uint8:
+            raise DatasetError(f"{path} is a {pixels.dtype} colour mask.", "Save colour masks with 8 bit a channel.")
+        table = sorted((_packed(*colour), label) for colour, label in self.colours)
+        keys, labels = (np.array(column, dtype=np.int32) for column in zip(*table, strict=True))
+        wanted = _packed(*(pixels[..., channel].astype(np.int32) for channel in range(3)))
+        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        unknown = keys[place] != wanted
+        if unknown.any():
+            y, x = (int(where) for where in np.unravel_index(unknown.argmax(), unknown.shape))
+            colour = " ".join(str(value) for value in pixels[y, x])
+            y, x = (y + window.y, x + window.x) if window else (y, x)
+            raise DatasetError(
+                f"{path} has the colour {colour} at (x={x}, y={y}), which no class has.",
+                f"Give it to its class in classes.txt, or leave its pixels out with the line: ignore {colour}",
+            )
+        return np.asarray(labels[place])
+
+
+def normalise(image: Pixels, info: DatasetInfo, out: Tensor | None = None) -> Tensor:
+    """Turn an (H, W, C) image as read into the (C, H, W) float32 that a model takes: pixel scale, minus mean, over std.
+
+    It is written to `out` if that is given, which may be a part of a larger tensor.
+
+    Raises:
+        ImageError: another number of channels, or another pixel type, than the dataset may have.
+    """
+    if image.ndim != 3 or image.shape[2] != info.channels or image.dtype not in PIXEL_RANGE:
+        raise ImageError(
+            f"An image of shape {image.shape} and type {image.dtype} is not (height, width, {info.channels}) "
+            f"of {', '.join(str(dtype) for dtype in PIXEL_RANGE)}.",
+            f"{info.name} has {info.channels} channels: read images with read_image(path, channels={info.channels}).",
+        )
+    out = torch.empty(info.channels, *image.shape[:2]) if out is None else out
+    if image.dtype != np.uint8:
+        planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
+        return _standardised(out.copy_(torch.from_numpy(planes)), PIXEL_RANGE[image.dtype], info)
+    bytes_ = torch.arange(256.0).repeat(info.channels, 1, 1)
+    tables = _standardised(bytes_, PIXEL_RANGE[image.dtype], info).numpy()
+    for plane, table, place in zip(cv2.split(image), tables, out.numpy(), strict=True):
+        cv2.LUT(plane, table[0], dst=place)
+    return out
+
+
+def _standardised(planes: Tensor, top: float, info: DatasetInfo) -> Tensor:
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (info.mean, info.std))
+    return planes.div_(top).sub_(mean).div_(std)
+
+
+def denormalise(tensor: Tensor, info: DatasetInfo) -> npt.NDArray[np.uint8]:
+    """Turn a normalised (C, H, W) tensor back into a picture: (H, W, 3) uint8.
+
+    It shows the first three channels, or the first in grey where there are fewer. A channel whose mean is not in 0 to 1
+    (float32 in units of its own), or whose values keep to less than a quarter of that range (a satellite's 16 bit), is
+    shown from two standard deviations below its mean to two above.
+    """
+    count = 3 if info.channels >= 3 else 1
+    mean, std = np.array(info.mean[:count]), np.array(info.std[:count])
+    stretched = (mean < 0) | (mean > 1) | (4 * std < 0.25)
+    low, span = np.where(stretched, mean - 2 * std, 0.0), np.where(stretched, 4 * std, 1.0)
+    channels = tensor[:count].detach().float().cpu().numpy().transpose(1, 2, 0)
+    shown = (channels * std + mean - low) / span
+    picture: npt.NDArray[np.uint8] = (shown * 255).round().clip(0, 255).astype(np.uint8)
+    return picture if count == 3 else picture.repeat(3, axis=2)
+
+
+def _size_and_channels(path: Path) -> tuple[Size, int]:
+    with path.open("rb") as file:
+        opened = open_image(path, file)
+        if opened is None:  # only decoding tells
+            height, width, stored = decode_image(path).shape
+            return (height, width), stored
+        width, height = opened.size
+        size = (width, height) if orientation(opened) in ON_THEIR_SIDE else (height, width)
+        return size, Image.getmodebands(plain_mode(opened))
+
+
+def _is_plain(path: Path, header: TiffHeader, channels: int | None, bands: Sequence[int] | None) -> bool:
+    if not header.is_image:
+        raise unsupported(path, header.dtype)
+    return is_plain(path, header, channels if bands is None else None)
+
+
+def _check_map(path: Path, header: TiffHeader) -> None:
+    if header.channels > 1:
+        raise DatasetError(f"{path} has {header.channels} bands; a map of class numbers has one.", _LABELS_FORMAT)
+    if header.kind not in ("uint", "int"):
+        raise DatasetError(f"{path} has {header.dtype} pixels, not class numbers.", _LABELS_FORMAT)
+    if header.compression == JPEG:
+        raise _lossy(path)
+
+
+def _lossy(path: Path) -> DatasetError:
+    return DatasetError(
+        f"{path} is a JPEG, whose compression changes class numbers.", "Save masks as PNG from their source."
+    )
+
+
+def with_channels(name: object, pixels: Pixels, channels: int | None) -> Pixels:
+    """Convert an image (H, W, C) to so many channels: grey to colour, and back where no colour is lost, alpha dropped.
+
+    Raises:
+        ImageError: there is no such conversion; `name` is what the image is called.
+    """
+    stored = pixels.shape[2]
+    if channels is None or channels == stored:
+        return pixels
+    convert = _CONVERSIONS.get((stored, channels))
+    converted = convert(pixels) if convert else None
+    if converted is None:
+        raise _channels_error(name, stored, channels)
+    return converted
+
+
+def _channels_error(name: object, stored: int, channels: int) -> ImageError:
+    return ImageError(
+        f"{name} has {stored} channels, in colour if it has three, and the dataset states {channels}.",
+        f"Set data.channels={stored} if all images are like it, or convert the file.",
+    )
+
+
+def _packed(red: Any, green: Any, blue: Any) -> Any:
+    return (red << 16) | (green << 8) | blue

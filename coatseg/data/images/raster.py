@@ -1,0 +1,116 @@
+"""TIFF of any number of bands and any size, by rasterio, which reads a window without decoding the rest.
+
+A band is a channel, and so is an alpha band; masks beside the bands, nodata and overviews are not looked at. rasterio
+comes with `pip install "coatseg[geo]"`, and is imported only where it is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coatseg.data.images.decoding import DAMAGED, PIXEL_RANGE, Pixels, unsupported
+from coatseg.errors import ImageError
+
+# Without a list of the folder, which may hold thousands of files, GDAL looks for none beside the one that it opens.
+# Decoded blocks are kept up to 256 MiB, a few rows of tiles, instead of a share of the machine's memory per process.
+_GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 2**28}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of an image: its corner at the top left, and its size, in pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    def cut(self, pixels: Pixels) -> Pixels:
+        """Cut the window out of an image or map."""
+        return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+def read_raster(path: Path, bands: Sequence[int] | None = None, window: Window | None = None) -> Pixels:
+    """Read a TIFF as it is stored: (H, W, C) uint8, uint16 or float32.
+
+    `bands` are counted from 1, and may come in any order; None reads all. A window must lie in the image.
+
+    Raises:
+        ImageError: rasterio is not installed; no such band; another pixel type; damaged or cut short.
+    """
+    with opened_raster(path) as raster:
+        dtype = np.dtype(raster.dtypes[0])
+        if dtype not in PIXEL_RANGE:
+            raise unsupported(path, dtype)
+        check_bands(path, raster.count, bands)
+        return _read(path, raster, list(bands or raster.indexes), window)
+
+
+def read_band(path: Path, window: Window | None = None) -> Pixels:
+    """Read the only band of a TIFF as it is stored, of any type: (H, W).
+
+    Raises:
+        ImageError: rasterio is not installed; damaged or cut short.
+    """
+    with opened_raster(path) as raster:
+        return _read(path, raster, [1], window)[..., 0]
+
+
+def check_bands(path: Path, stored: int, bands: Sequence[int] | None) -> None:
+    """Refuse a band that a file does not have."""
+    beyond = [band for band in bands or () if band > stored]
+    if beyond:
+        raise ImageError(
+            f"{path} has {stored} band{'s' * (stored != 1)}, and data.bands asks for {beyond[0]}.",
+            f"Bands are counted from 1, as GDAL counts: choose from 1 to {stored}.",
+        )
+
+
+def import_rasterio(need: str) -> Any:
+    """Import rasterio.
+
+    Raises:
+        ImageError: it is not installed; `need` says what it is needed for.
+    """
+    try:
+        import rasterio
+    except ImportError as error:
+        raise ImageError(need, 'Install rasterio with: pip install "coatseg[geo]"') from error
+    return rasterio
+
+
+@contextmanager
+def opened_raster(path: Path) -> Iterator[Any]:
+    """Open a TIFF by rasterio; its errors become ImageError, within the block too."""
+    rasterio = import_rasterio(
+        f"{path} is a TIFF that only rasterio reads: for its bands, compression or size, or by windows."
+    )
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its errors are raised as well
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff") as raster:
+                yield raster
+    except rasterio.errors.RasterioError as error:
+        reason = str(error.__cause__ or error).removesuffix(".")
+        raise ImageError(f"{path} cannot be decoded: {reason}.", DAMAGED) from error
+
+
+def _read(path: Path, raster: Any, bands: list[int], window: Window | None) -> Pixels:
+    from rasterio.windows import Window as Rectangle
+
+    place = window or Window(0, 0, raster.height, raster.width)
+    if place.y + place.height > raster.height or place.x + place.width > raster.width:
+        raise ValueError(f"{place} is not in {path}, which is {raster.height}x{raster.width}")
+    pixels = np.empty((place.height, place.width, len(bands)), raster.dtypes[0])
+    # Into a view whose strides are those of channels last: no second copy of a large image.
+    raster.read(bands, window=Rectangle(place.x, place.y, place.width, place.height), out=pixels.transpose(2, 0, 1))
+    return pixels

@@ -1,0 +1,255 @@
+"""What `input=DIR|FILE|GLOB` means: image files with ids, read one by one, each whole or not at all, or skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any
+
+from PIL import Image
+
+from coatseg.data.images.images import IMAGE_SUFFIXES, Pixels, read_image, read_size
+from coatseg.errors import ConfigError, ImageError
+from coatseg.structures import Size
+
+MAX_PIXELS = 10**9
+"""Above that a file is taken for a decompression bomb."""
+MAGIC = frozenset("*?[")
+SHOWN = 3
+"""How many files a message names."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image file: its `address`, a path or whatever fsspec opens, and its `id`, unique and fit for file names.
+
+    The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files whose ids
+    would be the same keep it. `remote` says that the address is no path.
+    """
+
+    id: str
+    name: str
+    address: str
+    remote: bool = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The images of an input in the order of their paths, and the addresses of files beside them that are no images."""
+
+    images: tuple[Source, ...]
+    others: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def words(self) -> str:
+        """Say how many there are, and what is skipped."""
+        images = f"{len(self.images)} image{'s' * (len(self.images) != 1)}"
+        if not self.others:
+            return images
+        names = ", ".join(PurePosixPath(address).name for address in self.others[:SHOWN])
+        more = ", ..." if len(self.others) > SHOWN else ""
+        verb = "are no images and are" if len(self.others) > 1 else "is no image and is"
+        return f"{images}; {len(self.others)} other file{'s' * (len(self.others) != 1)} {verb} skipped: {names}{more}"
+
+
+def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sources:
+    """Find the images of a folder and those below it, of one file, or of a pattern with *, ** and ?.
+
+    `given` is local or any address of fsspec, as memory://images. What counts is the suffix. Hidden files and folders
+    are passed over, and so is `output`, which may lie in the input folder.
+
+    Raises:
+        ConfigError: nothing is there, or no image among it; or the output would come among the images.
+    """
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
+    try:
+        local = Path(given).exists()  # a path may look like an address: a::b
+        system, path = (LocalFileSystem(), str(Path(given).absolute())) if local else fsspec.core.url_to_fs(str(given))
+        single, folder = system.isfile(path), system.isdir(path)
+        if single:
+            base, files = path.rpartition("/")[0], [path]
+        elif folder:
+            base, files = path, system.find(path)
+        else:
+            base = _fixed_part(path)
+            files = [found for found in system.glob(path) if system.isfile(found)] if base != path else []
+    except (ImportError, ValueError, OSError) as error:
+        raise ConfigError(f"input={given} cannot be opened: {error}.", "Check the address.") from error
+    base = base.rstrip("/")
+    within = {file: PurePosixPath(file[len(base) :].lstrip("/")) for file in sorted(files)}
+    within_output = None if output is None else _below(base, str(output), system)
+    if within_output == "" and not single:
+        raise ConfigError(f"output={output} is the folder of the images.", "Name another; it may be new and lie in it.")
+    kept = {
+        file: name
+        for file, name in within.items()
+        if not any(part.startswith(".") for part in name.parts)
+        and not (within_output and str(name).startswith(f"{within_output}/"))
+    }
+    images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        if not kept and not folder:
+            raise ConfigError(f"input={given} names no file.", "Give a folder, a file, or a pattern such as 'a/*.jpg'.")
+        raise ConfigError(f"input={given} {'has' if not single else 'is'} no image.", kinds)
+    ids = _ids([kept[file] for file in images])
+    remote = not isinstance(system, LocalFileSystem)
+    found = tuple(
+        Source(image_id, str(kept[file]), str(system.unstrip_protocol(file)) if remote else file, remote)
+        for image_id, file in zip(ids, images, strict=True)
+    )
+    return Sources(found, tuple(file for file in kept if file not in set(images)))
+
+
+@contextmanager
+def fetched(source: Source) -> Iterator[Path]:
+    """Give a source as a local file: its own, or a copy that is deleted afterwards.
+
+    Raises:
+        ImageError: it cannot be fetched.
+    """
+    if not source.remote:
+        yield Path(source.address)
+        return
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(source.address)
+    with tempfile.TemporaryDirectory(prefix="coatseg-") as folder:
+        local = Path(folder) / PurePosixPath(path).name
+        try:
+            with system.open(path, "rb") as remote, local.open("wb") as file:
+                shutil.copyfileobj(remote, file)
+        except OSError as error:
+            raise ImageError(f"{source.address} cannot be fetched: {error}.", "Check the address.") from error
+        try:
+            yield local
+        except ImageError as error:  # which names the copy
+            raise ImageError(error.what.replace(str(local), source.address), error.mend) from error
+
+
+def read_source(
+    source: Source, channels: int, bands: Sequence[int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Pixels:
+    """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32. See `read_image`.
+
+    Raises:
+        ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
+    """
+    with fetched(source) as path, any_pixels():
+        checked_size(path, channels, bands, max_pixels)
+        return whole_image(path, channels, bands)
+
+
+def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixels:
+    """Read an image as `read_image` does; too little memory for it is its error, not the program's."""
+    try:
+        return read_image(path, channels, bands)
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
+
+
+def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pixels: int) -> Size:
+    """Read the (height, width) from an image's header.
+
+    Raises:
+        ImageError: it has more than `max_pixels`, or what the header tells of what `read_image` would raise.
+    """
+    try:
+        with any_pixels():  # a header is read whatever it states
+            height, width = read_size(path, channels, bands)
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory.", "Look at it: it may be no image.") from error
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{path} states {height}x{width} pixels, more than max_pixels={max_pixels:.4g}.",
+            "If it is no decompression bomb, raise max_pixels=...",
+        )
+    return height, width
+
+
+class _Unlimited:
+    """Pillow's own limit, which is one for all threads: lifted by the first that reads, put back by the last."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.readers = 0
+        self.before: int | None = None
+
+    def begin(self) -> None:
+        with self.lock:
+            if self.readers == 0:
+                self.before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self.readers += 1
+
+    def end(self) -> None:
+        with self.lock:
+            self.readers -= 1
+            if self.readers == 0:
+                Image.MAX_IMAGE_PIXELS = self.before
+
+
+_unlimited = _Unlimited()
+
+
+@contextmanager
+def any_pixels() -> Iterator[None]:
+    """Have Pillow open images of any size, in whatever thread; `checked_size` refuses those that are too large."""
+    _unlimited.begin()
+    try:
+        yield
+    finally:
+        _unlimited.end()
+
+
+def _below(base: str, output: str, system: Any) -> str | None:
+    """Give the path of the output below a folder, empty if it is the folder itself, None if it lies elsewhere."""
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
+    other, path = fsspec.core.url_to_fs(output)
+    if type(other) is not type(system):
+        return None
+    real = os.path.realpath if isinstance(system, LocalFileSystem) else str  # whatever links lead there
+    base, path = (f"{real(f'{folder}/').rstrip('/')}/" for folder in (base, path))
+    return path.removeprefix(base).rstrip("/") if path.startswith(base) else None
+
+
+def _fixed_part(pattern: str) -> str:
+    """Give the folder above the first wildcard; the whole where there is none."""
+    parts = pattern.split("/")
+    first = next((place for place, part in enumerate(parts) if MAGIC & set(part)), None)
+    return pattern if first is None else "/".join(parts[:first])
+
+
+def _ids(names: Sequence[PurePosixPath]) -> list[str]:
+    ids = [str(name.with_suffix("")) for name in names]
+    before: list[str] = []
+    while ids != before:  # a name may be the stem of another, as a.png of a.png.bmp
+        counts, before = Counter(ids), ids
+        ids = [taken if counts[taken] == 1 else str(name) for taken, name in zip(ids, names, strict=True)]
+    return ids
+
+
+SKIPPED_FILE = "skipped.jsonl"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was skipped: its id, its file ("" where it has none), and why."""
+
+    id: str
+    file: str
+    reason: str

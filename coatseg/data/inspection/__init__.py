@@ -1,0 +1,6 @@
+"""What is in a dataset, and what is wrong with it, before hours are spent on training."""
+
+from coatseg.data.inspection.findings import Finding
+from coatseg.data.inspection.reading import Inspection, inspect_dataset
+
+__all__ = ["Finding", "Inspection", "inspect_dataset"]

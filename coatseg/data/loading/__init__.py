@@ -1,0 +1,1 @@
+"""Samples to batches: the exact stream, its workers, the data module."""

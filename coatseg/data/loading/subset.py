@@ -1,0 +1,83 @@
+"""The first samples of a dataset, and what may be asked of any: whether it draws, a training example, a size."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from coatseg.data.images.images import Pixels
+from coatseg.data.loading.balance import labels_of
+from coatseg.errors import ConfigError
+from coatseg.structures import Dataset, ObjectDataset, RandomDataset, Sample, Size, SizedDataset
+
+
+class Limited:
+    """The first `limit` samples of a dataset."""
+
+    def __init__(self, dataset: Dataset, limit: int) -> None:
+        self.dataset = dataset
+        self.limit = limit
+        self.info = dataset.info
+        self.draws = draws(dataset)
+        self.repairs: tuple[str, ...] = getattr(dataset, "repairs", ())
+
+    def __len__(self) -> int:
+        return min(self.limit, len(self.dataset))
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[index]
+
+    def drawn(self, index: int, seed: int) -> Sample:
+        """Give a training example of one sample."""
+        return example(self.dataset, index, seed)
+
+    def labels(self, index: int) -> Pixels | None:
+        """Give the truth of one sample alone."""
+        return labels_of(self.dataset, index)
+
+    def size(self, index: int) -> Size:
+        """Give the (height, width) of one sample, if the dataset knows it."""
+        return size_of(self.dataset, index)
+
+    def has_objects(self, index: int) -> bool | None:
+        """Say whether one sample has an object to learn, if the dataset knows it."""
+        return self.dataset.has_objects(index) if isinstance(self.dataset, ObjectDataset) else None
+
+    def verify(self, index: int) -> None:
+        """Check the files and labels of one sample."""
+        self.dataset.verify(index)
+
+
+def example(dataset: Dataset, index: int, seed: int) -> Sample:
+    """Give a training example of sample `index`: drawn by the dataset if it draws, else as read."""
+    return dataset.drawn(index, seed) if isinstance(dataset, RandomDataset) else dataset[index]
+
+
+def draws(dataset: Dataset) -> bool:
+    """Say whether training examples of a dataset are drawn by itself."""
+    return isinstance(dataset, RandomDataset) and dataset.draws
+
+
+def lying(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Give 1 for each sample whose image is wider than high, 0 for the others, (N,).
+
+    Raises:
+        ConfigError: the dataset does not know sizes.
+    """
+    sizes = np.array([size_of(dataset, index) for index in range(len(dataset))]).reshape(-1, 2)
+    return (sizes[:, 1] > sizes[:, 0]).astype(np.int64)
+
+
+def size_of(dataset: Dataset, index: int) -> Size:
+    """Give the (height, width) of a sample without decoding it.
+
+    Raises:
+        ConfigError: the dataset does not know it.
+    """
+    if not isinstance(dataset, SizedDataset) or not callable(dataset.size):  # it may have a size of another kind
+        raise ConfigError(
+            f"data.group_by_shape needs the sizes of images, which {dataset.info.name} does not know without "
+            "decoding them.",
+            "Set data.group_by_shape=false; a reader of your own may have a method size(index).",
+        )
+    return dataset.size(index)

@@ -1,0 +1,97 @@
+"""Objects as COCO's tools and servers take them: boxes as x, y, width and height, masks run-length encoded, results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from coatseg.structures import DatasetInfo, InstancePrediction, InstanceTarget
+
+RLE = dict[str, Any]
+"""A mask in COCO's compressed run-length encoding: {"size": [height, width], "counts": bytes}."""
+
+
+@dataclass(frozen=True)
+class EncodedObjects:
+    """The objects of one image, N of them, in few bytes.
+
+    labels (N,) int64 class numbers; boxes (N, 4) float64 (x, y, width, height); masks, N run-length encodings, or None.
+    """
+
+    labels: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float64]
+    masks: tuple[RLE, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def encode(objects: InstancePrediction | InstanceTarget, with_masks: bool) -> EncodedObjects:
+    """Encode labels, boxes, and if asked to masks."""
+    boxes = objects.boxes.cpu().numpy().astype(np.float64).reshape(-1, 4)
+    boxes[:, 2:] -= boxes[:, :2]
+    masks = tuple(encode_masks(objects.masks)) if with_masks and objects.masks is not None else None
+    return EncodedObjects(objects.labels.cpu().numpy().astype(np.int64), boxes, masks)
+
+
+def encode_masks(masks: Tensor) -> list[RLE]:
+    """Run-length encode masks (N, H, W) of bool."""
+    from faster_coco_eval.core import mask as coco
+
+    # One at a time: a copy of all in the order of columns would be as large as the masks.
+    return [coco.encode(np.asfortranarray(mask.cpu().numpy().view(np.uint8))) for mask in masks]
+
+
+def mask_areas(masks: tuple[RLE, ...]) -> npt.NDArray[np.float64]:
+    """Count the pixels of encoded masks: (N,)."""
+    from faster_coco_eval.core import mask as coco
+
+    return np.asarray(coco.area(list(masks)) if masks else [], dtype=np.float64)
+
+
+def box_areas(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Give the areas (N,) of boxes (N, 4) of (x, y, width, height)."""
+    areas: npt.NDArray[np.float64] = boxes[:, 2] * boxes[:, 3]
+    return areas
+
+
+def results(prediction: InstancePrediction, info: DatasetInfo) -> list[dict[str, Any]]:
+    """Give one row an object, the surest first: image_id, category_id, bbox, score, and segmentation where it has one.
+
+    Image ids are numbers where they are the text of one, and categories those of the dataset's own files. Boxes are
+    (x, y, width, height) in pixels; masks, compressed run-length encodings whose counts are text.
+    """
+    objects = encode(prediction, with_masks=True)
+    number = image_number(prediction.id)
+    rows: list[dict[str, Any]] = [
+        {
+            "image_id": prediction.id if number is None else number,
+            "category_id": info.category_ids[label] if info.category_ids else label,
+            "bbox": box,
+            "score": score,
+        }
+        for label, box, score in zip(
+            objects.labels.tolist(), objects.boxes.tolist(), prediction.scores.tolist(), strict=True
+        )
+    ]
+    if objects.masks is None:
+        return rows
+    return [
+        {**row, "segmentation": {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}}
+        for row, mask in zip(rows, objects.masks, strict=True)
+    ]
+
+
+def image_number(image_id: str) -> int | None:
+    """Read the number that an id is the text of, as COCO's image ids are; None for a name."""
+    return int(image_id) if image_id.isdecimal() and str(int(image_id)) == image_id else None
+
+
+def image_order(image_id: str) -> tuple[bool, int, str]:
+    """Sort numbers by value, as COCO does, and before names: detections of one score rank in the order of images."""
+    number = image_number(image_id)
+    return (True, 0, image_id) if number is None else (False, number, "")

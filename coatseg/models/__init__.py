@@ -1,0 +1,1 @@
+"""Images to outputs: a backbone, a head, and the two together."""

@@ -1,0 +1,369 @@
+"""CoaT, the co-scale conv-attentional image transformer (Xu et al., ICCV 2021, arXiv 2104.06399), and its variants.
+
+Four stages of serial blocks halve the size from stride 4 to 32. In CoaT, not in CoaT-Lite, parallel blocks then let the
+scales 2 to 4 exchange what they know (section 4). Each scale has one class token, one position encoding (CPE) and one
+relative position encoding (CRPE, section 3); all blocks of that scale share the encodings, so they live in the network
+and blocks are handed them. Names of parameters are those of the authors' files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import torch
+from annotated_types import Ge, Le, MinLen
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from coatseg.errors import ConfigError, nearest
+from coatseg.models.backbones.attention import PositionEncoding, RelativePositionEncoding
+from coatseg.models.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
+from coatseg.models.backbones.freezing import Freezable, Stages, at_rest, without_use
+from coatseg.models.backbones.padding import Valid, as_pairs, find_valid
+from coatseg.models.backbones.tokens import Tokens
+from coatseg.models.weights import files
+from coatseg.registry.options import PositiveInt, Rate, legal
+from coatseg.structures import Level, Size
+
+STRIDES = (4, 8, 16, 32)
+STAGES = (1, 2, 3, 4)
+LEVELS = (0, 1, 2, 3)
+STAGE_PARTS = ("patch_embed", "cls_token", "cpe", "crpe", "serial_blocks")
+LEAST_SIZE = 32
+OutIndices = Annotated[
+    tuple[Annotated[int, Ge(0), Le(3)], ...], MinLen(1), legal("Give levels from 0 to 3 in order, such as [0,1,2]")
+]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the paper's table 1: per stage the channels, the number of serial blocks and the MLP's widening."""
+
+    channels: tuple[int, int, int, int]
+    mlp_ratios: tuple[int, int, int, int]
+    serial_depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    parallel_depth: int = 0
+    input_size: int = 224  # pixels a side of the images that its weights were trained on
+
+    @property
+    def lite(self) -> bool:
+        """Whether it has serial blocks only."""
+        return self.parallel_depth == 0
+
+
+VARIANTS: dict[str, Variant] = {
+    "coat_tiny": Variant((152, 152, 152, 152), (4, 4, 4, 4), parallel_depth=6),
+    "coat_mini": Variant((152, 216, 216, 216), (4, 4, 4, 4), parallel_depth=6),
+    "coat_small": Variant((152, 320, 320, 320), (4, 4, 4, 4), parallel_depth=6),
+    "coat_lite_tiny": Variant((64, 128, 256, 320), (8, 8, 4, 4)),
+    "coat_lite_mini": Variant((64, 128, 320, 512), (8, 8, 4, 4)),
+    "coat_lite_small": Variant((64, 128, 320, 512), (8, 8, 4, 4), (3, 4, 6, 3)),
+    "coat_lite_medium": Variant((128, 256, 320, 512), (4, 4, 4, 4), (3, 6, 10, 8)),
+    "coat_lite_medium_384": Variant((128, 256, 320, 512), (4, 4, 4, 4), (3, 6, 10, 8), input_size=384),
+}
+
+
+class PatchEmbed(nn.Module):
+    """Cut a map into patches and embed each: the start of a stage."""
+
+    def __init__(self, in_channels: int, channels: int, patch: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, channels, patch, stride=patch)
+        self.norm = nn.LayerNorm(channels, eps=1e-5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to channels-last (B, channels, H // patch, W // patch)."""
+        embedded: Tensor = self.norm(self.proj(image).permute(0, 2, 3, 1).contiguous())
+        return embedded.permute(0, 3, 1, 2)
+
+
+class Encoder(nn.Module):
+    """Images to the tokens of four scales: all of CoaT but what its outputs are used for."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        in_channels: int = 3,
+        drop_path: float = 0.0,
+        conv_position_encoding: bool = True,
+        conv_relative_position: bool = True,
+        co_scale: CoScale = "interpolation",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        check_co_scale(variant, co_scale)
+        channels = variant.channels
+        self.variant = variant
+        self.in_channels = in_channels
+        self.checkpointing = checkpointing
+        self.stages: tuple[int, ...] = STAGES
+        self.wanted: tuple[int, ...] = STAGES
+        for stage, width, before in zip(STAGES, channels, (in_channels, *channels), strict=False):
+            self.add_module(f"patch_embed{stage}", PatchEmbed(before, width, patch=4 if stage == 1 else 2))
+            self.register_parameter(f"cls_token{stage}", nn.Parameter(torch.zeros(1, 1, width)))
+            self.add_module(f"cpe{stage}", PositionEncoding(width) if conv_position_encoding else None)
+            self.add_module(f"crpe{stage}", RelativePositionEncoding(width) if conv_relative_position else None)
+        for stage, width, ratio, depth in zip(STAGES, channels, variant.mlp_ratios, variant.serial_depths, strict=True):
+            blocks = nn.ModuleList(SerialBlock(width, ratio, drop_path) for _ in range(depth))
+            self.add_module(f"serial_blocks{stage}", blocks)
+        if not variant.lite:
+            self.parallel_blocks = nn.ModuleList(
+                ParallelBlock(channels[1], variant.mlp_ratios[1], drop_path, co_scale)
+                for _ in range(variant.parallel_depth)
+            )
+        initialize(self)
+
+    def encode(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tokens]:
+        """Map (B, in_channels, H, W) images to the tokens of scales 1 to 4; `sizes` as in CoaT.forward.
+
+        Raises:
+            ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
+                are not theirs.
+        """
+        pairs = as_pairs(sizes)
+        check_images(images, self.in_channels, pairs)
+        valid = find_valid(images, pairs)
+        image = images if valid is None else valid.keep(images)
+        image = image.contiguous(memory_format=torch.channels_last)
+        scales: list[Tokens] = []
+        for stage, stride, before in zip(self.stages, STRIDES, (1, *STRIDES), strict=False):
+            valid = None if valid is None else valid.coarser(stride // before)
+            tokens = self._serial(stage, image, valid)
+            image = tokens.image
+            scales.append(tokens)
+        return [scales[0], *self._parallel(scales[1:])] if scales[1:] and not self.variant.lite else scales
+
+    def _serial(self, stage: int, image: Tensor, valid: Valid | None) -> Tokens:
+        cls: Tensor = getattr(self, f"cls_token{stage}")
+        tokens = Tokens.join(getattr(self, f"patch_embed{stage}")(image), cls.expand(image.shape[0], -1, -1), valid)
+        for block in getattr(self, f"serial_blocks{stage}"):
+            tokens = self._run(block, tokens, getattr(self, f"cpe{stage}"), getattr(self, f"crpe{stage}"))
+        return tokens
+
+    def _parallel(self, scales: list[Tokens]) -> list[Tokens]:
+        cpes = [getattr(self, f"cpe{scale}") for scale in CO_SCALES]
+        crpes = [getattr(self, f"crpe{scale}") for scale in CO_SCALES]
+        *blocks, last = self.parallel_blocks
+        for block in blocks:
+            scales = self._run(block, scales, cpes, crpes)
+        mixed: list[Tokens] = self._run(last, scales, cpes, crpes, self.wanted)
+        return mixed
+
+    def _run(self, block: nn.Module, *given: Any) -> Any:
+        """Run a block, of which nothing but its inputs is kept for the backward pass if checkpointing."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *given, use_reentrant=False)
+        return block(*given)
+
+    def depths(self) -> dict[str, int]:
+        """Map every parameter's name to its depth: 0 for the first patch embedding, then one more for every block.
+
+        A later patch embedding and class token have the depth of the block they lead into, a shared encoding that of
+        the first block that uses it, and what follows all blocks comes last.
+        """
+        places = {"patch_embed1": 0, "cls_token1": 0}
+        depth = 1
+        for stage, count in zip(STAGES, self.variant.serial_depths, strict=True):
+            for part in ("patch_embed", "cls_token", "cpe", "crpe"):
+                places.setdefault(f"{part}{stage}", depth)
+            places |= {f"serial_blocks{stage}.{block}": depth + block for block in range(count)}
+            depth += count
+        places |= {f"parallel_blocks.{block}": depth + block for block in range(self.variant.parallel_depth)}
+        last = depth + self.variant.parallel_depth
+
+        def place(name: str) -> int:
+            first, second, *_ = [*name.split("."), ""]
+            return places.get(first, places.get(f"{first}.{second}", last))
+
+        return {name: place(name) for name, _ in self.named_parameters()}
+
+
+class CoaT(Encoder, Freezable):
+    """The backbone: images to a pyramid of four feature maps.
+
+    Options: `in_channels` of the images; `drop_path`, the rate at which residual branches are dropped in training, the
+    same in all blocks; `conv_position_encoding` and `conv_relative_position` switch CPE and CRPE off, as the paper's
+    ablation does; `co_scale` is the exchange between scales (see ParallelBlock), which CoaT-Lite does not have;
+    `checkpointing` trades time for memory: in training each block keeps its inputs only, and is computed twice.
+    """
+
+    def __init__(self, variant: Variant, **options: Any) -> None:
+        super().__init__(variant, **options)
+        self.choose_levels(LEVELS)
+
+    def choose_levels(self, indices: Sequence[int]) -> None:
+        """Give the levels of these indices only; what no other level needs is neither computed nor trained from now on.
+
+        Raises:
+            ConfigError: there are no indices, or they are not in order, or not from 0 to 3.
+        """
+        if not indices or list(indices) != sorted(set(indices) & set(LEVELS)):
+            raise ConfigError(
+                f"out_indices={list(indices)} does not fit.", "Give levels from 0 to 3 in order, as [0,1,2]."
+            )
+        self.out_indices = tuple(indices)
+        self.levels = tuple(Level(STRIDES[index], self.variant.channels[index]) for index in indices)
+        self.wanted = tuple(STAGES[index] for index in indices)
+        last = max(indices)
+        self.stages = STAGES[: last + 1] if self.variant.lite or last == 0 else STAGES
+        if self.out_indices != LEVELS:
+            self.freeze(self._unused())
+
+    def _unused(self) -> list[nn.Parameter]:
+        """Give the parameters that no output depends on: gradients tell, as parallel blocks mix what scales need."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        images = self.cls_token1.new_zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE)  # type: ignore[operator]
+        with at_rest(self):
+            return without_use(trained, self(images))
+
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
+        """Map (B, in_channels, H, W) images to one map per chosen level, neither normalised nor with a class token.
+
+        H and W are 32 pixels or more; each patch embedding floors, so 250x333 gives 62x83, 31x41, 15x20 and 7x10.
+        For CoaT-Lite these are the outputs of the four stages, for CoaT that of stage 1 and of the parallel blocks.
+
+        `sizes` are the (height, width) of the images where they are padded at the bottom and right, with anything. An
+        image's features are then those that it has alone, in the part of its size floored, and zero beyond.
+
+        Raises:
+            ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
+                are not theirs.
+        """
+        scales = self.encode(images, sizes)
+        return [with_channels_last_gradient(scales[index].within()) for index in self.out_indices]
+
+    def freeze_stages(self, count: int) -> None:
+        """Freeze the first `count` stages: patch embedding, class token, CPE, CRPE and serial blocks.
+
+        The encodings of scales 2 to 4 are frozen with their stage, though CoaT's parallel blocks, which train on, use
+        them too: what a frozen stage gives stays what it was.
+        """
+        frozen = {f"{part}{stage}" for part in STAGE_PARTS for stage in STAGES[:count]}
+        self.freeze(parameter for name, parameter in self.named_parameters() if name.partition(".")[0] in frozen)
+
+
+class CoaTClassifier(Encoder):
+    """The classifier of the paper: class tokens to logits, under the names of the authors' files.
+
+    It has a norm for every stage, as these files do, though CoaT-Lite uses the last only and CoaT the last three.
+    """
+
+    def __init__(self, variant: Variant, num_classes: int = 1000) -> None:
+        super().__init__(variant)
+        for stage, width in zip(STAGES, variant.channels, strict=True):
+            self.add_module(f"norm{stage}", nn.LayerNorm(width, eps=1e-6))
+        if not variant.lite:
+            self.aggregate = nn.Conv1d(len(CO_SCALES), 1, kernel_size=1)
+        self.head = nn.Linear(variant.channels[-1], num_classes)
+        initialize(self.head)
+
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Tensor:
+        """Map (B, 3, H, W) images to (B, num_classes) logits; `sizes` as in CoaT.forward."""
+        scales = self.encode(images, sizes)
+        used = STAGES[3:] if self.variant.lite else CO_SCALES
+        cls = torch.cat([getattr(self, f"norm{scale}")(scales[scale - 1].cls) for scale in used], dim=1)
+        logits: Tensor = self.head(cls[:, 0] if self.variant.lite else self.aggregate(cls)[:, 0])
+        return logits
+
+
+def create_backbone(
+    name: str,
+    *,
+    pretrained: bool | str | Path = False,
+    in_channels: PositiveInt = 3,
+    drop_path: Rate = 0.0,
+    conv_position_encoding: bool = True,
+    conv_relative_position: bool = True,
+    co_scale: CoScale = "interpolation",
+    frozen_stages: Stages = 0,
+    checkpointing: bool = False,
+    out_indices: OutIndices = LEVELS,
+) -> CoaT:
+    """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path (see files.py).
+
+    `frozen_stages` of the four stages, from the image on, are not trained (see CoaT.freeze_stages). `out_indices` are
+    the levels to give, of 0 to 3 (see CoaT.choose_levels); the other options are those of CoaT.
+    """
+    model = CoaT(
+        find_variant(name),
+        in_channels=in_channels,
+        drop_path=drop_path,
+        conv_position_encoding=conv_position_encoding,
+        conv_relative_position=conv_relative_position,
+        co_scale=co_scale,
+        checkpointing=checkpointing,
+    )
+    files.load_pretrained(model, name, pretrained)
+    model.freeze_stages(frozen_stages)
+    model.choose_levels(out_indices)
+    return model
+
+
+def create_classifier(name: str, *, pretrained: bool | str | Path = False, num_classes: int = 1000) -> CoaTClassifier:
+    """Make the classifier of a variant; `pretrained` as for `create_backbone`."""
+    model = CoaTClassifier(find_variant(name), num_classes)
+    files.load_pretrained(model, name, pretrained)
+    return model
+
+
+def find_variant(name: str) -> Variant:
+    """Give the row of a variant; raises ConfigError with the nearest name."""
+    if name not in VARIANTS:
+        raise ConfigError(f"There is no CoaT variant {name!r}.", nearest(name, VARIANTS))
+    return VARIANTS[name]
+
+
+def initialize(module: nn.Module) -> None:
+    """Initialise as the authors do: linear weights and class tokens from a normal distribution of deviation 0.02."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.zeros_(part.bias)
+    for name, parameter in module.named_parameters(recurse=False):
+        if name.startswith("cls_token"):
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+
+def check_co_scale(variant: Variant, co_scale: str) -> None:
+    """Raise ConfigError for a co-scale design that is unknown, or that CoaT-Lite cannot have."""
+    if co_scale not in get_args(CoScale):
+        raise ConfigError(f"co_scale is {co_scale!r}.", nearest(co_scale, get_args(CoScale)))
+    if variant.lite and co_scale != "interpolation":
+        raise ConfigError(
+            f"CoaT-Lite has no exchange between scales, so co_scale={co_scale} means nothing for it.",
+            "Leave co_scale out, or choose coat_tiny, coat_mini or coat_small.",
+        )
+
+
+def check_images(images: Tensor, in_channels: int, sizes: Sequence[Size] | None = None) -> None:
+    """Raise ConfigError for images that the network cannot take, or such sizes of padded ones."""
+    if images.ndim != 4 or images.shape[1] != in_channels:
+        raise ConfigError(
+            f"The backbone takes images of shape (B, {in_channels}, H, W) and was given {tuple(images.shape)}.",
+            "Set the backbone's in_channels to the number of channels of the images.",
+        )
+    for height, width in (images.shape[-2:], *(sizes or ())):
+        if height < LEAST_SIZE or width < LEAST_SIZE:
+            raise ConfigError(
+                f"An image of {height}x{width} pixels is too small for the backbone, whose coarsest stride is 32.",
+                f"The least legal size is {LEAST_SIZE}x{LEAST_SIZE}: enlarge or pad the image.",
+            )
+
+
+def with_channels_last_gradient(image: Tensor) -> Tensor:
+    """Have the gradient of a feature map arrive in channels-last memory, whatever the head computes in.
+
+    Gradients take their layout along all residual connections, and an elementwise operation over two layouts is 20 to
+    30 times slower than over one.
+    """
+    if image.requires_grad and not torch.compiler.is_compiling():
+        image.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+    return image
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)

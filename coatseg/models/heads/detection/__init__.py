@@ -1,0 +1,1 @@
+"""Pyramids to objects: boxes, masks, and their losses."""

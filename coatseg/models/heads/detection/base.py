@@ -1,0 +1,194 @@
+"""What the detectors share: the contract of a detector, the feature pyramid, anchors at exact strides, float32.
+
+The detectors are torchvision's own modules. What is put in their place here, and why: its transform, since images come
+resized and normalised; its anchors, which it rounds and places by strides that it guesses from sizes; and the precision
+of what the predicting layers give, since boxes of 16 bit move in steps of 8 pixels beyond 1024.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.utils._pytree import tree_map
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+
+from coatseg.errors import ConfigError
+from coatseg.models.heads.semantic.base import group_count
+from coatseg.structures import InstanceTarget, Level, Size
+
+Norm = Literal["none", "group"]
+Maps = OrderedDict[str, Tensor]
+
+DIVISOR = 32
+"""What images are padded to a multiple of, as the usual detectors do."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """One image's objects in its own pixels, N of them, the surest first.
+
+    boxes (N, 4) float32; labels (N,) int64, from 0; scores (N,) float32; masks (N, 1, M, M) float32, the probability of
+    the object within its box, or None.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: Tensor | None = None
+
+
+class DetectionHead(nn.Module):
+    """A detector on a backbone's pyramid.
+
+    `gives` says what it learns and finds: "boxes", or "masks" with their boxes. `levels_used` is how many levels it
+    looks at, from fine to coarse. Labels are numbered from 0, without a background.
+    """
+
+    gives = frozenset({"boxes"})
+    divisor = DIVISOR
+    fpn: FeaturePyramid
+    levels_used: int
+
+    @abstractmethod
+    def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Give the losses by name; `truth` holds each image's boxes, labels and, if there are any, masks."""
+
+    @abstractmethod
+    def detect(self, images: ImageList, maps: Maps) -> list[Detections]:
+        """Find the objects of each image."""
+
+    def forward(
+        self,
+        images: Tensor,
+        pyramid: Sequence[Tensor],
+        sizes: Sequence[Size],
+        targets: Sequence[InstanceTarget] | None = None,
+    ) -> dict[str, Tensor] | list[Detections]:
+        """Give the losses against `targets`, or without them the detections.
+
+        `images` (B, C, H, W) are what the pyramid was made of, `sizes` the part of each that is not padding.
+        """
+        maps, listed = self.fpn(pyramid), ImageList(images, list(sizes))
+        if targets is None:
+            return self.detect(listed, maps)
+        return self.losses(listed, maps, [_as_torchvision(target) for target in targets])
+
+
+class FeaturePyramid(nn.Module):
+    """Feature Pyramid Network (Lin et al., 2017): every map gets `width` channels and sees the coarser ones.
+
+    It starts at the level of stride `finest`; `extra` adds coarser maps, each of twice the stride of the one before.
+    `strides` are those of its maps.
+
+    Raises:
+        ConfigError: no level of such a stride, or strides that do not double from level to level.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        width: int,
+        head: str,
+        *,
+        extra: ExtraFPNBlock,
+        extra_maps: int,
+        finest: int = 4,
+        norm: Norm = "none",
+    ) -> None:
+        super().__init__()
+        strides = [level.stride for level in levels]
+        if finest not in strides or any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
+            raise ConfigError(
+                f"head={head} needs feature maps from stride {finest} on, each of twice the stride of the one before; "
+                f"this backbone has {tuple(strides)}.",
+                "Choose a backbone with the strides 4, 8, 16 and 32, such as any CoaT.",
+            )
+        self.first = strides.index(finest)
+        used = levels[self.first :]
+        self.strides = (
+            *(level.stride for level in used),
+            *(used[-1].stride * 2**step for step in range(1, extra_maps + 1)),
+        )
+        norm_layer = None if norm == "none" else group_norm
+        self.network = FeaturePyramidNetwork([level.channels for level in used], width, extra, norm_layer)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> Maps:
+        """Map the backbone's maps to those of `strides`, named "0", "1", ... from fine to coarse."""
+        used = pyramid[self.first :]
+        maps = self.network(OrderedDict((str(number), features) for number, features in enumerate(used)))
+        return OrderedDict((str(number), features) for number, features in enumerate(maps.values()))
+
+
+class Anchors(AnchorGenerator):  # type: ignore[misc]
+    """Anchors in float32 at exact strides: boxes of `sizes` pixels and `ratios` (height / width) around each position.
+
+    torchvision's are rounded to whole pixels, in the precision of the maps, and as far apart as the padded image's size
+    divided by the map's gives, rounded down: 61 instead of 64 for a side of 800.
+    """
+
+    def __init__(self, strides: Sequence[int], sizes: Sequence[Sequence[float]], ratios: Sequence[float]) -> None:
+        super().__init__(tuple(map(tuple, sizes)), (tuple(ratios),) * len(sizes))
+        self.strides = tuple(strides)
+
+    def generate_anchors(
+        self,
+        scales: Sequence[float],
+        aspect_ratios: Sequence[float],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Give the boxes (N, 4) around the origin, the scales of the first ratio first."""
+        scale = torch.tensor(scales, dtype=dtype, device=device)
+        root = torch.tensor(aspect_ratios, dtype=dtype, device=device).sqrt()
+        widths, heights = (scale / root[:, None]).flatten(), (scale * root[:, None]).flatten()
+        return torch.stack([-widths, -heights, widths, heights], dim=1) / 2
+
+    def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[Tensor]:
+        """Give the anchors (N, 4) of each image, from the finest map on."""
+        self.set_cell_anchors(torch.float32, feature_maps[0].device)
+        grids = [list(features.shape[-2:]) for features in feature_maps]
+        anchors = torch.cat(self.grid_anchors(grids, [[stride, stride] for stride in self.strides]))
+        return [anchors] * len(image_list.image_sizes)
+
+
+def in_float32(module: nn.Module) -> nn.Module:
+    """Have a module give its tensors in float32, in whatever precision it computes."""
+    module.register_forward_hook(_cast)
+    return module
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Make a group norm of so many channels."""
+    return nn.GroupNorm(group_count(channels), channels)
+
+
+def _cast(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    return tree_map(lambda output: output.float() if isinstance(output, Tensor) else output, outputs)
+
+
+def _as_torchvision(target: InstanceTarget) -> dict[str, Tensor]:
+    tensors = {"boxes": target.boxes, "labels": target.labels}
+    return tensors if target.masks is None else {**tensors, "masks": target.masks}
+
+
+def share(count: Tensor) -> Tensor:
+    """Give the factor that turns a mean over `count` things of this process into its part of the mean over everyone's.
+
+    A distributed run averages the gradients of its processes, however few things one of them has. Every process has to
+    call this at the same places. Outside of such a run the factor is 1. The parts of an accumulated step stay apart.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return torch.ones((), device=count.device)
+    everyone = count.float().clone()
+    distributed.all_reduce(everyone)
+    return count.clamp(min=1) * distributed.get_world_size() / everyone.clamp(min=1)

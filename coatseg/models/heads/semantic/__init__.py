@@ -1,0 +1,1 @@
+"""Pyramids to logits: one file a paper."""

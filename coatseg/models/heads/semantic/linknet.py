@@ -1,0 +1,22 @@
+"""LinkNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segmentation_models_pytorch.decoders.linknet.decoder import LinknetDecoder
+
+from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.registry.options import PositiveInt, Rate
+from coatseg.structures import Level
+
+
+def linknet(
+    levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: Norm = "group", dropout: Rate = 0.0
+) -> SemanticHead:
+    """LinkNet (Chaurasia and Culurciello, 2017), which adds the levels where U-Net concatenates; logits at stride 1.
+
+    Its blocks have the levels' channels, so `width` is that of the last one only.
+    """
+    decoder = LinknetDecoder(smp_channels(levels, "linknet"), prefinal_channels=width)
+    return SemanticHead(with_norm(decoder, norm), width, classes, dropout=dropout)

@@ -1,0 +1,25 @@
+"""U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+
+from coatseg.models.heads.semantic.base import Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.registry.options import PositiveInt, Rate
+from coatseg.structures import Level
+
+
+def unet(
+    levels: Sequence[Level],
+    classes: int,
+    *,
+    widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16),
+    norm: Norm = "group",
+    dropout: Rate = 0.0,
+) -> SemanticHead:
+    """U-Net (Ronneberger et al., 2015), logits at stride 1; `widths` are its five blocks' channels, coarse to fine."""
+    check_widths(widths, 5, "U-Net")
+    decoder = UnetDecoder(smp_channels(levels, "unet"), widths, n_blocks=len(widths))
+    return SemanticHead(with_norm(decoder, norm), widths[-1], classes, dropout=dropout)

@@ -1,0 +1,95 @@
+"""A backbone and a head as one model that takes images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import lcm
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from coatseg.models.backbones.padding import as_pairs, find_valid
+from coatseg.models.probing import Probed
+from coatseg.structures import Backbone, Head, Outputs, Size
+
+
+class Model(Probed):
+    """Images (B, C, H, W) to float32 logits (B, classes, H, W).
+
+    It alone pads images to the heads' divisors and crops what comes out, so that no caller thinks about sizes.
+    `auxiliary` is a second head whose logits only the training sees.
+    """
+
+    def __init__(self, backbone: Backbone, head: Head, auxiliary: Head | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.auxiliary = auxiliary
+
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
+        """Pad with zeros (the mean colour) at the bottom and right, predict, resize the logits, crop.
+
+        `sizes` are the (height, width) of the images where they are padded already, with anything. Each is then padded
+        with zeros up to its own multiple of the divisor, as it would be alone: that is the size its features are of.
+        Decoders know nothing of padding, so in evaluation the head runs on each image's own part of the pyramid, and
+        the logits are those of the image alone; in training it runs once, on the padded pyramid, for the sake of norms
+        over the batch. Logits beyond an image's size are zero. torch.compile leaves calls with sizes as they are.
+
+        Raises:
+            ConfigError: there are not as many sizes as images, or one is larger than the images.
+        """
+        return self._predict(images) if sizes is None else self._predict_eagerly(images, sizes)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _predict_eagerly(self, images: Tensor, sizes: Sequence[Size]) -> Outputs:
+        # A compiled graph would be for these sizes only: every batch would be compiled anew, until torch gave up.
+        return self._predict(images, sizes)
+
+    def _predict(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
+        height, width = images.shape[-2:]
+        auxiliary = self.auxiliary if self.training else None
+        divisor = lcm(self.head.divisor, 1 if auxiliary is None else auxiliary.divisor)
+        valid = find_valid(images, as_pairs(sizes))
+        if valid is not None:
+            images = valid.keep(images)
+        padded = functional.pad(images, (0, -width % divisor, 0, -height % divisor))
+        own = [] if valid is None else [(h + -h % divisor, w + -w % divisor) for h, w in valid.sizes]
+        differ = any(size != padded.shape[-2:] for size in own)
+        pyramid = self.backbone(padded, own if differ else None)
+        if differ and not self.training:
+            maps = [torch.cat([self._alone(padded, pyramid, index, size) for index, size in enumerate(own)])]
+        else:
+            heads = (self.head, auxiliary)
+            maps = [_resized(head(padded, pyramid).float(), padded) for head in heads if head is not None]
+        maps = [_cropped(logits, (height, width)) for logits in maps]
+        return Outputs(*(maps if valid is None else map(valid.keep, maps)))
+
+    def _alone(self, images: Tensor, pyramid: Sequence[Tensor], index: int, size: Size) -> Tensor:
+        """Give the logits of one image of a batch by its own part of the pyramid, padded to the size of the others."""
+        height, width = size
+        image = images[index : index + 1, :, :height, :width]
+        own = [
+            features[index : index + 1, :, : height // level.stride, : width // level.stride]
+            for features, level in zip(pyramid, self.backbone.levels, strict=True)
+        ]
+        logits = _resized(self.head(image, own).float(), image)
+        return functional.pad(logits, (0, images.shape[-1] - width, 0, images.shape[-2] - height))
+
+    def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
+        """Give all outputs of training, and the parameters that these are to depend on."""
+        return [logits for logits in self(images) if logits is not None], list(self.parameters())
+
+
+def _resized(logits: Tensor, images: Tensor) -> Tensor:
+    if logits.shape[-2:] == images.shape[-2:]:
+        return logits
+    return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _cropped(logits: Tensor, size: Size) -> Tensor:
+    height, width = size
+    if torch.compiler.is_exporting():  # a slice of a size that is not known would bind the graph to sizes that need one
+        rows, columns = torch.arange(height, device=logits.device), torch.arange(width, device=logits.device)
+        return logits.index_select(-2, rows).index_select(-1, columns)
+    return logits[..., :height, :width]

@@ -1,0 +1,63 @@
+"""Which parameters of a model its outputs depend on: the others are not trained."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from coatseg.errors import ConfigError
+from coatseg.models.backbones.freezing import at_rest, without_use
+
+PROBES = (64, 224, 256, 384)
+"""Sides of the images to try a model on, in pixels; a few of timm's models take one size only, mostly one of these."""
+
+
+class Probed(nn.Module):
+    """A model that can be asked what it depends on."""
+
+    unused: tuple[str, ...] = ()
+    """The parameters that `freeze_unused` found without use."""
+
+    @abstractmethod
+    def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
+        """Give outputs for images (1, C, H, W), and the parameters that these are to depend on."""
+
+
+def freeze_unused(model: Probed, channels: int) -> None:
+    """Exclude parameters without use from the training, and name them as `model.unused`.
+
+    Heads that leave coarse levels out leave the backbone's last stages without use. A distributed training would wait
+    for their gradients, and weight decay would shrink them.
+    """
+    model.unused = tuple(unused_parameters(model, channels))
+    for name in model.unused:
+        model.get_parameter(name).requires_grad_(False)
+
+
+def unused_parameters(model: Probed, channels: int) -> list[str]:
+    """Name the trainable parameters that no output depends on, an auxiliary head's included.
+
+    The model is run once on a small black image of so many channels. Its gradients, its mode of training, the
+    statistics of its norms and the state of the random numbers stay as they are. None are named if the model takes
+    images of none of the sizes in `PROBES`.
+    """
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[]), at_rest(model):
+        model.training = True  # of the model alone: it runs its auxiliary head, while norms and dropout are at rest
+        outputs, parameters = _probe(model, channels, device)
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if not outputs or not trained:
+            return []
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        return [names[parameter] for parameter in without_use(trained, outputs)]
+
+
+def _probe(model: Probed, channels: int, device: torch.device) -> tuple[list[Tensor], list[nn.Parameter]]:
+    for side in PROBES:
+        try:
+            return model.probe(torch.zeros(1, channels, side, side, device=device))
+        except ConfigError:  # not a size for this backbone
+            continue
+    return [], []

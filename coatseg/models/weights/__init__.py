@@ -1,0 +1,1 @@
+"""Everything between a file of weights and a state dict."""

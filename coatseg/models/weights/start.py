@@ -1,0 +1,96 @@
+"""Weights of a whole model, backbone and head, to start from or to score: released detectors and own checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from coatseg.errors import WeightsError, listed
+from coatseg.models.weights.catalogue import find_weights
+from coatseg.models.weights.files import FIRST_CONV, State, adapt_channels, read_tensors
+from coatseg.models.weights.released import rename
+from coatseg.models.weights.states import mismatches
+
+TASK = "model."
+"""The prefix of a model's names in a checkpoint of coatseg."""
+BACKBONE, HEAD = "backbone.", "head."
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of the tensors of a file.
+
+    `count` of them were loaded. `left_over` are the names of those that the model has no place for; `kept` those of the
+    model's tensors that stay as they were, since the file has them for another number of classes.
+    """
+
+    source: str
+    count: int
+    left_over: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Say it, in a line for each thing that there is to say."""
+        lines = [f"starts from {self.source}: {self.count} tensors"]
+        if self.kept:
+            lines.append(
+                f"{len(self.kept)} tensors are for another number of classes and start anew: {listed(self.kept)}"
+            )
+        if self.left_over:
+            lines.append(
+                f"{len(self.left_over)} tensors of the file have no place in this model: {listed(self.left_over)}"
+            )
+        return lines
+
+
+def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> Loaded:
+    """Load a released detector, or a checkpoint of coatseg, into a model: all of its tensors or, on an error, none.
+
+    `source` is a name of the catalogue (heads/catalogue.py) or a path. The model's output layers may have another
+    number of classes than the file's: they then stay as they are, unless the `whole` model is wanted. Images may have
+    other channels than 3 (see `adapt_channels`).
+
+    Raises:
+        ConfigError: the catalogue has no such name.
+        WeightsError: the file is missing or damaged, or lacks tensors of the model, or has them in other shapes.
+    """
+    path = find_weights(source)
+    state, unknown = _named_as_ours(read_tensors(path), path)
+    expected = model.state_dict()
+    first = f"{BACKBONE}{FIRST_CONV}"
+    if first in state and first in expected:
+        state[first] = adapt_channels(state[first], expected[first].shape[1])
+    kept = () if whole else tuple(key for key in expected if key in state and _other_classes(key, state, expected))
+    fitting = {key: value for key, value in state.items() if key in expected and key not in kept}
+    if found := mismatches(fitting, expected, kept):
+        raise WeightsError(
+            f"The weights of {path} are not those of this model: {found}.",
+            "Choose the backbone, the head, the options and the classes that it was made with.",
+        )
+    model.load_state_dict(fitting, strict=False)
+    left_over = (*unknown, *(key for key in state if key not in expected))
+    return Loaded(str(source), len(fitting), left_over, kept)
+
+
+def _named_as_ours(tensors: State, path: Path) -> tuple[State, tuple[str, ...]]:
+    """Give the tensors of a whole model by our names, and the names of those that have none."""
+    renamed = rename(tensors)
+    if renamed is not None:
+        return renamed.state, renamed.unknown
+    prefix = TASK if any(key.startswith(TASK + BACKBONE) for key in tensors) else ""
+    state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    if not all(any(key.startswith(part) for key in state) for part in (BACKBONE, HEAD)):
+        raise WeightsError(
+            f"{path} holds no backbone and head by the names of coatseg, MMDetection or Detectron2.",
+            "Weights of a backbone alone go to backbone.pretrained=PATH.",
+        )
+    return state, tuple(key for key in tensors if not key.startswith(prefix))
+
+
+def _other_classes(key: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Say whether a head's tensor differs from the model's in its number of outputs alone."""
+    theirs, ours = state[key].shape, expected[key].shape
+    return key.startswith(HEAD) and theirs != ours and theirs[1:] == ours[1:]

@@ -1,0 +1,1 @@
+"""Names to constructors, and signatures to schemas of options."""

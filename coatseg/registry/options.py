@@ -1,0 +1,126 @@
+"""A constructor's signature as the schema of its options: names, types and defaults, checked before building."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
+
+from coatseg.errors import ConfigError, nearest
+from coatseg.structures import Size
+
+Constructor = Callable[..., Any]
+Options = Mapping[str, Any]
+
+PositiveInt = Annotated[int, Gt(0)]
+PositiveFloat = Annotated[float, Gt(0), Lt(math.inf)]
+NonNegativeInt = Annotated[int, Ge(0)]
+NonNegativeFloat = Annotated[float, Ge(0), Lt(math.inf)]
+Divisor = Annotated[float, Ge(1), Lt(math.inf)]
+Rate = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Ge(0), Le(1)]
+PositiveShare = Annotated[float, Gt(0), Le(1)]
+InnerShare = Annotated[float, Gt(0), Lt(1)]
+
+
+def legal(words: str) -> WrapValidator:
+    """Answer a value that does not fit with these words instead of pydantic's.
+
+    In `Annotated[...]` it stands last, so that it speaks for the ranges before it too.
+    """
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise PydanticCustomError("legal", "{words}", {"words": words}) from error
+
+    return WrapValidator(validate)
+
+
+_COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""What a constructor hands on; no option by itself."""
+
+
+def option_schema(constructor: Constructor, given: frozenset[str]) -> dict[str, inspect.Parameter]:
+    """Give the parameters that a configuration may set: all but those that the program gives."""
+    bound = len(constructor.args) if isinstance(constructor, partial) else 0
+    signature = inspect.signature(function_of(constructor)).parameters
+    names = [name for name in signature if name != "self" and signature[name].kind not in _COLLECTED][bound:]
+    return {name: signature[name] for name in names if name not in given}
+
+
+def check_options(
+    constructor: Constructor, options: Options, *, given: frozenset[str], name: str, key: str
+) -> dict[str, Any]:
+    """Check options against a signature, and give them with the types it asks for.
+
+    Raises:
+        ConfigError: an unknown, missing or unfitting option, called `key.option`.
+    """
+    schema = option_schema(constructor, given)
+    for option in options:
+        if option not in schema:
+            mend = nearest(option, schema) if schema else f"{name} has no options."
+            raise ConfigError(f"{key}.{option} is no option of {name}.", mend)
+    for option, parameter in schema.items():
+        if parameter.default is inspect.Parameter.empty and option not in options:
+            raise ConfigError(f"{key}.{option} is needed by {name}.", f"Set {key}.{option}=...")
+    hints = get_type_hints(function_of(constructor), include_extras=True)
+    return {option: fitting(value, hints.get(option, Any), f"{key}.{option}") for option, value in options.items()}
+
+
+def fitting(value: Any, hint: Any, key: str) -> Any:
+    """Convert a value of the configuration to the type that a signature states.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"{key}={value} does not fit.", f"{reason}.") from error
+
+
+def function_of(constructor: Constructor) -> Constructor:
+    """Give the function whose signature tells a constructor's options."""
+    function = constructor.func if isinstance(constructor, partial) else constructor
+    return function.__init__ if inspect.isclass(function) else function
+
+
+SECTION = "data.augmentations"
+"""Where the configuration has the options that these checks name."""
+
+Lengths = Annotated[Sequence[int], legal("Write a list of lengths in pixels, such as [800] or [480,640,800]")]
+PixelSize = Annotated[Sequence[int], legal("Write two integers: [height,width]")]
+
+
+def check_range(key: str, value: float, low: float, high: float) -> None:
+    """Refuse a number out of a range."""
+    if not low <= value <= high:
+        raise ConfigError(f"{SECTION}.{key}={value} is out of range.", f"Choose a number from {low} to {high}.")
+
+
+def checked_size(key: str, size: Sequence[int]) -> Size:
+    """Give a size of two positive integers."""
+    lengths = tuple(size) if isinstance(size, Sequence) else ()
+    if len(lengths) != 2 or not all(isinstance(length, int) and length > 0 for length in lengths):
+        raise ConfigError(f"{SECTION}.{key}={size} is not a size in pixels.", "Write two integers: [height, width].")
+    return lengths
+
+
+def checked_lengths(key: str, lengths: Sequence[int]) -> tuple[int, ...]:
+    """Give some positive integers."""
+    given = tuple(lengths) if isinstance(lengths, Sequence) else ()
+    if not given or not all(isinstance(length, int) and length > 0 for length in given):
+        raise ConfigError(
+            f"{SECTION}.{key}={lengths} is no list of lengths in pixels.", "Write integers: [480, 640, 800]."
+        )
+    return given

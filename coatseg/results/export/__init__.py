@@ -1,0 +1,1 @@
+"""A model to a file of another runtime, compared before it is kept."""

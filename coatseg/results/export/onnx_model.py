@@ -1,0 +1,115 @@
+"""Prediction from an ONNX file that coatseg wrote: the file in place of the model, everything around it as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from coatseg.config.build import build_inference, make
+from coatseg.config.restore import IMAGES
+from coatseg.config.sections import named
+from coatseg.errors import CheckpointError
+from coatseg.losses.base import WeightedSum
+from coatseg.models.backbones.padding import as_pairs
+from coatseg.models.heads.detection.base import Detections
+from coatseg.results.export.facts import record_of
+from coatseg.results.export.graph import PIXELS, BoxGraph, DenseGraph, MaskGraph
+from coatseg.results.export.to_onnx import Session
+from coatseg.structures import DatasetInfo, Outputs, Size
+from coatseg.tasks.base import Task
+
+
+class OnnxModel(nn.Module):
+    """A session in place of a model: it takes images normalised as in training, whatever the file takes.
+
+    An image of a padded batch goes through without its padding, and so as it would alone.
+    """
+
+    def __init__(self, session: Session, info: DatasetInfo, preprocess: bool) -> None:
+        super().__init__()
+        self.session = session
+        self.preprocess = preprocess
+        self.mean = PIXELS * torch.tensor(info.mean).view(-1, 1, 1)
+        self.std = PIXELS * torch.tensor(info.std).view(-1, 1, 1)
+
+    def tensors(self, images: Tensor) -> list[Tensor]:
+        """Give the file's outputs for images (B, C, H, W)."""
+        if self.preprocess:  # pixels were whole numbers or means of some, so this is what they were
+            images = images * self.std.to(images) + self.mean.to(images)
+        return self.session(images)
+
+
+class DenseOnnxModel(OnnxModel):
+    """A file of a segmentation model."""
+
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
+        """Give the logits (B, classes, H, W); those beyond an image's size are zero."""
+        height, width = images.shape[-2:]
+        pairs = as_pairs(sizes)
+        if pairs is None or all(size == (height, width) for size in pairs):
+            return Outputs(self.tensors(images)[0])
+        maps = []
+        for image, (rows, columns) in zip(images, pairs, strict=True):
+            (logits,) = self.tensors(image[None, :, :rows, :columns])
+            maps.append(functional.pad(logits, (0, width - columns, 0, height - rows)))
+        return Outputs(torch.cat(maps))
+
+
+class ObjectOnnxModel(OnnxModel):
+    """A file of a detector, which takes one image at a time."""
+
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Detections]:
+        """Find the objects of each image."""
+        pairs = as_pairs(sizes) or ((images.shape[-2], images.shape[-1]),) * len(images)
+        rows = zip(images, pairs, strict=True)
+        return [Detections(*self.tensors(image[None, :, :height, :width])) for image, (height, width) in rows]
+
+
+MODELS: dict[tuple[str, ...], type[OnnxModel]] = {
+    DenseGraph.outputs: DenseOnnxModel,
+    BoxGraph.outputs: ObjectOnnxModel,
+    MaskGraph.outputs: ObjectOnnxModel,
+}
+"""What stands in place of a model, by the outputs of a file."""
+
+
+def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
+    """Give the task of an ONNX file, as `read_trained` and `build` do of a checkpoint, and how its data were read.
+
+    `inference` lays options over the file's own way to infer. How images are read are the options of data in IMAGES.
+
+    Raises:
+        CheckpointError: it is no ONNX file, or none that coatseg wrote.
+        ConfigError: ONNX Runtime is not installed, or an option does not fit.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}.", "coatseg export checkpoint=... format=onnx writes one.")
+    session = Session(path)
+    record = record_of(session.facts, str(path))
+    info = DatasetInfo.from_plain(record["info"])
+    kind = MODELS.get(session.outputs)
+    if kind is None:
+        raise CheckpointError(
+            f"{path} gives {', '.join(session.outputs)}, and not what coatseg export writes.", "Export the model anew."
+        )
+    task: Task = make(
+        "task",
+        *named(record["task"], "task"),
+        "task",
+        model=kind(session, info, record["preprocess"]),
+        info=info,
+        loss=WeightedSum({}, {}),
+        optimizer=_untrained,
+        schedule=_untrained,
+        inference=build_inference({**record["inference"], **inference}),
+    )
+    return task.eval(), {name: record[name] for name in IMAGES}
+
+
+def _untrained(given: Any) -> Any:
+    raise TypeError("a file of ONNX cannot be trained")

@@ -1,0 +1,1 @@
+"""Images to files of feature maps, and back from these."""

@@ -1,0 +1,141 @@
+"""The output folder of feature maps: its settings, its parts, its manifest, and what others have put there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from coatseg.data.images.sources import SKIPPED_FILE
+from coatseg.errors import RunExistsError
+from coatseg.results.features.formats import MANIFEST, ZARR
+from coatseg.system.json_lines import encoded, read_lines, write_lines
+from coatseg.system.places import PROBE, Place
+
+SETTINGS = "features.json"
+PARTS = "features.parts"
+FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png", PARTS: r"\d+\.json"}
+"""What is written where: folders, and how the names of the files in them look."""
+FILES = (SETTINGS, SKIPPED_FILE, MANIFEST, PROBE)
+OURS = (SETTINGS, SKIPPED_FILE, MANIFEST, ZARR, *FOLDERS)
+"""All names in the output folder; no other file or folder is written or removed."""
+TEMPORARY = r"\.({})\.[a-z0-9_]{{8}}"
+"""How a file of a name is called while it is written (see atomic.py)."""
+ZARR_TEMPORARY = r".+\.[0-9a-f]{32}\.partial"
+"""The same for the files that Zarr writes."""
+ELSEWHERE = "Choose another output=...; nothing was changed."
+
+
+class FeatureFolder:
+    """Keeps what is done in a `place`: settings that do not change, a part for each shard, in the end a manifest."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings down, or find the same there.
+
+        Raises:
+            OutputError: the folder cannot be written.
+            RunExistsError: it was begun otherwise, or holds files that are not ours.
+        """
+        written = encoded(settings, indent=1)
+        if self.place.exists(SETTINGS):
+            check_same(self._settings_there(), json.loads(written), self.place)
+            return
+        if foreign := [name for name in OURS if self.place.exists(name)]:  # whose files could be taken for ours
+            raise RunExistsError(
+                f"{self.place.address} has {foreign[0]} already, which coatseg features did not write.", ELSEWHERE
+            )
+        self.place.write(SETTINGS, written)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is done, the manifest included."""
+        return self.place.exists(MANIFEST)
+
+    def done(self, number: int) -> bool:
+        """Say whether a shard's part is there."""
+        return self.place.exists(_part(number))
+
+    def part(self, number: int) -> dict[str, Any]:
+        """Read a shard's part."""
+        content: dict[str, Any] = json.loads(self.place.read(_part(number)))
+        return content
+
+    def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """Give the manifest's lines, or those of the shards of these numbers that are done."""
+        if self.finished:
+            return read_lines(self.place, MANIFEST)
+        return [row for number in filter(self.done, numbers) for row in self.part(number)["maps"]]
+
+    def write_part(self, number: int, content: Mapping[str, Any]) -> None:
+        """Write a shard's part, by which it is done."""
+        self.place.write(_part(number), encoded(content))
+
+    def forget(self, number: int) -> None:
+        """Have a shard made again, and with it the manifest."""
+        self.place.remove(MANIFEST)
+        self.place.remove(_part(number))
+
+    def join(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Write the list of skipped images and, last of all, the manifest."""
+        write_lines(self.place, SKIPPED_FILE, (row for part in parts for row in part["skipped"]))
+        write_lines(self.place, MANIFEST, (row for part in parts for row in part["maps"]))
+
+    def conclude(self, form: str) -> list[dict[str, Any]]:
+        """Remove what is needed no more and what killed processes were writing; give the lines of skipped images."""
+        skipped = read_lines(self.place, SKIPPED_FILE)
+        if not skipped:  # else another start goes on from the parts, should an image have been mended
+            self.place.remove(PARTS)
+        self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
+        for folder, names in FOLDERS.items():
+            self.place.remove_files(TEMPORARY.format(names), folder, deep=True)
+        if form == "zarr":
+            self.place.remove_files(ZARR_TEMPORARY, ZARR, deep=True)
+        return skipped
+
+    def _settings_there(self) -> dict[str, Any]:
+        try:
+            there = json.loads(self.place.read(SETTINGS))
+        except ValueError:
+            there = None
+        if not isinstance(there, dict):
+            raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
+        return there
+
+
+def check_unchanged(rows: Iterable[Mapping[str, Any]], lengths: Mapping[str, int], place: Place) -> None:
+    """Refuse to go on with other files than those that the maps are of, by their lengths in bytes, given by id.
+
+    Raises:
+        RunExistsError: a file has another length.
+    """
+    for row in rows:
+        now = lengths.get(row["id"])
+        if row["file_bytes"] != now:
+            raise RunExistsError(
+                f"{place.address} has feature maps of {row['file']} when it had {row['file_bytes']} bytes; "
+                f"it has {now} now.",
+                ELSEWHERE,
+            )
+
+
+def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -> None:
+    """Refuse to go on in a folder that was begun otherwise.
+
+    Raises:
+        RunExistsError: the settings differ; the first that do are listed.
+    """
+    differ = [name for name in {**there, **now} if there.get(name) != now.get(name)]
+    if differ:
+        listed = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in differ[:3])
+        raise RunExistsError(
+            f"{place.address} has feature maps that were made otherwise: {listed}.",
+            "Choose another output=...; or give the same options and images, and it goes on where it stopped.",
+        )
+
+
+def _part(number: int) -> str:
+    return f"{PARTS}/{number:05}.json"

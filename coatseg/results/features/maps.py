@@ -1,0 +1,182 @@
+"""Images to the feature maps that are kept: those of the backbone's levels, or what a head's classifier sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from coatseg.errors import ConfigError
+from coatseg.models.backbones.coat import LEAST_SIZE, STRIDES, CoaT
+from coatseg.models.detector import Detector
+from coatseg.models.model import Model
+from coatseg.structures import Backbone, Size
+
+Maps = dict[int, Tensor]
+"""The maps (C, h, w) of one image by their stride."""
+
+
+class Extractor(Protocol):
+    """What makes the maps: `strides` from fine to coarse; images have at least `least_size` pixels a side.
+
+    `levels` says of each stride the how manieth of the network's maps it is, from 0, those that are not kept included.
+    """
+
+    strides: tuple[int, ...]
+    levels: Mapping[int, int]
+    least_size: int
+
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+        """Give the maps of each image of a padded batch (B, C, H, W), the same as if it were alone."""
+        ...
+
+
+class BackboneMaps:
+    """The levels of a backbone: maps (channels, height // stride, width // stride).
+
+    `strides` are those of the levels to give; None for all.
+
+    Raises:
+        ConfigError: the backbone has no level of such a stride.
+    """
+
+    least_size = LEAST_SIZE
+
+    def __init__(self, backbone: Backbone, strides: Sequence[int] | None = None) -> None:
+        there = [level.stride for level in backbone.levels]
+        self.strides = chosen(strides, there, "The backbone")
+        self.levels = numbered(there)
+        if isinstance(backbone, CoaT):  # which need not compute what nobody keeps
+            backbone.choose_levels([STRIDES.index(stride) for stride in self.strides])
+        self.backbone = backbone
+
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+        """Run the backbone, which is told the sizes."""
+        pyramid = self.backbone(images, sizes)
+        levels = [level.stride for level in self.backbone.levels]
+        wanted = [(stride, level) for stride, level in zip(levels, pyramid, strict=True) if stride in self.strides]
+        return [
+            {stride: level[number, :, : height // stride, : width // stride] for stride, level in wanted}
+            for number, (height, width) in enumerate(sizes)
+        ]
+
+
+class ClassifierMaps:
+    """What a dense head's classifier sees: one map (channels, ceil(height / stride), ceil(width / stride)).
+
+    The head is run as in prediction, on images padded to its divisor; steps that lie in the padding alone are cut off.
+
+    Raises:
+        ConfigError: the head has no part called `classify`, or its map another stride than asked for.
+    """
+
+    least_size = 1
+
+    def __init__(self, model: Model, strides: Sequence[int] | None = None) -> None:
+        classify = getattr(model.head, "classify", None)
+        if not isinstance(classify, nn.Module):
+            raise ConfigError(
+                f"The head {type(model.head).__name__} has no part called classify, so its last map is not known.",
+                "Leave maps=head out, or call the head's last layer classify.",
+            )
+        self.model, self.classify = model, classify
+        side = max(64, 2 * model.head.divisor)
+        channels = getattr(model.backbone, "in_channels", 3)
+        parameter = next(model.parameters())
+        with torch.inference_mode():
+            seen = self._seen(parameter.new_zeros(1, channels, side, side), [(side, side)])
+        there = [side // seen[0].shape[-2]]
+        self.strides = chosen(strides, there, "The head")
+        self.levels = numbered(there)
+
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+        """Run the model, which is told the sizes."""
+        (stride,) = self.strides
+        return [
+            {stride: seen[:, : -(-height // stride), : -(-width // stride)]}
+            for seen, (height, width) in zip(self._seen(images, sizes), sizes, strict=True)
+        ]
+
+    def _seen(self, images: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """Give what the classifier is handed, image by image; with sizes the model runs its head once an image."""
+        with watched(self.classify) as calls:
+            self.model(images, sizes)
+        return [image for (batch,) in calls for image in batch]
+
+
+class PyramidMaps:
+    """What a detector's predicting layers see: the maps of its feature pyramid, one a stride.
+
+    Their sizes are those of the image padded to the head's divisor, cut to what covers the image. Images go through one
+    by one, as the pyramid's convolutions would see their neighbours' padding.
+    """
+
+    least_size = 1
+
+    def __init__(self, model: Detector, strides: Sequence[int] | None = None) -> None:
+        self.model = model
+        self.strides = chosen(strides, model.head.fpn.strides, "The head")
+        self.levels = numbered(model.head.fpn.strides)
+
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+        """Run backbone and pyramid."""
+        return [
+            self._alone(image[None, :, :height, :width]) for image, (height, width) in zip(images, sizes, strict=True)
+        ]
+
+    def _alone(self, image: Tensor) -> Maps:
+        height, width = image.shape[-2:]
+        divisor = self.model.head.divisor
+        padded = nn.functional.pad(image, (0, -width % divisor, 0, -height % divisor))
+        fpn = self.model.head.fpn
+        maps = fpn(self.model.backbone(padded)).values()
+        return {
+            stride: level[0, :, : -(-height // stride), : -(-width // stride)]
+            for stride, level in zip(fpn.strides, maps, strict=True)
+            if stride in self.strides
+        }
+
+
+def head_maps(model: nn.Module, strides: Sequence[int] | None = None) -> Extractor:
+    """Make what gives the last maps of a model's head before its classifier."""
+    if isinstance(model, Detector):
+        return PyramidMaps(model, strides)
+    if not isinstance(model, Model):
+        raise ConfigError(f"{type(model).__name__} has no head whose maps are known.", "Leave maps=head out.")
+    return ClassifierMaps(model, strides)
+
+
+def numbered(strides: Sequence[int]) -> Mapping[int, int]:
+    """Give the place of each stride, from 0."""
+    return {stride: place for place, stride in enumerate(strides)}
+
+
+def chosen(wanted: Sequence[int] | None, there: Sequence[int], whose: str) -> tuple[int, ...]:
+    """Give the strides that were asked for, from fine to coarse, or all.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    if wanted is None:
+        return tuple(there)
+    missing = sorted(set(wanted) - set(there))
+    if missing or not wanted:
+        raise ConfigError(
+            f"{whose} has no map of stride {', '.join(map(str, missing))}." if missing else "levels=[] keeps no map.",
+            f"Choose levels=[...] of {', '.join(map(str, there))}, or leave it out for all.",
+        )
+    return tuple(stride for stride in there if stride in wanted)
+
+
+@contextmanager
+def watched(module: nn.Module) -> Iterator[list[tuple[Any, ...]]]:
+    """Give a list that gains the positional arguments of each call of a module, until the context ends."""
+    calls: list[tuple[Any, ...]] = []
+    handle = module.register_forward_pre_hook(lambda _, given: calls.append(given))
+    try:
+        yield calls
+    finally:
+        handle.remove()

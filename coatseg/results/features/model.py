@@ -1,0 +1,112 @@
+"""What makes feature maps: a backbone by name, or a checkpoint's backbone or head, with how its images are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from coatseg.config.build import make
+from coatseg.config.restore import read_trained
+from coatseg.config.sections import model_title
+from coatseg.models.backbones.coat import CoaT
+from coatseg.results.features.images import normalised_by
+from coatseg.results.features.maps import BackboneMaps, Extractor, head_maps
+from coatseg.structures import DatasetInfo, parameter_count
+
+Kind = Literal["backbone", "head"]
+
+
+@dataclass(frozen=True)
+class FeatureModel:
+    """A network in evaluation mode, and what it makes.
+
+    `info` says how images are normalised, `sides` and `bands` how they are resized and which bands of them are read,
+    as in the checkpoint's evaluation; `made` describes it for features.json; `config` is the checkpoint's, or empty.
+    """
+
+    network: nn.Module
+    extractor: Extractor
+    info: DatasetInfo
+    made: Mapping[str, Any]
+    sides: tuple[int, int] | None = None
+    bands: Sequence[int] | None = None
+    config: Mapping[str, Any] | None = None
+
+    @property
+    def coat(self) -> CoaT | None:
+        """The CoaT whose levels are kept, if it is one."""
+        backbone = self.extractor.backbone if isinstance(self.extractor, BackboneMaps) else None
+        return backbone if isinstance(backbone, CoaT) else None
+
+    @property
+    def words(self) -> str:
+        """Say what it is in a few words."""
+        maps = ", ".join(str(stride) for stride in self.extractor.strides)
+        return f"{self.made['model']}, {parameter_count(self.network) / 1e6:.1f} M parameters; maps of stride {maps}"
+
+
+def named_model(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    strides: Sequence[int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> FeatureModel:
+    """Build a backbone by name, for images of ImageNet's mean and deviation or of those given.
+
+    Without `pretrained` among the options its weights are random, the same each time.
+
+    Raises:
+        ConfigError: the name or an option is unknown, or it has no level of such a stride.
+        WeightsError: the weights cannot be had, or do not fit.
+    """
+    info = normalised_by(DatasetInfo("images", (), (), frozenset()), mean, std)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = make("backbone", name, options, "backbone", in_channels=info.channels)
+    backbone.eval()
+    weights = digest(backbone)
+    extractor = BackboneMaps(backbone, strides)
+    made = {"model": name, **described("backbone", options), "weights": weights, "maps": "backbone"}
+    return FeatureModel(backbone, extractor, info, made)
+
+
+def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int] | None = None) -> FeatureModel:
+    """Build what a checkpoint holds, with its weights, those that were averaged where the run did.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or not one of coatseg's.
+        ConfigError: what was asked for has no map of such a stride.
+    """
+    trained = read_trained(path)
+    config = trained.config
+    model: Any = trained.build().eval().model
+    name = config["backbone"]["name"] if kind == "backbone" else model_title(config)
+    used = model.backbone if kind == "backbone" else model
+    sections = ("backbone",) if kind == "backbone" else ("backbone", "head")
+    options = {key: value for section in sections for key, value in described(section, config[section]).items()}
+    made = {"model": name, **options, "weights": digest(used), "maps": kind}
+    extractor = BackboneMaps(model.backbone, strides) if kind == "backbone" else head_maps(model, strides)
+    sides, bands = trained.images["evaluation_resize"], trained.images["bands"]
+    return FeatureModel(used, extractor, trained.info, made, sides, bands, config)
+
+
+def described(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the options of a section as a user types them, without its name and where its weights came from."""
+    return {f"{section}.{key}": value for key, value in options.items() if key not in ("name", "pretrained")}
+
+
+def digest(network: nn.Module) -> str:
+    """Give the first 16 digits of the sha256 of a network's weights and their names."""
+    found = sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()[:16]

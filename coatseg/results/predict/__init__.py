@@ -1,0 +1,1 @@
+"""Images to predictions, and predictions to files."""

@@ -1,0 +1,58 @@
+"""The output folder of a prediction: its record, what is done in it, and how it is gone on with."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from coatseg.data.images.sources import SKIPPED_FILE
+from coatseg.errors import RunExistsError
+from coatseg.system.places import PROBE, Place
+
+RECORD = "predict.json"
+FOLDERS = ("labels", "objects", "pictures")
+FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
+LEFT_OVER = r"\..+\.[a-z0-9_]{8}"
+"""A file in folders of ours that was being written when its process was killed."""
+BESIDE = rf"\.({'|'.join(map(re.escape, (*FILES, PROBE)))})\.[a-z0-9_]{{8}}"
+"""The same beside them."""
+
+
+def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
+    """Write down what will be predicted how; or go on with what was begun the same way.
+
+    Raises:
+        RunExistsError: predictions are there and `resume` is false, or they were made otherwise.
+        OutputError: it cannot be written.
+    """
+    begun = place.exists(RECORD)
+    there = [name for name in (*FILES, *FOLDERS) if place.exists(name)]
+    if there and not (resume and begun):
+        raise RunExistsError(
+            f"{place.address} has {there[0]} already.",
+            "Choose another output=..."
+            + (", or go on with resume=true." if begun else ": nothing there is coatseg's own."),
+        )
+    if begun:
+        _check_same(place, settings)
+    if resume:
+        place.remove_files(BESIDE)
+        for folder in FOLDERS:
+            place.remove_files(LEFT_OVER, folder, deep=True)
+    if not begun:
+        place.write(RECORD, json.dumps(settings, indent=2).encode() + b"\n")
+
+
+def _check_same(place: Place, settings: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(place.read(RECORD))
+    except ValueError as error:
+        raise RunExistsError(f"{place.address}/{RECORD} cannot be read.", "Choose another output=...") from error
+    if changed := [key for key in {**before, **settings} if before.get(key) != settings.get(key)]:
+        key = changed[0]
+        raise RunExistsError(
+            f"{place.address} was begun with {key}={before.get(key)}, and this is {settings.get(key)}.",
+            "Resume with the same settings, or choose another output=...",
+        )

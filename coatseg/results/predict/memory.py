@@ -1,0 +1,31 @@
+"""Images that certainly take more memory than the machine has are refused before the system ends the program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from coatseg.errors import ImageError
+from coatseg.results.predict.opened import OpenedImage
+from coatseg.system.memory import physical_memory
+
+BY_WINDOWS = "Set inference.window=[512,512], or lower inference.window_batch or batch_size."
+
+MAPS_BYTES = 256
+"""What the feature maps of a small model take a pixel: less than the 350 measured of CoaT-Lite Mini under FPN."""
+
+
+def check_images_fit(images: Sequence[OpenedImage], classes: int, device: torch.device) -> None:
+    """Refuse a batch that certainly takes more than the machine's memory, before the system ends the program.
+
+    Counted are its logits, once more their probabilities, and on a CPU the feature maps.
+    """
+    per_pixel = 8 * classes + (MAPS_BYTES if device.type == "cpu" else 0)
+    needed, there = per_pixel * sum(image.size[0] * image.size[1] for image in images), physical_memory()
+    if needed > there:
+        names = ", ".join(f"{image.id} ({image.size[0]}x{image.size[1]})" for image in images)
+        raise ImageError(
+            f"{names} of {classes} classes: {needed / 1e9:.0f} GB of memory, and there are {there / 1e9:.0f}.",
+            BY_WINDOWS,
+        )

@@ -1,0 +1,207 @@
+"""A folder of images to files by Lightning's Trainer: each image read, predicted and written by one process."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from coatseg.data.images.geotags import GeoTags, read_tags
+from coatseg.data.images.sources import SKIPPED_FILE, Skipped, Source, fetched
+from coatseg.data.images.tiff import read_header
+from coatseg.data.loading.module import as_is, one_thread
+from coatseg.errors import CoatsegError, ImageError, NameTooLongError
+from coatseg.results.predict.opened import OpenedImage, open_path
+from coatseg.results.predict.pictures import picture_of
+from coatseg.results.predict.predictor import Predictor
+from coatseg.results.predict.writers import ObjectsWriter, Writer
+from coatseg.system.json_lines import write_lines
+from coatseg.visualize.sheets import encode_picture, legend
+
+PICTURES = "pictures"
+LEGEND = "legend.png"
+LEGEND_WIDTH = 640
+TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of reading a source: the image, with the tags of a GeoTIFF, or an error."""
+
+    source: Source
+    image: OpenedImage | None
+    tags: GeoTags | None = None
+    error: ImageError | None = None
+
+
+class Loading(torch.utils.data.Dataset[list[Loaded]]):
+    """Reads groups of sources; runs in the worker processes. An error comes back as a value."""
+
+    def __init__(self, groups: Sequence[Sequence[Source]], predictor: Predictor) -> None:
+        self.groups = groups
+        self.channels = predictor.info.channels
+        self.bands = predictor.bands
+        self.max_pixels = predictor.max_pixels
+        self.windows = predictor.reads_windows
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, place: int) -> list[Loaded]:
+        return [self._load(source) for source in self.groups[place]]
+
+    def _load(self, source: Source) -> Loaded:
+        try:
+            with fetched(source) as path:
+                windows = self.windows and str(path) == source.address  # a copy is gone when they are read
+                image = open_path(
+                    source.id, path, self.channels, self.bands, max_pixels=self.max_pixels, windows=windows
+                )
+                return Loaded(source, image, tags_of(path))
+        except ImageError as error:
+            return Loaded(source, None, error=error)
+
+
+class PredictionRun(lightning.LightningModule):
+    """Predicts sources in groups of `predictor.batch_size` and writes files, for `Trainer.predict`.
+
+    Groups are those of the whole list, whatever has been done of it and by however many processes, and each belongs to
+    one process: so neither changes what goes through the model together. A group of which a file is missing is
+    predicted again. With `pictures` the predictions are drawn over the images, too. `skipped` are the files that could
+    not be predicted, of all processes in the end.
+    """
+
+    def __init__(
+        self, predictor: Predictor, sources: Sequence[Source], writer: Writer, *, pictures: bool, workers: int
+    ) -> None:
+        super().__init__()
+        self.task = predictor.task
+        self.predictor = predictor
+        self.writer = writer
+        self.place = writer.place
+        self.pictures = pictures
+        self.workers = workers
+        size = predictor.batch_size
+        self.groups = [sources[begin : begin + size] for begin in range(0, len(sources), size)]
+        self.skipped: list[Skipped] = []
+        self.written = 0
+        self.images_to_do = 0
+        self.error: CoatsegError | None = None
+
+    def predict_dataloader(self) -> DataLoader[list[Loaded]]:
+        """Give this process's groups, without those that are done."""
+        trainer = self.trainer
+        own = self.groups[trainer.global_rank :: trainer.world_size]
+        left = [group for group in own if not all(self.done(source) for source in group)]
+        self.images_to_do = sum(len(group) for group in left)
+        return DataLoader(
+            Loading(left or [[]], self.predictor),  # a process without a step would not meet the others in the end
+            batch_size=None,
+            collate_fn=as_is,
+            num_workers=self.workers,
+            worker_init_fn=one_thread,
+            prefetch_factor=1 if self.workers else None,
+        )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave images as read; the predictor moves what the model sees."""
+        return batch
+
+    def predict_step(self, batch: list[Loaded], batch_idx: int) -> int:
+        """Predict a group, write its files, and give how many images it has that could be read."""
+        if self.trainer.received_sigterm:  # which Lightning notes and leaves to its fitting loop
+            sys.exit(128 + signal.SIGTERM)
+        self.skipped += [_skipped(item, item.error) for item in batch if item.error is not None]
+        there = [(item, item.image) for item in batch if item.image is not None]
+        if there:
+            try:
+                self._predict(there)
+            except CoatsegError as error:  # as that of an output that is full, told when the processes meet
+                self.error = error
+                raise StopIteration from error  # which ends Lightning's loop
+        return len(there)
+
+    def _predict(self, group: Sequence[tuple[Loaded, OpenedImage]]) -> None:
+        """Predict images together and write their files; where one cannot be predicted, each by itself."""
+        try:
+            results = self.predictor.results([image for _, image in group])
+        except ImageError as error:
+            if len(group) > 1:
+                for one in group:
+                    self._predict([one])
+            else:
+                self.skipped += [_skipped(item, error) for item, _ in group]
+            return
+        for (item, image), written in zip(group, results, strict=True):
+            try:
+                self.writer.write(item.source, written, item.tags)
+                if self.pictures:
+                    picture = picture_of(written, image, self.predictor.info)
+                    self.place.write(_picture(item.source), encode_picture(picture))
+            except NameTooLongError as error:
+                self.skipped.append(_skipped(item, error))
+            else:
+                self.written += 1
+
+    def on_predict_epoch_end(self) -> None:
+        """Join what the processes have to tell, in the order of the files.
+
+        Raises:
+            CoatsegError: that of this process, or another's, in the first process; the others end.
+        """
+        own = (self.skipped, self.written, self.error and (self.error.what, self.error.mend))
+        shares: list[Any] = [own]
+        if self.trainer.world_size > 1:
+            shares = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, own)
+        self.skipped = sorted((one for images, _, _ in shares for one in images), key=lambda one: one.file)
+        self.written = sum(written for _, written, _ in shares)
+        errors = [CoatsegError(*error) for _, _, error in shares if error is not None]
+        if errors and not self.trainer.is_global_zero:
+            sys.exit()  # with no code, or Lightning would end the first process before it has told
+        if errors:
+            raise self.error or errors[0]
+
+    def conclude(self) -> None:
+        """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
+        info = self.predictor.info
+        write_lines(self.place, SKIPPED_FILE, map(asdict, self.skipped))
+        if isinstance(self.writer, ObjectsWriter):
+            self.writer.join([source for group in self.groups for source in group])
+        elif self.pictures:  # where objects have their names
+            self.place.write(LEGEND, encode_picture(legend(info, LEGEND_WIDTH, range(len(info.classes)))))
+
+    def done(self, source: Source) -> bool:
+        """Say whether every file of a source is there."""
+        return self.writer.done(source) and (not self.pictures or self.place.exists(_picture(source)))
+
+
+def _skipped(item: Loaded, error: CoatsegError) -> Skipped:
+    return Skipped(item.source.id, item.source.address, error.what)
+
+
+def _picture(source: Source) -> str:
+    return f"{PICTURES}/{source.id}.png"
+
+
+def tags_of(path: Path) -> GeoTags | None:
+    """Give the place of a GeoTIFF whose rows are stored upright; None for other files, and without rasterio."""
+    header = read_header(path)
+    if header is None or header.orientation != 1 or importlib.util.find_spec("rasterio") is None:
+        return None
+    return read_tags(path)
+
+
+def words_on_tags(sources: Sequence[Source]) -> str | None:
+    """Say what becomes of GeoTIFFs where rasterio is not installed; None where nothing is lost."""
+    if importlib.util.find_spec("rasterio") or not any(Path(one.address).suffix.lower() in TIFF for one in sources):
+        return None
+    return 'without rasterio, what is made of a GeoTIFF is a PNG without its place on Earth: pip install "coatseg[geo]"'

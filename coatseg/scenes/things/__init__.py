@@ -1,0 +1,1 @@
+"""What stands on a street: buildings, trees, cars, people, poles and signs."""

@@ -1,0 +1,82 @@
+"""What a model detects on a split, as files for COCO's tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch.distributed
+from lightning.pytorch.trainer.states import TrainerFn
+
+from coatseg.metrics.coco_format import image_order, results
+from coatseg.structures import Batch, DatasetInfo, InstancePrediction
+from coatseg.system.atomic import whole_file
+
+MASKS_OR_BOXES, BOXES = "detections.json", "detections_boxes.json"
+NAMES = (MASKS_OR_BOXES, BOXES)
+"""The files: of masks, or of boxes where a model predicts no masks; and of the boxes beside masks."""
+
+
+class Detections(lightning.Callback):
+    """Collects the objects predicted whenever a split is evaluated by itself; `found` holds them, image by image.
+
+    They are in COCO's results format, see `coatseg.metrics.coco_format`. `found` is None for tasks that predict no
+    objects, and `masks` says whether objects have one.
+    """
+
+    def __init__(self, info: DatasetInfo) -> None:
+        self.info = info
+        self.found: list[dict[str, Any]] | None = None
+        self.masks = False
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start anew."""
+        self.found, self.masks = None, False
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the objects of a batch, those of each image once."""
+        if trainer.state.fn != TrainerFn.VALIDATING:
+            return
+        for prediction, repeated in zip(outputs["predictions"], batch.repeated, strict=True):
+            if isinstance(prediction, InstancePrediction) and not repeated:
+                self.found = [] if self.found is None else self.found
+                self.found += results(prediction, self.info)
+                self.masks |= prediction.masks is not None
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Join what the processes found, in the order of the images."""
+        if trainer.state.fn != TrainerFn.VALIDATING:
+            return
+        shares: list[tuple[list[dict[str, Any]] | None, bool]] = [(self.found, self.masks)]
+        if trainer.world_size > 1:
+            shares *= trainer.world_size
+            torch.distributed.all_gather_object(shares, (self.found, self.masks))
+        self.masks = any(masks for _, masks in shares)
+        if any(share is not None for share, _ in shares):
+            rows = [row for share, _ in shares for row in share or ()]
+            self.found = sorted(rows, key=lambda row: image_order(str(row["image_id"])))
+
+    def write(self, folder: Path) -> None:
+        """Write them as JSON, each file whole or not at all; nothing if no objects are predicted.
+
+        Boxes and masks are in files of their own: of a row with both, COCO's tools take the area of the box for that
+        of the mask.
+        """
+        if self.found is None:
+            return
+        # What the rows of a file are without.
+        without = {MASKS_OR_BOXES: "bbox", BOXES: "segmentation"} if self.masks else {MASKS_OR_BOXES: "segmentation"}
+        for name, key in without.items():
+            rows = [{field: value for field, value in row.items() if field != key} for row in self.found]
+            with whole_file(folder / name) as file:
+                file.write(json.dumps(rows, allow_nan=False).encode())

@@ -1,0 +1,56 @@
+"""Stopping a run whose validations do not get better any more."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
+
+from coatseg.errors import TrainingError
+from coatseg.registry.options import NonNegativeFloat, PositiveInt
+
+
+class Stopping(EarlyStopping):
+    """Stops the run after `patience` validations in a row that have not raised `monitor` by more than `min_delta`.
+
+    `monitor` is a logged name; higher is better. The count goes on over a resume.
+    """
+
+    def __init__(self, monitor: str, *, patience: PositiveInt = 5, min_delta: NonNegativeFloat = 0.0) -> None:
+        super().__init__(monitor, min_delta=min_delta, patience=patience, mode="max", check_on_train_epoch_end=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting, but with the patience of now: more of it lets a stopped run go on."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop at once a resumed run that had stopped."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count.
+
+        Raises:
+            TrainingError: there is no finite score to go by.
+        """
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            score = trainer.callback_metrics.get(self.monitor)
+            if score is None or not math.isfinite(score):
+                found = "was not logged" if score is None else f"is {float(score)} at step {trainer.global_step}"
+                raise TrainingError(
+                    f"Early stopping goes by {self.monitor}, which {found}.",
+                    "See that the val split has labels, or leave callbacks.early_stopping out.",
+                )
+        super().on_validation_end(trainer, pl_module)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Say why the run has ended."""
+        if self.wait_count >= self.patience and trainer.is_global_zero:
+            Console(highlight=False, markup=False, soft_wrap=True).print(
+                f"stopped at step {trainer.global_step}: {self.wait_count} validations in a row have not raised "
+                f"{self.monitor} by more than {self.min_delta:g} above {float(self.best_score):.4f}"
+            )

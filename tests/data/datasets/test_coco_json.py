@@ -1,0 +1,140 @@
+import json
+import pickle
+
+import pytest
+
+from coatseg.data.annotations.classes import check_same_classes
+from coatseg.data.datasets.coco_json import CocoJson
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
+from tests.contracts.dataset import DatasetContract
+from tests.data.objects import coco_content, write_coco, write_coco_json
+
+OF_SPLITS = {
+    "annotations": {"train": "annotations/instances_train2017.json", "val": "annotations/instances_val2017.json"},
+    "images": {"train": "train2017", "val": "val2017"},
+}
+
+
+class TestCocoJson(DatasetContract):
+    def make(self, root):
+        return CocoJson(write_coco_json(root), "train", val_fraction=0.5)
+
+
+class TestCocoJsonOfSplits(DatasetContract):
+    def make(self, root):
+        return CocoJson(write_coco(root), "val", **OF_SPLITS)
+
+
+def ids(dataset):
+    return [dataset[index].id for index in range(len(dataset))]
+
+
+def test_one_json_is_split_by_a_hash_of_the_images(tmp_path):
+    write_coco_json(tmp_path, count=20)
+    train, val = (CocoJson(tmp_path, split, val_fraction=0.3) for split in ("train", "val"))
+    assert sorted([*ids(train), *ids(val)], key=int) == [str(number) for number in range(1, 21)]
+    assert 1 < len(val) < 12
+    other_order = coco_content(20)
+    other_order["images"].reverse()
+    (tmp_path / "annotations.json").write_text(json.dumps(other_order))
+    assert ids(CocoJson(tmp_path, "val", val_fraction=0.3)) == ids(val)[::-1]
+    folds = [ids(CocoJson(tmp_path, "val", split_by="fold", fold=fold, folds=2)) for fold in range(2)]
+    assert sorted(folds[0] + folds[1], key=int) == [str(number) for number in range(1, 21)]
+
+
+def test_objects_stay_with_their_images(tmp_path):
+    write_coco_json(tmp_path)
+    for split in ("train", "val"):
+        dataset = CocoJson(tmp_path, split, val_fraction=0.5)
+        assert [len(dataset[index].instances) for index in range(len(dataset))] == [
+            0 if name == "6" else 4 for name in ids(dataset)
+        ]
+
+
+def test_a_json_for_each_split(tmp_path):
+    write_coco(tmp_path)
+    train, val = (CocoJson(tmp_path, split, **OF_SPLITS) for split in ("train", "val"))
+    assert (ids(train), ids(val)) == (["1", "2", "3"], ["101", "102", "103"])
+    assert train.info == val.info
+    assert train.info.name == tmp_path.name
+
+
+def test_categories_that_differ_between_splits_are_refused(tmp_path):
+    path = write_coco(tmp_path) / OF_SPLITS["annotations"]["val"]
+    content = json.loads(path.read_text())
+    content["categories"].reverse()
+    path.write_text(json.dumps(content))
+    train, val = (CocoJson(tmp_path, split, **OF_SPLITS).info for split in ("train", "val"))
+    with pytest.raises(DatasetError, match=r"The val split of .* has other classes .*, or has them in another order"):
+        check_same_classes(train, val, "val")
+
+
+def rewritten(root, change):
+    """Write six images and their json, each of its annotations changed."""
+    path = write_coco_json(root) / "annotations.json"
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        change(annotation)
+    path.write_text(json.dumps(content))
+
+
+def flat(annotation):
+    if annotation["id"] in (10, 30, 31):
+        annotation["bbox"][2] = 0
+    if annotation["id"] == 20:
+        annotation["segmentation"] = [[1, 2, 3, 4]]
+
+
+def test_what_mends_is_said_of_the_own_split_s_images(tmp_path):
+    rewritten(tmp_path, flat)
+    train, val = (CocoJson(tmp_path, split, val_fraction=0.5) for split in ("train", "val"))
+    assert ids(train) == ["3"]
+    assert train.repairs == ("2 boxes without area left out (first: annotation 30)",)
+    assert val.repairs == (
+        "1 box without area left out (first: annotation 10)",
+        "1 polygon of fewer than three points left out (first: annotation 20)",
+    )
+    assert pickle.loads(pickle.dumps(train)).repairs == train.repairs
+
+
+def test_an_object_without_a_mask_is_said_of_both_splits(tmp_path):
+    def bare(annotation):
+        if annotation["image_id"] == 1:  # which is in val
+            del annotation["segmentation"]
+
+    rewritten(tmp_path, bare)
+    for split in ("train", "val"):
+        dataset = CocoJson(tmp_path, split, val_fraction=0.5)
+        assert dataset.info.annotates == {"boxes"}
+        assert dataset.repairs == (
+            "4 objects without a mask, so that the masks of the others are not used (first: annotation 10)",
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"annotations": "gone.json"}, DatasetNotFoundError, r"There is no .*gone.json"),
+        ({"images": "gone"}, DatasetNotFoundError, r"There is no .*gone"),
+        ({"annotations": "images"}, DatasetNotFoundError, r"images is no file"),
+        ({"images": "annotations.json"}, DatasetNotFoundError, r"annotations.json is no folder"),
+        ({"split_by": "folds"}, ConfigError, r"(?s)data.split_by=folds is no way.*Did you mean fold\?"),
+        ({"val_fraction": 1.5}, ConfigError, r"data.val_fraction=1.5 is no share"),
+        ({"split_by": "fold", "folds": 1}, ConfigError, r"data.fold=0 of data.folds=1 cannot be"),
+        ({"val_fraction": 1e-9}, DatasetError, r"The split 'val' of .*annotations.json has no image"),
+        ({"images": {"val": "images"}}, ConfigError, r"data.images has a folder for each split"),
+        ({"annotations": {"vall": "annotations.json"}}, ConfigError, r"(?s)nothing for the split 'val'.*mean vall\?"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path, options, error, said):
+    write_coco_json(tmp_path)
+    with pytest.raises(error, match=said):
+        CocoJson(tmp_path, "val", **options)
+
+
+@pytest.mark.parametrize(("split", "said"), [("test", "Choices: train, val"), ("vall", r"Did you mean val\?")])
+def test_a_hash_makes_no_third_split(tmp_path, split, said):
+    with pytest.raises(
+        ConfigError, match=rf"(?s)split into train and val, not '{split}'.*{said}.*data.annotations.test=FILE"
+    ):
+        CocoJson(write_coco_json(tmp_path), split)
