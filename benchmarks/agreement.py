@@ -30,7 +30,8 @@ from benchmarks.options import parse, parser
 from benchmarks.tables import Record, Table, publish
 from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.commands.terminal.console import quiet_libraries
-from coatseg.config.build import build_data
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.config.restore import read_trained
 from coatseg.data.images.images import read_label_map
 from coatseg.results.export.agreement import Agreement, agreement
@@ -91,9 +92,10 @@ def measured(arguments: argparse.Namespace) -> list[Record]:
     trained = read_trained(path)
     config = trained.config
     root = {} if arguments.root is None else {"root": arguments.root}
-    config = {**config, "data": {**config["data"], "limit": arguments.images, "evaluation_batch_size": 1, **root}}
-    data = build_data(config, arguments.split)
-    task = trained.build(config, data.info)
+    limits = {"limit": arguments.images, "evaluation_batch_size": 1}
+    plan = read({**config, "data": {**config["data"], **limits, **root}})
+    data = build_data(plan, arguments.split)
+    task = trained.build(plan.task, data.info)
     watch = Watch()
     evaluate(make_trainer(ON_CPU, [watch]), task.eval(), data, arguments.split)
     dataset = data.split(arguments.split)

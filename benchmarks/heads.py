@@ -25,10 +25,13 @@ from benchmarks.timing import in_turn
 from coatseg.commands.fit import fit
 from coatseg.commands.terminal.composition import choices
 from coatseg.commands.terminal.console import quiet_libraries
-from coatseg.config.build import build_data, build_model, make
+from coatseg.config.build import build_model
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.config.sections import named
 from coatseg.models.backbones.timm import TimmBackbone
 from coatseg.models.model import Model
+from coatseg.registry.names import make
 from coatseg.structures import DatasetInfo, parameter_count
 from coatseg.system.atomic import whole_file
 
@@ -92,8 +95,8 @@ def main() -> None:
     quiet_libraries()
 
     configs = {head: configuration(head) for head in dict.fromkeys([REFERENCE, *arguments.only])}
-    info = build_data(configs[REFERENCE]).info
-    models = {head: build_model(config, info) for head, config in configs.items()}
+    info = build_data(read(configs[REFERENCE])).info
+    models = {head: build_model(read(config).task, info) for head, config in configs.items()}
     millions = {head: parameter_count(model) / 1e6 for head, model in models.items()}
     multiplications = {head: computation(model) for head, model in models.items()}
     steps = {head: training_step(model, configs[head], info) for head, model in models.items()}

@@ -29,6 +29,7 @@ from benchmarks.options import parse, parser, shown, size
 from benchmarks.tables import Record, Table, publish
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task
+from coatseg.config.read import read
 from coatseg.data.images.raster import import_rasterio
 from coatseg.data.images.sources import Source
 from coatseg.models.backbones.coat import VARIANTS
@@ -125,7 +126,7 @@ def random_predictor(case: Case) -> Predictor:
     inference = ["inference=windows", *case.inference.split()]
     config = composed("task=seg", f"backbone={case.variant}", f"head={case.head}", "data=scenes", *inference)
     torch.manual_seed(0)
-    return Predictor(build_task(config, info, total=1).eval())
+    return Predictor(build_task(read(config).task, info, total=1).eval())
 
 
 def write_image(path: Path, extent: Size) -> Path:

@@ -33,9 +33,10 @@ from benchmarks.options import parse, parser
 from benchmarks.tables import Table, publish
 from benchmarks.timing import in_turn, speedup
 from coatseg.commands.terminal.console import quiet_libraries
-from coatseg.config.build import build_data
-from coatseg.data.augmentations.transform import AUGMENTATIONS
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.data.datasets.camvid import INFO
+from coatseg.registry.names import table
 from coatseg.scenes import Scenes
 from coatseg.structures import Size
 from coatseg.training.trainer import make_trainer
@@ -98,10 +99,10 @@ def configuration(root: Path, workers: int, batch: int) -> Config:
 
 def sides(config: Config, root: Path) -> dict[str, Iterable[Any]]:
     """Make the loaders."""
-    data = build_data(config)
+    data = build_data(read(config))
     data.trainer = make_trainer({"accelerator": "cpu", "devices": 1, "precision": "32-true"})
     augmentations = config["data"]["augmentations"]
-    same = [AUGMENTATIONS[step](INFO, **options) for step, options in augmentations.items()]
+    same = [table("augmentation")[step](INFO, **options) for step, options in augmentations.items()]
     pipelines = {"plain, same steps": same, "plain, albumentations' own": albumentations_own(augmentations)}
     return {OURS: data.train_dataloader()} | {
         side: plain_loader(pairs(root), steps, config["data"]["batch_size"], config["data"]["workers"])

@@ -32,7 +32,9 @@ from benchmarks.sides import PRECISIONS, precision
 from benchmarks.tables import Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
 from coatseg.commands.terminal.console import quiet_libraries
-from coatseg.config.build import build_data, build_task
+from coatseg.config.build import build_task
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.data.datasets.camvid import INFO
 from coatseg.models.backbones.coat import VARIANTS
 from coatseg.system.allocator import keep_memory
@@ -90,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def our_pass(config: Config, at: str, steps: int) -> Callable[[], None]:
     """Give a pass of our trainer over our data."""
-    data = build_data(config)
-    task = build_task(config, INFO, steps, epoch=steps)
+    data = build_data(read(config))
+    task = build_task(read(config).task, INFO, steps, epoch=steps)
     options = {**config["trainer"], "accelerator": "cpu", "precision": LIGHTNING[at], "max_epochs": 1}
     unmeasured = {"limit_val_batches": 0, "enable_checkpointing": False, "enable_progress_bar": False}
 

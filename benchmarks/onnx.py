@@ -26,7 +26,9 @@ from benchmarks.tables import Record, Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
 from coatseg.commands.benchmark import TASKS
 from coatseg.commands.terminal.console import quiet_libraries
-from coatseg.config.build import build_task, gives
+from coatseg.config.build import build_task
+from coatseg.config.check import gives
+from coatseg.config.read import read
 from coatseg.models.backbones.coat import VARIANTS
 from coatseg.results.export.export import eager, images_of
 from coatseg.results.export.facts import facts_of
@@ -87,7 +89,7 @@ def exported(variant: str, head: str) -> tuple[Task, Graph, Session]:
     torch.manual_seed(0)
     task_name = TASKS[next(iter(gives(head)))]
     config = composed(f"task={task_name}", f"backbone={variant}", f"head={head}", "data=scenes")
-    task = build_task(config, INFO, total=1).eval()
+    task = build_task(read(config).task, INFO, total=1).eval()
     graph = graph_of(task.model, INFO, preprocess=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

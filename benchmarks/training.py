@@ -30,6 +30,7 @@ from benchmarks.tables import Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task
+from coatseg.config.read import read
 from coatseg.data.datasets.camvid import INFO
 from coatseg.models.backbones.coat import VARIANTS
 from coatseg.structures import Batch, Size, Target, parameter_count
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         made.error("the allocator cannot keep memory here: add --allocator default")
 
     config = configuration(arguments.variant, arguments.batch)
-    task = attached(build_task(config, INFO, STEPS))
+    task = attached(build_task(read(config).task, INFO, STEPS))
     plain = smp.FPN(f"tu-{arguments.variant}", encoder_weights=None, img_size=arguments.size, classes=len(INFO.classes))
     images, labels = random_batch(arguments.batch, arguments.size)
     records = []

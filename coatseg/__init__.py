@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coatseg.config.build import create_backbone, list_backbones, register
     from coatseg.models.backbones.coat import create_classifier
-    from coatseg.models.backbones.smp import register_smp_encoders
+    from coatseg.models.smp_encoders import register_smp_encoders
+    from coatseg.registry.names import create_backbone, list_backbones, register
     from coatseg.results.features.reader import read_features
     from coatseg.results.predict.loading import load
 
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "create_backbone": "coatseg.config.build",
+    "create_backbone": "coatseg.registry.names",
     "create_classifier": "coatseg.models.backbones.coat",
-    "list_backbones": "coatseg.config.build",
+    "list_backbones": "coatseg.registry.names",
     "load": "coatseg.results.predict.loading",
     "read_features": "coatseg.results.features.reader",
-    "register": "coatseg.config.build",
-    "register_smp_encoders": "coatseg.models.backbones.smp",
+    "register": "coatseg.registry.names",
+    "register_smp_encoders": "coatseg.models.smp_encoders",
 }
 
 

@@ -150,10 +150,11 @@ def _sizes(stated: Any) -> list[Size]:
 
 def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
     """Compose and build a model of random weights for data that would have the stated classes and channels."""
-    from coatseg.config.build import build_task, gives, load_plugins, task_class
-    from coatseg.config.check import check
-    from coatseg.config.sections import model_title
+    from coatseg.config.build import build_task
+    from coatseg.config.check import gives
+    from coatseg.config.read import read
     from coatseg.data.loading.random_batches import random_info
+    from coatseg.registry.names import load_plugins
     from coatseg.registry.options import PositiveInt, fitting
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
@@ -162,20 +163,17 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
     if head in choices("head") and "task" not in typed:
         (given,) = gives(group_file("head", head)["name"])
         composing = [f"task={TASKS[given]}", *composing]
-    plain = {**compose_typed(list(composing)), "plugins": options.get("plugins", [])}
-    check(plain)
-    dense = task_class(plain).takes == "logits"
+    plan = read({**compose_typed(list(composing)), "plugins": options.get("plugins", [])}).task
+    dense = plan.kind.takes == "logits"
     classes = fitting(options.get("classes", CLASSES if dense else OBJECT_CLASSES), PositiveInt, "classes")
     channels = fitting(options.get("channels", 3), PositiveInt, "channels")
     info = random_info(classes, channels)
-    task = build_task(plain, info, total=1)
-    return task, info, f"{model_title(plain)}, random weights"
+    return build_task(plan, info, total=1), info, f"{plan.title}, random weights"
 
 
 def _restored(options: Mapping[str, Any]) -> tuple[Task, DatasetInfo, str]:
-    from coatseg.config.build import load_plugins
     from coatseg.config.restore import read_trained
-    from coatseg.config.sections import model_title
+    from coatseg.registry.names import load_plugins
     from coatseg.registry.options import fitting
 
     for key in ("classes", "channels"):
@@ -183,7 +181,7 @@ def _restored(options: Mapping[str, Any]) -> tuple[Task, DatasetInfo, str]:
             raise ConfigError(f"{key} is the checkpoint's own.", "Leave it out.")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     trained = read_trained(Path(str(options["checkpoint"])))
-    return trained.build(), trained.info, f"{model_title(trained.config)}, {trained.path}"
+    return trained.build(), trained.info, f"{trained.plan.title}, {trained.path}"
 
 
 def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batch: int) -> Table:

@@ -17,6 +17,7 @@ from coatseg.commands.terminal.console import quiet_libraries, run_verb, say, sa
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 
 if TYPE_CHECKING:
+    from coatseg.config.plan import Plan
     from coatseg.data.loading.module import DataModule
     from coatseg.tasks.base import Task
 
@@ -85,9 +86,9 @@ def check_output(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored: a task, its data, the configuration of both, what to call it, and after how many steps."""
+    """What is scored: a task, its data, the plan of both, what to call it, and after how many steps."""
 
-    config: Mapping[str, Any]
+    plan: Plan
     data: DataModule
     task: Task
     path: Path
@@ -96,7 +97,6 @@ class Subject:
 
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint, or the file of weights, is of, score it on a split, print, and write if asked to."""
-    from coatseg.config.sections import model_title
     from coatseg.registry.options import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate, result_of
     from coatseg.training.callbacks.detections import Detections
@@ -111,16 +111,16 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     split = str(options.get("split", "val"))
     count = fitting(options.get("worst", 8), NonNegativeInt, "worst")
     subject = (_of_weights if "config" in options else _of_checkpoint)(options, split)
-    config, data, task = subject.config, subject.data, subject.task
+    plan, data, task = subject.plan, subject.data, subject.task
     say(data.verify((split,)))
     say_repairs(data, split)
     say(f"inference: {task.inference.words}")
     worst = WorstImages(data.info, count=count) if "output" in options and count else None
     detections = Detections(data.info)
     watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
-    trainer = make_trainer(config["trainer"], watching)
+    trainer = make_trainer(plan.trainer, watching)
     scores = evaluate(trainer, task, data, split)
-    title = f"{model_title(config)}, {data.info.name} {split}"
+    title = f"{plan.task.title}, {data.info.name} {split}"
     say(terminal_table(scores, title))
     say(scores.headline())
     if "output" in options and trainer.is_global_zero:
@@ -135,8 +135,8 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
 def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     """Build what a checkpoint holds, with those keys that are given anew."""
     from coatseg.commands.terminal.console import settle
-    from coatseg.config.build import build_data
-    from coatseg.config.check import check
+    from coatseg.config.data import build_data
+    from coatseg.config.read import read
     from coatseg.config.restore import read_trained
     from coatseg.training.trainer import ANYWHERE
 
@@ -154,18 +154,18 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     }
     if "name" in options.get("task", {}):
         raise ConfigError("task.name is the checkpoint's own.", "Set other keys of the task, or train it anew.")
-    check(config)
-    settle(config["trainer"], config["keep_memory"])
-    data = build_data(config, split)
-    task = trained.build(config, data.info, data.repairs(split))
-    return Subject(config, data, task, trained.path, trained.step)
+    plan = read(config)
+    settle(plan.trainer, plan.keep_memory)
+    data = build_data(plan, split)
+    task = trained.build(plan.task, data.info, data.repairs(split))
+    return Subject(plan, data, task, trained.path, trained.step)
 
 
 def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     """Build what was typed, and load a file of weights into it, every tensor of the model."""
     from coatseg.commands.terminal.console import settle
-    from coatseg.config.build import build_data
-    from coatseg.config.check import check
+    from coatseg.config.data import build_data
+    from coatseg.config.read import read
     from coatseg.config.restore import other_classes, untrained_task
     from coatseg.models.weights.start import start_from
 
@@ -174,16 +174,16 @@ def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
         "plugins": options.get("plugins", []),
         "keep_memory": options.get("keep_memory", True),
     }
-    check(config)
-    settle(config["trainer"], config["keep_memory"])
-    data = build_data(config, split)
-    task = untrained_task(config, data.info, data.repairs(split))
+    plan = read(config)
+    settle(plan.trainer, plan.keep_memory)
+    data = build_data(plan, split)
+    task = untrained_task(plan.task.untrained(), data.info, data.repairs(split))
     source = str(options["weights"])
     if (others := other_classes(source, data.info)) is not None:
         raise CheckpointError(f"{others}.", "Evaluate it on data with its classes.")
     for line in start_from(task.model, source, whole=True).lines():
         say(line)
-    return Subject(config, data, task, Path(source), 0)
+    return Subject(plan, data, task, Path(source), 0)
 
 
 if __name__ == "__main__":

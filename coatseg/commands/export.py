@@ -40,8 +40,8 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 def export_checkpoint(options: Mapping[str, Any]) -> None:
     """Build what the checkpoint holds, write it, and say how it compares."""
-    from coatseg.config.build import load_plugins
     from coatseg.config.restore import read_trained
+    from coatseg.registry.names import load_plugins
     from coatseg.registry.options import fitting
     from coatseg.results.export.export import SIZES, Sizes, export, report_path, unit
     from coatseg.results.export.formats import format_of

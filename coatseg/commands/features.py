@@ -67,8 +67,8 @@ def main() -> None:
 def write_features(options: Mapping[str, Any]) -> int:
     """Build the model, find the images, write the maps of this process's share; give how many images were skipped."""
     from coatseg.commands.terminal.console import settle
-    from coatseg.config.build import load_plugins
     from coatseg.data.loading.module import default_workers
+    from coatseg.registry.names import load_plugins
     from coatseg.results.features.formats import check_installed
     from coatseg.results.features.writer import FeatureWriter
     from coatseg.system.places import Place
@@ -176,7 +176,8 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:
     """Find the images of the input, or read the list of those of the dataset."""
-    from coatseg.config.build import DRAWING, loading_options, open_split, split_data_options
+    from coatseg.config.data import DRAWING, open_split
+    from coatseg.config.read import read_data
     from coatseg.data.images.sources import find_sources
     from coatseg.results.features.images import DatasetImages, FolderImages
 
@@ -188,16 +189,15 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
         )
     given, split = options["data"], options["split"] or "val"
     section = given if "name" in given else {**(model.config or {})["data"], **given}
-    dataset = open_split(section, split)
-    say(f"input: {len(dataset)} images of {section['name']} {split}")
-    own, _ = split_data_options(section)
-    loading = loading_options(section)
-    read_by = {**own, "limit": loading.get("limit"), "train_split": loading.get("train_split", "train")}
+    plan = read_data(section, augmented=False)
+    dataset = open_split(plan, split)
+    say(f"input: {len(dataset)} images of {plan.dataset.name} {split}")
+    read_by = {**plan.stated, "limit": plan.loading.get("limit"), "train_split": plan.split_of("train")}
     return DatasetImages(
         dataset,
         split,
         model.info,
-        sides=loading.get("evaluation_resize"),
+        sides=plan.loading.get("evaluation_resize"),
         options={f"data.{key}": value for key, value in read_by.items() if key not in DRAWING},
     )
 

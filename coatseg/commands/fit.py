@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ import torch
 
 import coatseg
 from coatseg.commands.terminal.console import first_process, say, say_repairs, settle
-from coatseg.config.build import Built, build, build_callbacks, build_loggers
-from coatseg.config.check import check
+from coatseg.config.build import Built, build
+from coatseg.config.plan import Plan
+from coatseg.config.read import read
 from coatseg.config.restore import other_classes
 from coatseg.config.resume import check_resumable
-from coatseg.config.sections import model_title, without_pretrained
 from coatseg.errors import ConfigError, OutputError
 from coatseg.models.weights.start import Loaded, start_from
 from coatseg.structures import Scores, parameter_count
@@ -46,27 +47,28 @@ def fit(config: Mapping[str, Any]) -> Scores:
         CoatsegError: something that the user can mend; a folder made for the run is taken away if nothing was trained.
     """
     began = time.monotonic()
-    check(config)
-    output, name = Path(config["output"]), config["name"]
+    plan = read(config)
     if first_process():
-        check_name(output, name, config["resume"])
-    resume = checkpoint_to_resume(config["resume"], output, name)
-    settle(config["trainer"], config.get("keep_memory", True))
-    lightning.seed_everything(config["seed"], verbose=False)
-    weights = config.get("weights") if resume is None else None
-    built = build(config if resume is None and weights is None else without_pretrained(config))
+        check_name(plan.output, plan.name, plan.resume)
+    resume = checkpoint_to_resume(plan.resume, plan.output, plan.name)
+    settle(plan.trainer, plan.keep_memory)
+    lightning.seed_everything(plan.seed, verbose=False)
+    weights = plan.weights if resume is None else None
+    if resume is not None or weights is not None:
+        plan = replace(plan, task=plan.task.with_weights_from_elsewhere())
+    built = build(plan)
     if resume is not None:
         check_resumable(resume, config, built.data.info.classes, len(built.data.split("train")))
     start = None if weights is None else start_from(built.task.model, weights)
-    introduce(config, built, resume, start)
+    introduce(plan, built, resume, start)
     if weights is not None and (others := other_classes(weights, built.data.info)) is not None:
         say(f"{others}. What predicts them is taken over as it is")
-    run, new = open_run(config, output, name)
+    run, new = open_run(plan)
     try:
-        trainer = trainer_of(config, built, run)
+        trainer = trainer_of(plan, built, run)
         built.data.check_shares(trainer.world_size, trainer.accumulate_grad_batches)
         say(f"run folder: {run.folder}")
-        log_options(trainer, {**config, "name": run.folder.name, "resume": None})
+        log_options(trainer, {**plan.config, "name": run.folder.name, "resume": None})
         trainer.fit(built.task, datamodule=built.data, ckpt_path=resume, weights_only=True)
     except BaseException:
         if new and built.task.steps_taken == 0:
@@ -82,19 +84,19 @@ def fit(config: Mapping[str, Any]) -> Scores:
         }
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # which Lightning sets from elsewhere
         worst = next((callback for callback in callbacks if isinstance(callback, WorstImages)), None)
-        conclude(config, built, run, scores, result, worst)
+        conclude(plan, built, run, scores, result, worst)
     return scores
 
 
-def introduce(config: Mapping[str, Any], built: Built, resume: Path | None, start: Loaded | None = None) -> None:
+def introduce(plan: Plan, built: Built, resume: Path | None, start: Loaded | None = None) -> None:
     """Say what will be trained on what, and from which weights."""
-    backbone, model = config["backbone"], built.task.model
+    backbone, model = plan.task.backbone, built.task.model
     millions = parameter_count(model) / 1e6
     unused = sum(model.get_parameter(name).numel() for name in getattr(model, "unused", ()))
     data = built.data
     classes = len(data.info.classes)
     say(
-        f"{model_title(config)}, {millions:.1f} M parameters; {data.info.name}: "
+        f"{plan.task.title}, {millions:.1f} M parameters; {data.info.name}: "
         f"{classes} class{'es' * (classes != 1)}, {len(data.split('train'))} training and {len(data.split('val'))} "
         f"validation samples; {built.total_steps} steps"
     )
@@ -109,29 +111,30 @@ def introduce(config: Mapping[str, Any], built: Built, resume: Path | None, star
     elif start is not None:
         for line in start.lines():
             say(line)
-    elif not backbone.get("pretrained"):
-        say(f"{backbone['name']} starts from random weights; backbone.pretrained=true starts from ImageNet's")
+    elif not backbone.options.get("pretrained"):
+        say(f"{backbone.name} starts from random weights; backbone.pretrained=true starts from ImageNet's")
     if first_process():
         say(data.verify(("train", "val")))
     if data.rare_class_temperature is not None:
         say("rare classes are drawn more often: the labels of all training samples are counted before the first step")
 
 
-def open_run(config: Mapping[str, Any], output: Path, name: str | None) -> tuple[Run, bool]:
+def open_run(plan: Plan) -> tuple[Run, bool]:
     """Give the run's folder and whether it is new. Only the first process makes one."""
-    stem = f"{config['data']['name']}-{config['head']['name']}-{config['backbone']['name']}"
+    output, name = plan.output, plan.name
+    stem = f"{plan.data.dataset.name}-{plan.task.head.name}-{plan.task.backbone.name}"
     launched_elsewhere = FOLDER_VARIABLE not in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if launched_elsewhere and name is None:
         raise ConfigError("Processes that another program starts cannot agree on a new name.", "Add name=...")
     if not first_process():
         return Run(Path(os.environ.get(FOLDER_VARIABLE, output / (name or stem)))), False
-    if name is not None and goes_on(output, name, config["resume"]) and (output / name).is_dir():
+    if name is not None and goes_on(output, name, plan.resume) and (output / name).is_dir():
         run, new = Run(output / name), False
     else:
         run, new = create_run(output, name, stem), True
     os.environ[FOLDER_VARIABLE] = str(run.folder)
     try:
-        run.write_config({**config, "name": run.folder.name, "resume": None})
+        run.write_config({**plan.config, "name": run.folder.name, "resume": None})
     except OutputError:
         if new:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -139,13 +142,13 @@ def open_run(config: Mapping[str, Any], output: Path, name: str | None) -> tuple
     return run, new
 
 
-def trainer_of(config: Mapping[str, Any], built: Built, run: Run) -> lightning.Trainer:
+def trainer_of(plan: Plan, built: Built, run: Run) -> lightning.Trainer:
     """Make the trainer with this run's logs, pictures, checkpoints and progress."""
-    if config["compile"]:
+    if plan.compile:
         built.task.model.compile()
     info = built.data.info
     record = {
-        "config": dict(config),
+        "config": dict(plan.config),
         "info": info.to_plain(),
         "train_samples": len(built.data.split("train")),
         "version": coatseg.__version__,
@@ -157,9 +160,10 @@ def trainer_of(config: Mapping[str, Any], built: Built, run: Run) -> lightning.T
         "monitor": built.task.monitor,
         "record": record,
     }
-    callbacks = [*build_callbacks(config, **context), RunProgress(built.total_steps, built.data.batch_size)]
-    loggers = [MetricsTable(run.metrics), *build_loggers(config, run.folder)]
-    return make_trainer(config["trainer"], callbacks, loggers)
+    callbacks = [choice.make(**context) for choice in plan.callbacks]
+    loggers = [choice.make(run=run.folder) for choice in plan.loggers]
+    progress = RunProgress(built.total_steps, built.data.batch_size)
+    return make_trainer(plan.trainer, [*callbacks, progress], [MetricsTable(run.metrics), *loggers])
 
 
 def log_options(trainer: lightning.Trainer, config: Mapping[str, Any]) -> None:
@@ -190,7 +194,7 @@ def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> tuple[S
 
 
 def conclude(
-    config: Mapping[str, Any],
+    plan: Plan,
     built: Built,
     run: Run,
     scores: Scores,
@@ -198,7 +202,7 @@ def conclude(
     worst: WorstImages | None,
 ) -> None:
     """Print the scores, draw the curves, and write the report; `result` is what scores.json holds beside the scores."""
-    title = f"{model_title(config)}, {built.data.info.name} val"
+    title = f"{plan.task.title}, {built.data.info.name} val"
     say(terminal_table(scores, title))
     say(scores.headline())
     facts = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -29,16 +28,6 @@ Multiply-accumulates are those of convolutions and matrix products. They are cou
 BACKBONE = "coat_small"
 BACKBONE_SIZE, HEAD_SIZE = (224, 224), (512, 512)
 CLASSES, OBJECT_CLASSES = 19, 80
-TOLD = {
-    "folder": ("by classes.txt", "semantic or multilabel"),
-    "coco": ("80", "boxes, instances"),
-    "coco_json": ("by its json", "boxes, instances"),
-    "coco_panoptic": ("133", "semantic"),
-    "voc_boxes": ("20, or your own", "boxes"),
-    "instance_masks": ("your own", "boxes, instances"),
-}
-"""The classes and annotations of readers that take them from files, where these are not there."""
-
 Row = tuple[str, ...]
 
 
@@ -77,18 +66,18 @@ def heads() -> Iterator[Row]:
     """Give a row for each file of conf/head, on `BACKBONE`."""
     import torch
 
-    from coatseg.config.build import gives, make
-    from coatseg.config.sections import named
+    from coatseg.config.check import given_by
+    from coatseg.config.read import choose
     from coatseg.models.macs import head_macs
     from coatseg.structures import parameter_count
 
     levels = _on_meta(BACKBONE).levels
     for choice in choices("head"):
-        name, options = named(group_file("head", choice), "head")
-        given = gives(name)
+        chosen = choose("head", group_file("head", choice))
+        given = given_by(chosen.constructor)
         classes = CLASSES if "logits" in given else OBJECT_CLASSES
         with torch.device("meta"):
-            head = make("head", name, options, "head", levels=levels, classes=classes).eval()
+            head = chosen.make(levels=levels, classes=classes).eval()
         macs, below = head_macs(head, levels, HEAD_SIZE), _macs_below(getattr(head, "levels_used", len(levels)))
         yield (
             choice,
@@ -102,21 +91,23 @@ def heads() -> Iterator[Row]:
 
 def datasets() -> Iterator[Row]:
     """Give a row for each file of conf/data; what is there is opened."""
-    from coatseg.config.build import constructor_of, dataset_opener
+    from coatseg.config.data import dataset_opener
+    from coatseg.config.read import read_data
 
     for choice in choices("data"):
         section = group_file("data", choice)
-        constructor = constructor_of("dataset", section["name"])
-        info = getattr(sys.modules[constructor.__module__], "INFO", None)
+        plan = read_data(section, augmented=False)
+        reader = plan.dataset.constructor
+        info = getattr(reader, "info", None)
         try:
-            split = dataset_opener(section)("val")
+            split = dataset_opener(plan)("val")
             info, there = split.info, f"{len(split)} val samples" if "root" in section else "made when asked for"
         except DatasetNotFoundError:
             there = "no"
         except CoatsegError as error:
             there = f"not as it should be: {error.what}"
         if info is None:
-            classes, annotates = TOLD.get(section["name"], ("by its files", ""))
+            classes, annotates = getattr(reader, "facts_in_words", ("by its files", ""))
         else:
             classes, annotates = str(len(info.classes)), ", ".join(sorted(info.annotates))
         yield choice, classes, annotates, section.get("root", ""), there

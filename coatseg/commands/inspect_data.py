@@ -62,11 +62,11 @@ def inspect_typed(arguments: list[str]) -> int:
 
 def inspect_data(options: Mapping[str, Any]) -> bool:
     """Inspect what the options name, print and write; say whether anything is broken."""
-    from coatseg.config.build import load_plugins, open_split
-    from coatseg.config.check import check_data
-    from coatseg.config.sections import named
+    from coatseg.config.data import open_split
+    from coatseg.config.read import read_data
     from coatseg.data.inspection import inspect_dataset
     from coatseg.data.inspection.report import write_report
+    from coatseg.registry.names import load_plugins
     from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
     from coatseg.system.places import Place
     from coatseg.visualize.samples import sample_sheet
@@ -80,13 +80,13 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     workers = fitting(options.get("workers"), NonNegativeInt | None, "workers")
     count = fitting(options.get("pictures", 12), NonNegativeInt, "pictures")
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
-    check_data(options["data"])
-    folder = Path(str(options.get("output", f"runs/inspect-{named(options['data'], 'data')[0]}")))
+    plan = read_data(options["data"])
+    folder = Path(str(options.get("output", f"runs/inspect-{plan.dataset.name}")))
     check_output(folder)
 
     @cache  # the lists of files are read once
     def opened(split: str) -> Dataset:
-        dataset = open_split(options["data"], split)
+        dataset = open_split(plan, split)
         Place(folder).check_writable()  # before hours are spent, and not for data that cannot be opened
         return dataset
 

@@ -39,7 +39,7 @@ def train(config: DictConfig) -> Outcome:
     """Fit, and give the validation score of the best checkpoint that the task's monitor names."""
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     from coatseg.commands.fit import FOLDER_VARIABLE, fit
-    from coatseg.config.build import constructor_of
+    from coatseg.registry.names import constructor_of
 
     quiet_libraries()
     summary = fit(plain).summary()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from coatseg.config.build import build_task, check_task_fits
-from coatseg.config.sections import named, without_pretrained
+from coatseg.config.plan import TaskPlan
+from coatseg.config.read import read_untrained
+from coatseg.config.sections import named
 from coatseg.data.images.resizing import Sides
 from coatseg.errors import CheckpointError, ConfigError, listed
 from coatseg.models.weights.states import mismatches
@@ -44,13 +47,21 @@ class Trained:
         options = self.config["data"]
         return {key: fitting(options.get(key), hint, f"data.{key}") for key, hint in IMAGES.items()}
 
-    def build(
-        self, config: Options | None = None, info: DatasetInfo | None = None, repairs: Sequence[str] = ()
-    ) -> Task:
-        """Build its task, or that of another configuration or data with other facts and repairs, with its weights.
+    @cached_property
+    def plan(self) -> TaskPlan:
+        """The model, for use alone.
+
+        Raises:
+            ConfigError: a name is unknown here: the module that registers it is missing among the plugins.
+        """
+        return read_untrained(self.config)
+
+    def build(self, plan: TaskPlan | None = None, info: DatasetInfo | None = None, repairs: Sequence[str] = ()) -> Task:
+        """Build its task, or that of another plan or data with other facts and repairs, with its weights.
 
         Raises:
             CheckpointError: the classes or the channels differ from those it was trained on, or its weights do not fit.
+            ConfigError: as `plan` and `untrained_task`.
         """
         info = self.info if info is None else info
         if self.info.classes != info.classes:
@@ -65,7 +76,7 @@ class Trained:
                 f"data={info.name} has {info.mean} and {info.std}.",
                 "State the same channels, data.mean and data.std as in training.",
             )
-        task = untrained_task(self.config if config is None else config, info, repairs)
+        task = untrained_task(self.plan if plan is None else plan.untrained(), info, repairs)
         load_state(task, self.state, self.path)
         return task
 
@@ -92,15 +103,14 @@ def other_classes(weights: str, info: DatasetInfo) -> str | None:
     return f"{weights} is of as many classes, and of others: {listed(known)}; the data has {listed(info.classes)}"
 
 
-def untrained_task(config: Options, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:
-    """Build the task of `config`, for data with these facts, whose weights will come from elsewhere.
+def untrained_task(plan: TaskPlan, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:
+    """Build the task of a plan without a run (see TaskPlan.untrained) for data with these facts.
 
     Raises:
         ConfigError: the data has no labels for the task; what its reader mended may tell why.
     """
-    check_task_fits(config, info, repairs)
-    # The task will not be trained, and the schedule it was trained under may not fit a run of no length.
-    return build_task({**without_pretrained(config), "schedule": {"name": "constant"}}, info, total=1)
+    check_task_fits(plan.task, info, repairs)
+    return build_task(plan, info, total=1)
 
 
 def load_state(task: Task, state: Mapping[str, Any], path: Path) -> None:

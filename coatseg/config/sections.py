@@ -1,4 +1,4 @@
-"""The sections of a configuration: mappings of names, options, and what is switched on or off."""
+"""How a section is written: a mapping of a name and options, or of names that are switched on or off."""
 
 from __future__ import annotations
 
@@ -39,18 +39,3 @@ def present(section: Options, key: str = "") -> Iterator[tuple[str, dict[str, An
 def without(options: Options, name: str) -> dict[str, Any]:
     """Leave one entry out."""
     return {key: value for key, value in options.items() if key != name}
-
-
-def without_pretrained(config: Options) -> dict[str, Any]:
-    """Give a configuration whose weights will come from a checkpoint."""
-    return {**config, "backbone": {**config["backbone"], "pretrained": False}}
-
-
-def model_title(config: Options) -> str:
-    """Name the model of a configuration in a few words."""
-    return f"{config['head']['name']} on {config['backbone']['name']}"
-
-
-def auxiliary_section(config: Options) -> Options | None:
-    """Give the section of the auxiliary head, a head with a `weight` of its losses; None without one."""
-    return config.get("auxiliary")

@@ -11,10 +11,12 @@ from torch.nn import functional
 from coatseg.errors import ConfigError
 from coatseg.losses.base import SemanticLoss, per_class
 from coatseg.losses.labels import are_layers, truth_of
+from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeFloat, PositiveFloat, PositiveInt
 from coatseg.structures import DatasetInfo
 
 
+@register("loss", "cross_entropy")
 class CrossEntropy(SemanticLoss):
     """Cross entropy over the pixels that are not ignored; binary cross entropy over those of every layer.
 

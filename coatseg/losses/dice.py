@@ -6,10 +6,12 @@ from torch import Tensor
 
 from coatseg.losses.base import SemanticLoss
 from coatseg.losses.labels import images_with_a_class, regions, sum_of_means
+from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeFloat
 from coatseg.structures import DatasetInfo
 
 
+@register("loss", "dice")
 class Dice(SemanticLoss):
     """One minus the soft Dice coefficient of each class present in an image, averaged per image, summed over images.
 

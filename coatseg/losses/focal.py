@@ -10,10 +10,12 @@ from torch import Tensor
 from coatseg.losses.base import SemanticLoss, per_class
 from coatseg.losses.cross_entropy import pixel_cross_entropy
 from coatseg.losses.labels import are_layers
+from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeFloat, Share
 from coatseg.structures import DatasetInfo
 
 
+@register("loss", "focal")
 class Focal(SemanticLoss):
     """Cross entropy times (1 - p) ** gamma, with p the probability of the truth, over the pixels that are not ignored.
 

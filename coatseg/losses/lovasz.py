@@ -7,9 +7,11 @@ from torch import Tensor
 
 from coatseg.losses.base import SemanticLoss
 from coatseg.losses.labels import are_layers, images_with_truth, truth_of
+from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo
 
 
+@register("loss", "lovasz")
 class Lovasz(SemanticLoss):
     """The Lovasz extension of the Jaccard loss, averaged over the classes of an image, summed over images.
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from coatseg.losses.base import SemanticLoss
 from coatseg.losses.cross_entropy import pixel_cross_entropy
 from coatseg.losses.labels import images_with_truth
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveShare
 from coatseg.structures import DatasetInfo
 
 
+@register("loss", "ohem")
 class OhemCrossEntropy(SemanticLoss):
     """Cross entropy averaged over the hard pixels of each image, summed over images (online hard example mining).
 

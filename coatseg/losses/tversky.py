@@ -6,10 +6,12 @@ from torch import Tensor
 
 from coatseg.losses.base import SemanticLoss
 from coatseg.losses.labels import images_with_a_class, regions, sum_of_means
+from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeFloat, PositiveFloat
 from coatseg.structures import DatasetInfo
 
 
+@register("loss", "tversky")
 class Tversky(SemanticLoss):
     """(1 - soft Tversky index) ** gamma of each class present in an image, averaged per image, summed over images.
 

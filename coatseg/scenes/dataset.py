@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from coatseg.errors import ConfigError, SplitNotFoundError, nearest
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.scenes.render import Scene, render
 from coatseg.scenes.world.canvas import CAR, FIRST_THING, PERSON, SIGN
@@ -30,6 +31,7 @@ INFO = DatasetInfo(
 SPLITS = ("train", "val", "test")
 
 
+@register("dataset", "scenes")
 class Scenes:
     """Street scenes that are a pure function of (seed, split, index, size).
 

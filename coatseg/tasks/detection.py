@@ -13,12 +13,14 @@ from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts
 from coatseg.models.heads.detection.base import Detections
 from coatseg.models.heads.detection.regions import paste_masks
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction, InstanceTarget, Size, Target
 from coatseg.tasks.base import Task
 from coatseg.tasks.inference.options import WHOLE, Inference
 
 
+@register("task", "detection")
 class DetectionTask(Task):
     """Trains a detector on the things of a dataset, and predicts boxes.
 
@@ -98,6 +100,7 @@ class DetectionTask(Task):
         return InstancePrediction(name, original, boxes.cpu(), labels, found.scores.float().cpu(), masks)
 
 
+@register("task", "instance")
 class InstanceTask(DetectionTask):
     """Trains a detector with masks, and predicts boxes and masks."""
 

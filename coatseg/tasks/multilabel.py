@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from coatseg.losses.base import WeightedSum
 from coatseg.metrics.multilabel import LayerCounts, LayerScores, layer_scores
+from coatseg.registry.names import register
 from coatseg.registry.options import Rate
 from coatseg.structures import Batch, DatasetInfo, MultilabelPrediction, Target
 from coatseg.tasks.dense import DenseTask, Given
 from coatseg.tasks.inference.views import SIGMOID
 
 
+@register("task", "multilabel")
 class MultilabelTask(DenseTask):
     """Trains logits (B, classes, H, W), a sigmoid each, against layers; with a single class it is binary.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from coatseg.losses.base import WeightedSum
 from coatseg.metrics.boundary import DISTANCE, BoundaryCounts
 from coatseg.metrics.confusion import ConfusionMatrix, SemanticScores, semantic_scores, with_boundaries
+from coatseg.registry.names import register
 from coatseg.registry.options import legal
 from coatseg.structures import Batch, DatasetInfo, SemanticPrediction, Target
 from coatseg.tasks.dense import DenseTask, Given
@@ -21,6 +22,7 @@ BoundaryOption = Annotated[
 ]
 
 
+@register("task", "semantic")
 class SemanticTask(DenseTask):
     """Trains logits (B, classes, H, W) against label maps, and predicts the most probable class of each pixel.
 

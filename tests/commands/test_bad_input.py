@@ -170,7 +170,7 @@ def test_a_wrong_word_on_the_command_line(answer: Answer, arguments: list[str], 
 def test_a_task_that_the_data_has_no_labels_for(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from coatseg.config.build import TABLES
+    from coatseg.registry.names import table
     from coatseg.scenes import Scenes
 
     class Boxes(Scenes):
@@ -178,7 +178,7 @@ def test_a_task_that_the_data_has_no_labels_for(answer: Answer, monkeypatch: pyt
             super().__init__(split, size=size, train_images=train_images)
             self.info = replace(self.info, name="boxes", annotates=frozenset({"instances"}))
 
-    monkeypatch.setitem(TABLES["dataset"], "boxes", Boxes)
+    monkeypatch.setitem(table("dataset"), "boxes", Boxes)
     assert "task=semantic needs semantic labels; data=boxes has instances" in answer(
         "backbone=coat_lite_tiny", "data.name=boxes"
     )

@@ -16,10 +16,13 @@ from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit, introduce
 from coatseg.commands.terminal.arguments import group_file
 from coatseg.commands.terminal.console import say_repairs
-from coatseg.config.build import TABLES, build, build_data, build_inference, gives, make
-from coatseg.config.check import check
+from coatseg.config.build import build
+from coatseg.config.check import gives
+from coatseg.config.data import build_data
+from coatseg.config.read import read, read_inference
 from coatseg.config.sections import named
 from coatseg.errors import ConfigError
+from coatseg.registry.names import make, table
 from coatseg.tasks.inference.options import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder, write_layers
@@ -67,7 +70,7 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_choice_of_every_group_composes_and_is_valid(composed: Composed, file: Path) -> None:
     task = TASKS.get(next(iter(gives(made_by(file)))), "seg") if file.parent.name == "head" else None
-    check(composed(*([] if task is None else [f"task={task}"]), f"{file.parent.name}={file.stem}"))
+    read(composed(*([] if task is None else [f"task={task}"]), f"{file.parent.name}={file.stem}"))
 
 
 TASKS = {"boxes": "det", "masks": "inst"}
@@ -96,20 +99,20 @@ def made_by(file: Path) -> str:
 )
 def test_what_does_not_fit_together_is_refused(composed: Composed, overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
-        check(composed(*overrides))
+        read(composed(*overrides))
 
 
 def test_every_example_of_the_help_composes_and_each_kind_of_task_has_one(composed: Composed) -> None:
     footer = yaml.safe_load((ROOT / "conf" / "train.yaml").read_text())["hydra"]["help"]["footer"]
     examples = [line.split()[2:] for line in footer.splitlines() if "python train.py" in line]
     for overrides in examples:
-        check(composed(*overrides))
+        read(composed(*overrides))
     assert {"task=seg", "task=det", "task=inst"} <= set(itertools.chain(*examples))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_opens_with_its_command(composed: Composed, experiment: str) -> None:
-    check(composed(f"experiment={experiment}"))
+    read(composed(f"experiment={experiment}"))
     opening = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().splitlines()[:8]
     assert any(f"python train.py experiment={experiment}" in line for line in opening)
     assert any("batch" in line for line in opening)
@@ -187,15 +190,15 @@ def test_files_of_each_split_can_be_typed(composed: Composed, tmp_path: Path) ->
     annotations = "{train: annotations/instances_train2017.json, val: annotations/instances_val2017.json}"
     typed = [f"data.annotations={annotations}", "data.images={train: train2017, val: val2017}"]
     config = composed("data=coco_json", f"data.root={write_coco(tmp_path / 'data')}", *typed)
-    check(config)
-    assert build_data(config).split("val")[0].id == "101"
+    read(config)
+    assert build_data(read(config)).split("val")[0].id == "101"
 
 
 def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_coco_json(tmp_path / "mine")
     path = root / "annotations.json"
     path.write_text(path.read_text().replace('"bbox": [2, 3, 20, 20]', '"bbox": [2, 3, 0, 20]'))
-    module = build_data(composed("data=coco_json", f"data.root={root}", "data.limit=1"))
+    module = build_data(read(composed("data=coco_json", f"data.root={root}", "data.limit=1")))
     say_repairs(module, "train")
     say_repairs(module, "val")
     assert capsys.readouterr().out == (
@@ -217,8 +220,8 @@ def test_it_is_known_when_no_object_is_left_to_learn(
     content["annotations"] = [] if change == "empty" else content["annotations"]
     path.write_text(json.dumps(content))
     overrides = detection("det", "faster_rcnn", "data=coco_json", f"data.root={root}", *SMALL_OBJECTS)
-    assert build_data(composed(*overrides)).lacks_objects("train") is lacks
-    assert build_data(composed(*overrides, "data.limit=2")).lacks_objects("train") is lacks
+    assert build_data(read(composed(*overrides))).lacks_objects("train") is lacks
+    assert build_data(read(composed(*overrides, "data.limit=2"))).lacks_objects("train") is lacks
 
 
 def test_a_training_without_an_object_says_so(
@@ -228,8 +231,8 @@ def test_a_training_without_an_object_says_so(
     for path in root.rglob("*.xml"):
         path.write_text(path.read_text().replace("<difficult>0<", "<difficult>1<"))
     typed = detection("det", "faster_rcnn", "data=voc_boxes", f"data.root={root}", *SMALL_OBJECTS)
-    config = composed(*typed)
-    introduce(config, build(config), None)
+    plan = read(composed(*typed))
+    introduce(plan, build(plan), None)
     assert "VOC2007 train: no image has an object to learn" in capsys.readouterr().out
 
 
@@ -242,7 +245,7 @@ def test_a_task_that_needs_all_masks_says_which_object_has_none(composed: Compos
     overrides = detection("inst", "mask_rcnn", "data=coco_json", f"data.root={root}", *SMALL_OBJECTS)
     said = r"needs instances labels; data=mine has boxes. Its reader found 1 object without a mask, .*annotation 10"
     with pytest.raises(ConfigError, match=said):
-        build(composed("backbone=coat_lite_tiny", *overrides))
+        build(read(composed("backbone=coat_lite_tiny", *overrides)))
 
 
 @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ def test_every_other_choice_runs(composed: Composed, tmp_path: Path, choice: str
     run_evaluate_resume(composed, tmp_path, "backbone=coat_lite_tiny", *DATA["scenes"](tmp_path), choice)
 
 
-EVERY_LOSS = [f"loss.{name}={{}}" for name in sorted(TABLES["loss"])]
+EVERY_LOSS = [f"loss.{name}={{}}" for name in sorted(table("loss"))]
 
 
 def test_every_loss_runs(composed: Composed, tmp_path: Path) -> None:
@@ -328,7 +331,7 @@ def test_a_checkpoint_from_before_there_was_a_choice_infers_whole_images(compose
 
 
 def test_the_file_that_names_every_option_states_the_defaults() -> None:
-    whole = build_inference(group_file("inference", "whole"))
+    whole = read_inference(group_file("inference", "whole"))
     assert replace(whole, overlap=WHOLE.overlap) == WHOLE
     assert whole.overlap == pytest.approx(WHOLE.overlap, abs=1e-3)
 

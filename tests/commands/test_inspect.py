@@ -11,7 +11,8 @@ import pytest
 
 from coatseg import commands
 from coatseg.commands.terminal import progress
-from coatseg.config.build import TABLES
+from coatseg.registry import names
+from coatseg.registry.names import table
 from coatseg.scenes import Scenes
 from tests.data.generate import write_folder
 from tests.data.objects import write_coco, write_coco_json
@@ -151,7 +152,7 @@ def test_what_no_reader_should_give_is_told_and_not_pictured(
 ) -> None:
     (tmp_path / "odd_reader.py").write_text(ODD_READER)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(TABLES, "dataset", dict(TABLES["dataset"]))
+    monkeypatch.setitem(names._tables, "dataset", dict(table("dataset")))
     assert typed("data.name=odd", "plugins=[odd_reader]", "workers=0", "output=seen") == 1
     assert "labels that are no class" in (tmp_path / "seen" / "report.md").read_text()
     assert not (tmp_path / "seen" / "samples.png").exists()

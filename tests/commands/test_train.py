@@ -130,7 +130,7 @@ def test_checkpoints_come_at_epoch_ends_that_no_validation_follows(composed: Com
 
 def _fit_with_schedule_of(whole: dict[str, Any], stopped: dict[str, Any]) -> None:
     """Stop early, but with the learning rates of the whole run, as a killed process would have had."""
-    import coatseg.build as build_module
+    import coatseg.config.build as build_module
 
     original = build_module.total_steps
     build_module.total_steps = lambda trainer, steps: original(whole["trainer"], steps)

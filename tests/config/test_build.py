@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 import coatseg
-from coatseg.config.build import TABLES, build_data, open_split, total_steps
+from coatseg.config.build import total_steps
+from coatseg.config.data import build_data, open_split
+from coatseg.config.read import read, read_data
 from coatseg.data.datasets.camvid import CamVid
 from coatseg.data.datasets.folder import Folder
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import VARIANTS
+from coatseg.registry import names
+from coatseg.registry.names import table
 from coatseg.structures import Dataset, Sample
 from tests.data.generate import write_camvid, write_folder
 
@@ -40,7 +44,7 @@ def test_wrong_names_and_options_are_answered_with_the_nearest(
 
 
 def test_a_constructor_of_ones_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TABLES, "backbone", dict(TABLES["backbone"]))
+    monkeypatch.setitem(names._tables, "backbone", dict(table("backbone")))
 
     @coatseg.register("backbone", "mine")
     def mine(*, depth: int = 3) -> str:
@@ -74,7 +78,7 @@ def test_a_run_without_an_end_is_refused() -> None:
 def test_another_split_may_train(composed: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     root = write_camvid(tmp_path)
     (root / "train.txt").unlink()
-    data = build_data(composed("data=camvid", f"data.root={root}", "data.train_split=test"))
+    data = build_data(read(composed("data=camvid", f"data.root={root}", "data.train_split=test")))
     assert [sample.id for sample in data.split("train")] == [sample.id for sample in CamVid(root, "test")]
     assert [sample.id for sample in data.split("val")] == [sample.id for sample in CamVid(root, "val")]
 
@@ -83,20 +87,20 @@ def test_a_split_is_opened_image_by_image(tmp_path: Path) -> None:
     write_folder(tmp_path, layout="folders", count=3, size=(64, 96))
     drawn = {"window": [32, 32], "windows_per_image": 4}
     section = {"name": "folder", "root": str(tmp_path), **drawn, "train_split": "val", "limit": 2}
-    assert [sample.id for sample in samples(open_split({**section, "train_split": "train"}, "train"))] == [
+    assert [sample.id for sample in samples(open_split(read_data({**section, "train_split": "train"}), "train"))] == [
         sample.id for sample in samples(Folder(tmp_path, "train"))
     ][:2]
-    assert samples(open_split(section, "train"))[0].id == Folder(tmp_path, "val")[0].id
-    assert open_split(section, "val")[0].image.shape == (64, 96, 3)
+    assert samples(open_split(read_data(section), "train"))[0].id == Folder(tmp_path, "val")[0].id
+    assert open_split(read_data(section), "val")[0].image.shape == (64, 96, 3)
     for wrong, says in (
         ({"limit": 0}, r"data\.limit=0 does not fit"),
         ({"window": "all"}, r"data\.window=all does not fit"),
         ({"windw": [32, 32]}, "Did you mean window"),
     ):
         with pytest.raises(ConfigError, match=says):
-            open_split({**section, **wrong}, "train")
+            open_split(read_data({**section, **wrong}), "train")
     with pytest.raises(ConfigError, match="window is no option of camvid"):
-        open_split({"name": "camvid", "root": str(tmp_path), "window": [32, 32]}, "val")
+        open_split(read_data({"name": "camvid", "root": str(tmp_path), "window": [32, 32]}), "val")
 
 
 def samples(dataset: Dataset) -> list[Sample]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from coatseg.config.build import TABLES, create_backbone, gives
+from coatseg.config.check import gives
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import VARIANTS, CoaT, Variant
 from coatseg.models.heads.semantic.deeplab import deeplabv3plus
@@ -12,6 +12,7 @@ from coatseg.models.heads.semantic.fpn import fpn
 from coatseg.models.heads.semantic.upernet import upernet
 from coatseg.models.model import Model
 from coatseg.models.probing import freeze_unused, unused_parameters
+from coatseg.registry.names import create_backbone, table
 
 
 def model(channels: int = 3) -> Model:
@@ -53,7 +54,7 @@ def test_an_auxiliary_head_is_for_training_only() -> None:
 
 
 HEADS: dict[str, dict[str, object]] = {
-    **{name: {"width": 16} for name in TABLES["head"] if "logits" in gives(name)},
+    **{name: {"width": 16} for name in table("head") if "logits" in gives(name)},
     **{name: {"widths": (16, 16, 16, 8, 8)} for name in ("unet", "unetplusplus", "manet")},
     "fpn": {"pyramid_width": 16, "width": 32},
     "dpt": {"widths": (16, 16, 16, 16), "width": 16},
@@ -74,7 +75,7 @@ def together_and_alone(network: Model, sizes: tuple[tuple[int, int], ...]) -> tu
 @pytest.mark.parametrize("backbone_name", ["coat_lite_tiny", "coat_tiny"])
 def test_logits_are_those_of_each_image_alone_and_zero_beyond(backbone_name: str, head: str) -> None:
     backbone = create_backbone(backbone_name)
-    network = Model(backbone, TABLES["head"][head](backbone.levels, 4, **HEADS[head])).eval()
+    network = Model(backbone, table("head")[head](backbone.levels, 4, **HEADS[head])).eval()
     logits, alone = together_and_alone(network, SEVERAL)
     assert logits.shape == (len(SEVERAL), 4, 70, 96)
     for found, expected, (height, width) in zip(logits, alone, SEVERAL, strict=True):
@@ -213,7 +214,7 @@ SIZES = ((64, 64), (100, 70), (96, 160))
 
 def train_at_every_size(backbone_name: str, head: str, **options: object) -> None:
     backbone = create_backbone(backbone_name, **options)  # type: ignore[arg-type]
-    network = Model(backbone, TABLES["head"][head](backbone.levels, 4, **HEADS[head])).train()
+    network = Model(backbone, table("head")[head](backbone.levels, 4, **HEADS[head])).train()
     unused = unused_parameters(network, 3)
     for height, width in SIZES:
         for batch in (1, 2):

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from coatseg.config.build import build_data, build_task
+from coatseg.config.build import build_task
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.tasks.base import Task
 from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
@@ -20,8 +22,8 @@ OBJECTS = ("task=inst", "head=small_mask_rcnn", "backbone=coat_lite_tiny", "data
 def write_checkpoint(path: Path, config: dict[str, Any], seed: int = 0) -> Task:
     """Write an untrained model, whose batch norms have seen nothing and whose outputs differ from pixel to pixel."""
     torch.manual_seed(seed)
-    data = build_data(config)
-    task = build_task(config, data.info, total=1)
+    data = build_data(read(config))
+    task = build_task(read(config).task, data.info, total=1)
     for module in task.modules():  # of zero, as many a head begins, every logit is alike
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.normal_(module.bias, std=0.1)

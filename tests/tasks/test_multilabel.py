@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.config.build import TABLES
 from coatseg.data.loading.batching import collate, collate_step
 from coatseg.losses.base import WeightedSum
 from coatseg.losses.cross_entropy import CrossEntropy
+from coatseg.registry.names import table
 from coatseg.structures import DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.dense import at_size
 from coatseg.tasks.multilabel import MultilabelTask
@@ -43,11 +43,11 @@ def samples(sizes: list[tuple[int, int]], classes: int) -> list[Sample]:
 
 def task(model: nn.Module, classes: int, parts: int = 1, threshold: float = 0.5) -> MultilabelTask:
     info = info_of(classes)
-    names = sorted(TABLES["loss"])
+    names = sorted(table("loss"))
     made = MultilabelTask(
         model,
         info,
-        WeightedSum({name: TABLES["loss"][name](info) for name in names}, dict.fromkeys(names, 0.7)),
+        WeightedSum({name: table("loss")[name](info) for name in names}, dict.fromkeys(names, 0.7)),
         optimizer=lambda model: adamw(model, lr=1e-3),
         schedule=lambda step: 1.0,
         threshold=threshold,

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.config.build import TABLES
 from coatseg.data.loading.batching import collate, collate_step
 from coatseg.errors import TrainingError
 from coatseg.losses.base import WeightedSum
@@ -13,6 +12,7 @@ from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
 from coatseg.models.backbones.coat import CoaT, Variant
 from coatseg.models.model import Model
+from coatseg.registry.names import table
 from coatseg.structures import Batch, DatasetInfo, Outputs, Sample, Size
 from coatseg.tasks.base import Task
 from coatseg.tasks.dense import at_size
@@ -101,7 +101,7 @@ def test_auxiliary_logits_add_their_losses_with_a_factor() -> None:
 def coat(head: str) -> Model:
     torch.manual_seed(0)
     backbone = CoaT(Variant((16, 24, 32, 40), (2, 2, 2, 2), (1, 1, 1, 1)))
-    return Model(backbone, TABLES["head"][head](backbone.levels, 3, width=32))
+    return Model(backbone, table("head")[head](backbone.levels, 3, width=32))
 
 
 INFERENCES = [WHOLE, Inference(window=(8, 8)), Inference(flip=True), Inference(scales=(1.0, 1.5))]

@@ -12,10 +12,12 @@ import numpy as np
 from coatseg.data.augmentations.moves import Cut, Moved
 from coatseg.data.images.images import Pixels
 from coatseg.errors import ConfigError
+from coatseg.registry.names import register
 from coatseg.registry.options import SECTION, PixelSize, check_range, checked_size
 from coatseg.structures import DatasetInfo, Size
 
 
+@register("augmentation", "crop")
 def random_crop(
     info: DatasetInfo, *, size: PixelSize, most_frequent: float = 0.75, tries: int = 10
 ) -> alb.BasicTransform:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import albumentations as alb
 
+from coatseg.registry.names import register
 from coatseg.registry.options import check_range
 from coatseg.structures import DatasetInfo
 
 
+@register("augmentation", "flip")
 def horizontal_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTransform:
     """Mirror left and right, with a probability.
 
@@ -18,6 +20,7 @@ def horizontal_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.Basic
     return alb.HorizontalFlip(p=probability)
 
 
+@register("augmentation", "vertical_flip")
 def vertical_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTransform:
     """Mirror top and bottom, with a probability: for images without an upside, such as those from above.
 
@@ -28,6 +31,7 @@ def vertical_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTr
     return alb.VerticalFlip(p=probability)
 
 
+@register("augmentation", "rotate90")
 def rotate90(info: DatasetInfo) -> alb.BasicTransform:
     """Turn by 0, 90, 180 or 270 degrees, all alike: for images without an upside, such as those from above."""
     return alb.RandomRotate90(p=1.0)

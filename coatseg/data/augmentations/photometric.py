@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 
 from coatseg.data.images.images import PIXEL_RANGE, Pixels
+from coatseg.registry.names import register
 from coatseg.registry.options import check_range
 from coatseg.structures import DatasetInfo
 
 
+@register("augmentation", "photometric")
 def photometric(
     info: DatasetInfo,
     *,

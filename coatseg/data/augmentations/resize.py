@@ -11,6 +11,7 @@ import cv2
 from coatseg.data.augmentations.moves import Move, Moved, Resized, random_cut
 from coatseg.data.images.resizing import size_within
 from coatseg.errors import ConfigError
+from coatseg.registry.names import register
 from coatseg.registry.options import (
     SECTION,
     Lengths,
@@ -29,6 +30,7 @@ Range = Annotated[Sequence[int], legal("Write [least,most], such as [384,600]")]
 """The sides of multi-scale training on COCO (DETR, Carion et al., ECCV 2020, section 4; detectron2, MMDetection)."""
 
 
+@register("augmentation", "scale")
 def random_scale(info: DatasetInfo, *, low: float = 0.5, high: float = 2.0) -> alb.BasicTransform:
     """Resize by a factor drawn evenly from `low` to `high`, both sides alike.
 
@@ -49,6 +51,7 @@ def random_scale(info: DatasetInfo, *, low: float = 0.5, high: float = 2.0) -> a
     )
 
 
+@register("augmentation", "resize")
 def resize(
     info: DatasetInfo,
     *,
@@ -67,6 +70,7 @@ def resize(
     return _Resize(info, _Lengths("resize", short, long, sampling))
 
 
+@register("augmentation", "resize_or_crop")
 def resize_or_crop(
     info: DatasetInfo,
     *,
@@ -96,6 +100,7 @@ def resize_or_crop(
     return _ResizeOrCrop(info, _Lengths(key, short, long), first, (sides[0], sides[1]), probability)
 
 
+@register("augmentation", "jitter")
 def jitter(info: DatasetInfo, *, size: PixelSize, low: float = 0.1, high: float = 2.0) -> alb.BasicTransform:
     """Resize to fit a multiple of `size` (height, width), then cut a window of `size`, or pad to it.
 

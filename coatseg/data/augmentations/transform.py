@@ -7,36 +7,18 @@ normalises to zero, the ignore index in label maps and layers, and nothing (zero
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from coatseg.data.annotations.id_maps import Packed, pack, unpack
-from coatseg.data.augmentations.crop import random_crop
-from coatseg.data.augmentations.flips import horizontal_flip, rotate90, vertical_flip
-from coatseg.data.augmentations.photometric import photometric
-from coatseg.data.augmentations.resize import jitter, random_scale, resize, resize_or_crop
 from coatseg.data.images.images import Pixels
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Size
 
 import albumentations as alb  # isort: skip  # after the package above, which keeps it off the network
 
-AUGMENTATIONS: Mapping[str, Callable[..., alb.BasicTransform]] = MappingProxyType(
-    {
-        "scale": random_scale,
-        "resize": resize,
-        "resize_or_crop": resize_or_crop,
-        "jitter": jitter,
-        "crop": random_crop,
-        "flip": horizontal_flip,
-        "vertical_flip": vertical_flip,
-        "rotate90": rotate90,
-        "photometric": photometric,
-    }
-)
 
 LEAST_SIDE = 0.1
 """Pixels of a box's side below which it is dropped: much less than one, so that rounding drops no box of one pixel."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import SemanticFiles
 from coatseg.data.datasets.official import NumberedMasks, Tree, check_split, official_classes, paired
+from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
+from coatseg.system.download import RemoteFile
 
 # split -> its folder
 FOLDERS = {"train": "training", "val": "validation"}
@@ -28,7 +31,15 @@ _READ_MASK = NumberedMasks(
     "of the full ADE20K are not, nor are masks whose 0 was made 255.",
 )
 
+# The address is that of the benchmark's page; the sha1 is stated by gluoncv, scripts/datasets/ade20k.py.
+_ADE20K = RemoteFile(
+    "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+    "ADEChallengeData2016.zip",
+    checksum="sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",
+)
 
+
+@register("dataset", "ade20k")
 class ADE20K(SemanticFiles):
     """ADE20K's `split`, train or val, from the folder `root` that holds ADEChallengeData2016/, or that folder itself.
 
@@ -39,6 +50,9 @@ class ADE20K(SemanticFiles):
         DatasetNotFoundError: `root` holds no ADE20K.
         DatasetError: an image has no mask.
     """
+
+    info = INFO
+    archives = (Archive(_ADE20K, brings=("ADEChallengeData2016/images", "ADEChallengeData2016/annotations")),)
 
     def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
         check_split("ade20k", split, tuple(FOLDERS))

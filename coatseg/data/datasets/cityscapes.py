@@ -12,6 +12,7 @@ from coatseg.data.datasets.mask_files import Pair, SemanticFiles, check_mask_siz
 from coatseg.data.datasets.official import NumberedMasks, Tree, check_split
 from coatseg.data.images.images import Pixels, read_label_map
 from coatseg.errors import DatasetError, SplitNotFoundError
+from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Sample, Size
 
 SPLITS = ("train", "val", "test")
@@ -69,6 +70,7 @@ _THINGS = np.full(34, -1)
 _THINGS[[IDS[label] for label in INFO.things]] = INFO.things
 
 
+@register("dataset", "cityscapes")
 class Cityscapes(SemanticFiles):
     """Cityscapes' `split`, train, val or test, from the folder `root` that holds leftImg8bit/ and gtFine/.
 
@@ -82,6 +84,12 @@ class Cityscapes(SemanticFiles):
         DatasetNotFoundError: `root` holds no Cityscapes.
         DatasetError: no images, an image without a mask, or a test split without labels.
     """
+
+    info = INFO
+    account = (
+        "Register at https://www.cityscapes-dataset.com, fetch leftImg8bit_trainvaltest.zip and "
+        "gtFine_trainvaltest.zip there, and unpack both in {root}, which then holds leftImg8bit/ and gtFine/."
+    )
 
     def __init__(self, root: str | Path, split: str, *, instances: bool = False, download: bool = False) -> None:
         check_split("cityscapes", split, SPLITS)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import read_objects
+from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.official import Tree, check_split
+from coatseg.registry.names import register
+from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
 
@@ -17,7 +20,39 @@ _TREE = Tree(
     "http://images.cocodataset.org/annotations/annotations_trainval2017.zip, and unpack them there.",
 )
 
+# Sizes and sha256 of COCO's own archives are stated by tensorflow_datasets, url_checksums/coco.txt.
+_TRAIN = Archive(
+    RemoteFile(
+        "http://images.cocodataset.org/zips/train2017.zip",
+        "train2017.zip",
+        19336861798,
+        "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+    ),
+    brings=("train2017",),
+    elsewhere=("images/train2017",),
+)
+_VAL = Archive(
+    RemoteFile(
+        "http://images.cocodataset.org/zips/val2017.zip",
+        "val2017.zip",
+        815585330,
+        "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+    ),
+    brings=("val2017",),
+    elsewhere=("images/val2017",),
+)
+IMAGES = (_TRAIN, _VAL)
+"""The archives of the images, which the readers of all annotations of COCO share."""
 
+_OBJECTS = RemoteFile(
+    "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+    "annotations_trainval2017.zip",
+    252907541,
+    "sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+)
+
+
+@register("dataset", "coco")
 class Coco(CocoFiles):
     """COCO's instances 2017, the `split` train or val: boxes and masks of 80 classes; images without any are kept.
 
@@ -29,6 +64,17 @@ class Coco(CocoFiles):
         DatasetNotFoundError: `root` holds no COCO.
         DatasetError: the json is damaged or does not fit together, or an image is missing.
     """
+
+    facts_in_words = ("80", "boxes, instances")
+    archives = (
+        *IMAGES,
+        Archive(
+            _OBJECTS,
+            brings=("annotations/instances_train2017.json", "annotations/instances_val2017.json"),
+            into="annotations",
+            only="annotations",
+        ),
+    )
 
     def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
         check_split("coco", split, SPLITS)

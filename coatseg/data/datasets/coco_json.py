@@ -9,10 +9,12 @@ from coatseg.data.annotations.coco_objects import ObjectAnnotations, read_object
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.own_splits import Hashing
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.registry.names import register
 
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
 
 
+@register("dataset", "coco_json")
 class CocoJson(CocoFiles):
     """The `split` of a dataset of one's own in COCO's format, under `root`.
 
@@ -25,6 +27,8 @@ class CocoJson(CocoFiles):
         DatasetNotFoundError: `root`, a json or a folder is missing.
         DatasetError: a json that is damaged or does not fit together, an image that is missing, or an empty split.
     """
+
+    facts_in_words = ("by its json", "boxes, instances")
 
     def __init__(
         self,

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annotations
+from coatseg.data.datasets.coco import IMAGES
+from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles
 from coatseg.data.datasets.official import Tree, check_split, official_classes
 from coatseg.errors import DatasetError
+from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo
+from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
 
@@ -21,7 +25,15 @@ _TREE = Tree(
     "folder annotations.",
 )
 
+_ANNOTATIONS = RemoteFile(
+    "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip",
+    "panoptic_annotations_trainval2017.zip",
+    860725834,
+    "sha256:c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370",
+)
 
+
+@register("dataset", "coco_panoptic")
 class CocoPanoptic(SemanticFiles):
     """COCO panoptic's `split`, train or val, as semantic labels: every segment, crowds too, is its class, void ignored.
 
@@ -34,6 +46,21 @@ class CocoPanoptic(SemanticFiles):
         DatasetNotFoundError: `root` holds no COCO panoptic.
         DatasetError: the json is damaged, or annotates nothing.
     """
+
+    facts_in_words = ("133", "semantic")
+    archives = (
+        *IMAGES,
+        Archive(
+            _ANNOTATIONS,
+            brings=(
+                "annotations/panoptic_train2017", "annotations/panoptic_train2017.json",
+                "annotations/panoptic_val2017", "annotations/panoptic_val2017.json",
+            ),
+            into="annotations",
+            only="annotations",
+            nested=("panoptic_train2017.zip", "panoptic_val2017.zip"),
+        ),
+    )  # fmt: skip
 
     def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
         check_split("coco_panoptic", split, SPLITS)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from coatseg.data.datasets.coco import IMAGES
+from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import SemanticFiles
 from coatseg.data.datasets.official import NumberedMasks, Tree, check_split, official_classes, paired
+from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
+from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
 
@@ -39,7 +43,14 @@ _READ_MASK = NumberedMasks(
     "11 that COCO never annotated, and 255. Masks converted to train ids, 0 to 170, are not.",
 )
 
+# The address is stated by the authors, github.com/nightrome/cocostuff; nobody states a checksum.
+_MASKS = RemoteFile(
+    "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip",
+    "stuffthingmaps_trainval2017.zip",
+)
 
+
+@register("dataset", "coco_stuff")
 class CocoStuff(SemanticFiles):
     """COCO-Stuff's `split`, train or val, from the folder `root` that holds {split}2017/ and stuffthingmaps/.
 
@@ -51,6 +62,17 @@ class CocoStuff(SemanticFiles):
         DatasetNotFoundError: `root` holds no COCO-Stuff.
         DatasetError: an image has no mask.
     """
+
+    info = INFO
+    archives = (
+        *IMAGES,
+        Archive(
+            _MASKS,
+            brings=("stuffthingmaps/train2017", "stuffthingmaps/val2017"),
+            elsewhere=("annotations/train2017",),
+            into="stuffthingmaps",
+        ),
+    )
 
     def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
         check_split("coco_stuff", split, SPLITS)

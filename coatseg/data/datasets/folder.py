@@ -15,6 +15,7 @@ from coatseg.data.datasets.own_splits import LAYOUT, Hashing, Tree, files_by_ste
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.images import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
@@ -22,6 +23,7 @@ MOST_CHANNELS = 16
 WindowSize = Annotated[tuple[PositiveInt, PositiveInt] | None, legal("Write two integers: [height,width]")]
 
 
+@register("dataset", "folder")
 class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
@@ -47,6 +49,8 @@ class Folder(WindowedFiles):
         DatasetNotFoundError: `root` or its folders are missing.
         DatasetError: no such split, an empty one, images without a mask, two files of one stem, a bad classes file.
     """
+
+    facts_in_words = ("by classes.txt", "semantic or multilabel")
 
     def __init__(
         self,

@@ -14,12 +14,14 @@ from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.own_splits import Hashing, Tree, find_pairs
 from coatseg.data.images.images import read_label_map
 from coatseg.errors import DatasetError, DatasetNotFoundError
+from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size
 
 LAYOUT = "Make train/images, train/masks, val/images and val/masks there, or images and masks alone, or set data.root=."
 IDS_PER_CLASS = 1000
 
 
+@register("dataset", "instance_masks")
 class InstanceMasks(ObjectFiles):
     """The `split` of images and id masks under `root`: in a mask 0 is background, and each object has a number.
 
@@ -33,6 +35,8 @@ class InstanceMasks(ObjectFiles):
         DatasetNotFoundError: `root` or its folders are missing.
         DatasetError: no such split, an empty one, images without a mask, two files of one stem.
     """
+
+    facts_in_words = ("your own", "boxes, instances")
 
     def __init__(
         self,

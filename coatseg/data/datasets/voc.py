@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.classes import first_repeated, generated_palette, read_lines
+from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles
 from coatseg.data.datasets.official import NumberedMasks, Tree, check_split
 from coatseg.errors import DatasetError, SplitNotFoundError
+from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
+from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val", "trainval")
 AUGMENTED_LISTS = (
@@ -43,7 +46,15 @@ _READ_MASK = NumberedMasks(
     "archive: opened and saved as RGB they keep nothing but colours.",
 )
 
+# The md5 is stated by torchvision, datasets/voc.py.
+_VOC = RemoteFile(
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    "VOCtrainval_11-May-2012.tar",
+    checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",
+)
 
+
+@register("dataset", "voc")
 class VOC(SemanticFiles):
     """Pascal VOC 2012's `split`: train, val or trainval.
 
@@ -58,6 +69,17 @@ class VOC(SemanticFiles):
         DatasetNotFoundError: `root` holds no VOC.
         DatasetError: a list is missing, empty or malformed.
     """
+
+    info = INFO
+    archives = (
+        Archive(
+            _VOC,
+            brings=(
+                "VOCdevkit/VOC2012/JPEGImages", "VOCdevkit/VOC2012/SegmentationClass",
+                "VOCdevkit/VOC2012/ImageSets/Segmentation",
+            ),
+        ),
+    )  # fmt: skip
 
     def __init__(self, root: str | Path, split: str, *, augmented: bool = False, download: bool = False) -> None:
         check_split("voc", split, SPLITS)

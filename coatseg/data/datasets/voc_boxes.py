@@ -16,6 +16,7 @@ from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.voc import INFO as VOC
 from coatseg.data.images.images import IMAGE_SUFFIXES
 from coatseg.errors import DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
+from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size
 
 CLASSES = VOC.classes[1:]
@@ -35,6 +36,7 @@ class VOCObject:
     difficult: bool
 
 
+@register("dataset", "voc_boxes")
 class VOCBoxes(ObjectFiles):
     """The `split` of boxes in Pascal VOC's format: a list in ImageSets/Main, such as train, val, trainval or test.
 
@@ -48,6 +50,8 @@ class VOCBoxes(ObjectFiles):
         DatasetNotFoundError: `root` holds no such folders.
         DatasetError: no such list, an image or xml that is missing, an xml that makes no sense, or an unknown class.
     """
+
+    facts_in_words = ("20, or your own", "boxes")
 
     def __init__(
         self,

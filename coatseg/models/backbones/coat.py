@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -25,6 +26,7 @@ from coatseg.models.backbones.freezing import Freezable, Stages, at_rest, withou
 from coatseg.models.backbones.padding import Valid, as_pairs, find_valid
 from coatseg.models.backbones.tokens import Tokens
 from coatseg.models.weights import files
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate, legal
 from coatseg.structures import Level, Size
 
@@ -367,3 +369,7 @@ def with_channels_last_gradient(image: Tensor) -> Tensor:
 
 def _channels_last(gradient: Tensor) -> Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
+
+
+for _name in VARIANTS:
+    register("backbone", _name)(partial(create_backbone, _name))

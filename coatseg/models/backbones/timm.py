@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -17,6 +16,7 @@ from coatseg.models.backbones.coat import STRIDES, check_images
 from coatseg.models.backbones.freezing import Freezable, Stages, at_rest, without_use
 from coatseg.models.backbones.padding import as_pairs, find_valid
 from coatseg.models.weights import files
+from coatseg.registry.names import register
 from coatseg.structures import Level, Size
 
 COARSEST = STRIDES[-1]
@@ -120,6 +120,7 @@ class TimmBackbone(Freezable):
         return depths
 
 
+@register("backbone", "timm")
 def create_backbone(
     model: str,
     *,
@@ -138,6 +139,8 @@ def create_backbone(
         ConfigError: timm has no such model, or the model cannot be a backbone.
         WeightsError: the weights could not be fetched, or are not those of the model.
     """
+    import timm
+
     if not timm.is_model(model.partition(".")[0]):
         close = difflib.get_close_matches(model, timm.list_models(), n=3)
         nearest = f"Did you mean {', '.join(close)}? " if close else ""
@@ -168,6 +171,8 @@ def create_backbone(
 
 
 def _any_size(model: str, **options: Any) -> nn.Module:
+    import timm
+
     # Windowed transformers take images of any size only if asked to; other models do not know the option.
     try:
         extractor: nn.Module = timm.create_model(model, dynamic_img_size=True, **options)

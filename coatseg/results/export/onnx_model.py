@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coatseg.config.build import build_inference, make
+from coatseg.config.read import choose, read_inference
 from coatseg.config.restore import IMAGES
-from coatseg.config.sections import named
 from coatseg.errors import CheckpointError
 from coatseg.losses.base import WeightedSum
 from coatseg.models.backbones.padding import as_pairs
@@ -97,16 +96,13 @@ def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[s
         raise CheckpointError(
             f"{path} gives {', '.join(session.outputs)}, and not what coatseg export writes.", "Export the model anew."
         )
-    task: Task = make(
-        "task",
-        *named(record["task"], "task"),
-        "task",
+    task: Task = choose("task", record["task"]).make(
         model=kind(session, info, record["preprocess"]),
         info=info,
         loss=WeightedSum({}, {}),
         optimizer=_untrained,
         schedule=_untrained,
-        inference=build_inference({**record["inference"], **inference}),
+        inference=read_inference({**record["inference"], **inference}),
     )
     return task.eval(), {name: record[name] for name in IMAGES}
 

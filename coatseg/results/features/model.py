@@ -11,10 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from coatseg.config.build import make
 from coatseg.config.restore import read_trained
-from coatseg.config.sections import model_title
 from coatseg.models.backbones.coat import CoaT
+from coatseg.registry.names import make
 from coatseg.results.features.images import normalised_by
 from coatseg.results.features.maps import BackboneMaps, Extractor, head_maps
 from coatseg.structures import DatasetInfo, parameter_count
@@ -88,7 +87,7 @@ def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int]
     trained = read_trained(path)
     config = trained.config
     model: Any = trained.build().eval().model
-    name = config["backbone"]["name"] if kind == "backbone" else model_title(config)
+    name = config["backbone"]["name"] if kind == "backbone" else trained.plan.title
     used = model.backbone if kind == "backbone" else model
     sections = ("backbone",) if kind == "backbone" else ("backbone", "head")
     options = {key: value for section in sections for key, value in described(section, config[section]).items()}

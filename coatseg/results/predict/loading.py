@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coatseg.config.build import build_inference, load_plugins, task_class
+from coatseg.config.read import read_inference
 from coatseg.config.restore import Trained, read_trained
 from coatseg.data.images.sources import MAX_PIXELS
 from coatseg.errors import CheckpointError, ConfigError
+from coatseg.registry.names import load_plugins
 from coatseg.registry.options import PositiveInt, Share, fitting
 from coatseg.results.export.onnx_model import restore_onnx
 from coatseg.results.predict.predictor import Predictor
@@ -110,7 +111,7 @@ def _read(path: Path, inference: Mapping[str, Any]) -> Trained:
     """Read a checkpoint, and lay options over its way to infer."""
     trained = read_trained(path)
     config = {**trained.config, "inference": {**(trained.config.get("inference") or {}), **inference}}
-    build_inference(config["inference"])
+    read_inference(config["inference"])
     return replace(trained, config=config)
 
 
@@ -119,7 +120,7 @@ def _check_alike(found: Sequence[Trained]) -> None:
     first = found[0]
     for other in found[1:]:
         facts = {
-            "task": task_class(other.config) is task_class(first.config),
+            "task": other.plan.kind is first.plan.kind,
             "classes": other.info.classes == first.info.classes,
             "mean and std of images": (other.info.mean, other.info.std) == (first.info.mean, first.info.std),
             **{f"data.{key}": value == first.images[key] for key, value in other.images.items()},
@@ -129,7 +130,7 @@ def _check_alike(found: Sequence[Trained]) -> None:
                 f"{other.path} and {first.path} differ in their {different[0]}.",
                 "Average checkpoints of the same task and data.",
             )
-    if len(found) > 1 and not issubclass(task_class(first.config), DenseTask):
+    if len(found) > 1 and not issubclass(first.plan.kind, DenseTask):
         raise CheckpointError(
             f"{first.path} finds objects, and what is averaged of several checkpoints are classes of pixels.",
             "Give one checkpoint.",

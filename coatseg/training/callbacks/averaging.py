@@ -7,12 +7,14 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from coatseg.registry.names import register
 from coatseg.registry.options import Rate
 
 RAW_STATE = "current_model_state"
 """The key of a checkpoint under which Lightning keeps the weights that are trained; "state_dict" has their average."""
 
 
+@register("callback", "ema")
 class Averaging(WeightAveraging):
     """Keeps an exponential moving average (EMA) of all weights and running statistics (Polyak and Juditsky, 1992).
 

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from coatseg.errors import CheckpointError
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch
 from coatseg.system.atomic import not_written, whole_file
@@ -40,6 +41,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
             file.write(buffer.getbuffer())
 
 
+@register("callback", "checkpoints")
 class Checkpoints(Checkpoint):
     """Keeps last.ckpt, previous.ckpt and best.ckpt in the folder `checkpoints`.
 

@@ -9,6 +9,7 @@ import lightning
 import numpy as np
 from lightning.pytorch.trainer.states import TrainerFn
 
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch, DatasetInfo
 from coatseg.visualize.label_maps import Picture
@@ -17,6 +18,7 @@ from coatseg.visualize.views.base import View, original_image
 from coatseg.visualize.views.table import view_of
 
 
+@register("callback", "pictures")
 class ValidationPictures(lightning.Callback):
     """Writes a contact sheet of `count` images, spread evenly over the validation split, as PICTURES/step_N.png."""
 

@@ -11,9 +11,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from coatseg.errors import TrainingError
+from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeFloat, PositiveInt
 
 
+@register("callback", "early_stopping")
 class Stopping(EarlyStopping):
     """Stops the run after `patience` validations in a row that have not raised `monitor` by more than `min_delta`.
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch.distributed
 from lightning.pytorch.trainer.states import TrainerFn
 
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch, DatasetInfo
 from coatseg.visualize.label_maps import Picture
@@ -30,6 +31,7 @@ class Ranked:
     pictures: tuple[Picture, ...]
 
 
+@register("callback", "worst")
 class WorstImages(lightning.Callback):
     """Finds the `count` images of lowest score whenever a split is evaluated by itself; `found` holds them.
 

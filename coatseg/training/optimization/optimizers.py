@@ -11,10 +11,12 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from coatseg.errors import ConfigError
+from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeFloat, PositiveFloat, PositiveShare, Rate
 from coatseg.training.optimization.parameters import parameter_groups
 
 
+@register("optimizer", "adamw")
 def adamw(
     model: nn.Module,
     *,
@@ -37,6 +39,7 @@ def adamw(
     return _clippable(AdamW(groups, lr=lr, betas=betas, fused=_on_cpu(model)))
 
 
+@register("optimizer", "sgd")
 def sgd(
     model: nn.Module,
     *,

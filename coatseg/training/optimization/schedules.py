@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coatseg.errors import ConfigError
+from coatseg.registry.names import register
 from coatseg.registry.options import Divisor, InnerShare, NonNegativeFloat, PositiveFloat, PositiveShare, Share
 
 Schedule = Callable[[int], float]
 By = Literal["step", "epoch"]
 
 
+@register("schedule", "constant")
 def constant(total: int, epoch: int = 1, *, warmup: NonNegativeFloat = 0.0, by: By = "step") -> Schedule:
     """The base rate throughout."""
     return _warmed_up(lambda step: 1.0, Timeline(total, epoch, by), warmup)
 
 
+@register("schedule", "poly")
 def poly(
     total: int,
     epoch: int = 1,
@@ -41,6 +44,7 @@ def poly(
     return _decaying(lambda progress: final + (1 - final) * (1 - progress) ** power, Timeline(total, epoch, by), warmup)
 
 
+@register("schedule", "cosine")
 def cosine(
     total: int, epoch: int = 1, *, final: Share = 0.0, warmup: NonNegativeFloat = 0.0, by: By = "step"
 ) -> Schedule:
@@ -48,6 +52,7 @@ def cosine(
     return _decaying(lambda progress: _halfway(1.0, final, progress), Timeline(total, epoch, by), warmup)
 
 
+@register("schedule", "multistep")
 def multistep(
     total: int,
     epoch: int = 1,
@@ -67,6 +72,7 @@ def multistep(
     return _warmed_up(lambda step: gamma ** bisect_right(steps, step), timeline, warmup)
 
 
+@register("schedule", "onecycle")
 def onecycle(
     total: int,
     epoch: int = 1,

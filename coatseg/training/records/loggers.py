@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogg
 from lightning.pytorch.loggers.logger import Logger
 
 from coatseg.errors import ConfigError
+from coatseg.registry.names import register
 from coatseg.system.atomic import not_written, whole_file
 
 Open = Callable[[str | None], Logger]
@@ -24,11 +25,13 @@ Open = Callable[[str | None], Logger]
 PROJECT = "coatseg"
 
 
+@register("logger", "tensorboard")
 def tensorboard(run: Path) -> Logger:
     """Give the logger that writes RUN/tensorboard."""
     return TensorBoardLogger(run, name="", version="tensorboard", default_hp_metric=False)
 
 
+@register("logger", "wandb")
 def wandb(
     run: Path,
     *,
@@ -78,6 +81,7 @@ def wandb(
     return ContinuedLogger("wandb", run / "wandb", open_run, finish, mend)
 
 
+@register("logger", "mlflow")
 def mlflow(
     run: Path,
     *,

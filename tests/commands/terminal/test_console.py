@@ -9,7 +9,7 @@ import pytest
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.commands.terminal import console
-from coatseg.config.check import check
+from coatseg.config.read import read
 from coatseg.errors import ConfigError
 from coatseg.training.trainer import automatic_precision
 from tests.conftest import TINY
@@ -75,6 +75,6 @@ def test_the_automatic_precision_is_said_with_its_reason(capsys: pytest.CaptureF
 
 def test_the_option_may_be_left_out_and_is_a_switch(composed: Composed) -> None:
     config = composed(*TINY)
-    check({key: value for key, value in config.items() if key != "keep_memory"})
+    read({key: value for key, value in config.items() if key != "keep_memory"})
     with pytest.raises(ConfigError, match="keep_memory=often does not fit"):
-        check({**config, "keep_memory": "often"})
+        read({**config, "keep_memory": "often"})

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from coatseg.data.augmentations.moves import Cut, Moved, Resized
-from coatseg.data.augmentations.transform import AUGMENTATIONS, Transform
+from coatseg.data.augmentations.transform import Transform
 from coatseg.errors import ConfigError
+from coatseg.registry.names import table
 from coatseg.structures import Instances, Sample
 from tests.contracts.dataset import assert_same, check_instances
 from tests.data.augmentations.test_transform import INFO, with_objects
@@ -70,8 +71,11 @@ BOXES = [(0, 0, 4, 2), (4, 2, 10, 8), (9, 7, 10, 8)]
         (Given(Resized((16, 20))), {1: (0, 0, 8, 4), 2: (8, 4, 20, 16), 3: (18, 14, 20, 16)}),
         (Given(Resized((16, 20)), Cut((4, 8), (8, 8)), Resized((4, 4))), {2: (0, 0, 4, 4)}),
         (Given(Cut((2, 0), (2, 4))), {}),
-        (AUGMENTATIONS["flip"](INFO, probability=1), {1: (6, 0, 10, 2), 2: (0, 2, 6, 8), 3: (0, 7, 1, 8)}),
-        (AUGMENTATIONS["vertical_flip"](INFO, probability=1), {1: (0, 6, 4, 8), 2: (4, 0, 10, 6), 3: (9, 0, 10, 1)}),
+        (table("augmentation")["flip"](INFO, probability=1), {1: (6, 0, 10, 2), 2: (0, 2, 6, 8), 3: (0, 7, 1, 8)}),
+        (
+            table("augmentation")["vertical_flip"](INFO, probability=1),
+            {1: (0, 6, 4, 8), 2: (4, 0, 10, 6), 3: (9, 0, 10, 1)},
+        ),
     ],
 )
 def test_boxes_and_masks_lie_where_they_do_by_hand(step, expected, masks):
@@ -88,7 +92,7 @@ def test_boxes_and_masks_lie_where_they_do_by_hand(step, expected, masks):
 
 
 def test_turns_reach_all_four_sides():
-    boxes = {tuple(moved(objects([(0, 0, 4, 2)]), AUGMENTATIONS["rotate90"](INFO), seed=seed).boxes[0])
+    boxes = {tuple(moved(objects([(0, 0, 4, 2)]), table("augmentation")["rotate90"](INFO), seed=seed).boxes[0])
              for seed in range(40)}  # fmt: skip
     assert boxes == {(0, 0, 4, 2), (6, 6, 10, 8), (0, 6, 2, 10), (6, 0, 8, 4)}
 
@@ -99,7 +103,7 @@ def test_an_image_that_lost_its_objects_stays_as_a_negative(masks):
     assert done.image.shape == (2, 4, 3)
     assert done.instances.boxes.shape == (0, 4)
     assert (done.instances.masks is None) == (not masks)
-    assert_same(Transform([AUGMENTATIONS["flip"](INFO)], INFO)(done, 0), done)
+    assert_same(Transform([table("augmentation")["flip"](INFO)], INFO)(done, 0), done)
 
 
 def test_the_box_of_a_cut_object_is_that_of_what_is_left_of_its_mask():
@@ -125,12 +129,12 @@ def test_rounding_drops_no_box_of_one_pixel():
         np.column_stack([corners, corners + 1]).astype(np.float32), np.ones(1000, np.int64), None, np.zeros(1000, bool)
     )
     sample = Sample("a", np.zeros((479, 639, 3), np.uint8), (479, 639), None, pixels)
-    assert len(moved(sample, AUGMENTATIONS["flip"](INFO, probability=1.0))) == 1000
+    assert len(moved(sample, table("augmentation")["flip"](INFO, probability=1.0))) == 1000
 
 
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", sorted(table("augmentation")))
 def test_boxes_are_tight_labels_follow_and_the_image_shows_them(name):
-    step = AUGMENTATIONS[name](INFO, **STEPS[name])
+    step = table("augmentation")[name](INFO, **STEPS[name])
     before = with_objects().instances
     seen = set()
     for seed in range(60):
@@ -154,7 +158,7 @@ def test_boxes_are_tight_labels_follow_and_the_image_shows_them(name):
     assert 3 in seen
 
 
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", sorted(table("augmentation")))
 def test_packed_masks_move_as_each_would_by_itself(name):
     random = np.random.default_rng(0)
     masks = np.zeros((40, 60, 80), bool)
@@ -164,7 +168,7 @@ def test_packed_masks_move_as_each_would_by_itself(name):
         mask[y : y + height, x : x + width] = random.random(mask[y : y + height, x : x + width].shape) < 0.8
     instances = Instances(np.ones((40, 4), np.float32), random.integers(1, 4, 40), masks, random.random(40) < 0.3)
     sample = replace(with_objects(), instances=instances, label_map=None)
-    transform = Transform([AUGMENTATIONS[name](INFO, **STEPS[name])], INFO)
+    transform = Transform([table("augmentation")[name](INFO, **STEPS[name])], INFO)
     for seed in range(5):
         together = transform(sample, seed).instances
         one_by_one = [
@@ -181,7 +185,7 @@ def test_packed_masks_move_as_each_would_by_itself(name):
 
 def sizes(name, size=(60, 80), seeds=150, **options):
     sample = Sample("a", painted(np.zeros(size, np.uint8), COLOURS, 0), size)
-    transform = Transform([AUGMENTATIONS[name](INFO, **options)], INFO)
+    transform = Transform([table("augmentation")[name](INFO, **options)], INFO)
     return [transform(sample, seed).image.shape[:2] for seed in range(seeds)]
 
 
@@ -211,7 +215,7 @@ def test_windows_are_no_larger_than_the_image():
 def test_jitter_fills_its_range_and_always_has_one_size():
     position = np.ones((30, 40, 3), np.uint8)
     sample = Sample("a", position * 200, (30, 40), np.zeros((30, 40), np.uint8))
-    jitter = Transform([AUGMENTATIONS["jitter"](INFO, size=[60, 60])], INFO)
+    jitter = Transform([table("augmentation")["jitter"](INFO, size=[60, 60])], INFO)
     widths = []
     for seed in range(200):
         done = jitter(sample, seed)
@@ -248,4 +252,4 @@ def test_jitter_fills_its_range_and_always_has_one_size():
 )
 def test_options_that_cannot_be_are_named(name, options, key):
     with pytest.raises(ConfigError, match=rf"^data\.augmentations\.{name}.*{key.removeprefix(name)}"):
-        AUGMENTATIONS[name](INFO, **options)
+        table("augmentation")[name](INFO, **options)

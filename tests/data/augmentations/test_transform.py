@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 import coatseg
 from coatseg.data.augmentations.transform import (
-    AUGMENTATIONS,
     Transform,
     horizontal_flip,
     photometric,
@@ -20,6 +19,7 @@ from coatseg.data.augmentations.transform import (
 )
 from coatseg.data.images.images import normalise
 from coatseg.errors import ConfigError
+from coatseg.registry.names import table
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Segment
 from tests.contracts.dataset import assert_same, check_instances
 from tests.data.generate import COLOURS, label_map, painted
@@ -234,10 +234,10 @@ def image_of(channels, dtype):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", sorted(table("augmentation")))
 def test_each_augmentation_keeps_channels_type_and_labels(name, channels, dtype):
     info = channels_of(channels)
-    transform = Transform([AUGMENTATIONS[name](info, **NEEDED.get(name, {}))], info)
+    transform = Transform([table("augmentation")[name](info, **NEEDED.get(name, {}))], info)
     for seed in range(3):
         done = transform(replace(with_objects(), image=image_of(channels, dtype)), seed)
         assert done.image.dtype == dtype
@@ -261,7 +261,8 @@ def test_each_augmentation_keeps_channels_type_and_labels(name, channels, dtype)
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_many_channels_change_as_each_would_by_itself(name, options, channels, dtype):
     alone, together = (
-        Transform([AUGMENTATIONS[name](info, **options)], info) for info in (channels_of(1), channels_of(channels))
+        Transform([table("augmentation")[name](info, **options)], info)
+        for info in (channels_of(1), channels_of(channels))
     )
     image = image_of(channels, dtype)
     for seed in range(3):
@@ -414,7 +415,7 @@ def test_no_distortion_is_no_change():
 )
 def test_options_that_cannot_be_are_named(name, options, key):
     with pytest.raises(ConfigError, match=rf"^data\.augmentations\.{name}.*{key.removeprefix(name)}"):
-        AUGMENTATIONS[name](INFO, **options)
+        table("augmentation")[name](INFO, **options)
 
 
 def test_a_large_image_takes_well_under_a_tenth_of_a_second():
@@ -449,7 +450,11 @@ def test_only_the_transforms_know_albumentations():
 
 def test_layers_move_with_the_label_map_and_are_padded_with_the_ignore_index() -> None:
     layers = np.stack([number == LABELS for number in range(4)], axis=-1).astype(np.uint8)
-    steps = [AUGMENTATIONS["scale"](INFO), AUGMENTATIONS["crop"](INFO, size=[90, 120]), AUGMENTATIONS["flip"](INFO)]
+    steps = [
+        table("augmentation")["scale"](INFO),
+        table("augmentation")["crop"](INFO, size=[90, 120]),
+        table("augmentation")["flip"](INFO),
+    ]
     for seed in range(6):
         done = Transform(steps, INFO)(replace(SAMPLE, layers=layers), seed)
         assert done.layers is not None

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from coatseg.config.build import build_data
-from coatseg.config.check import check
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.data.datasets.camvid import CamVid
-from coatseg.data.datasets.download import ACCOUNTS, ARCHIVES, Archive, obtain
+from coatseg.data.datasets.download import Archive, obtain
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, DownloadError
+from coatseg.registry.names import table
 from coatseg.system import download as downloads
 from coatseg.system.download import LOCK
 from tests.data.generate import write_camvid
@@ -44,15 +45,15 @@ def publish(server: Server, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Serve a content as an archive of the table, with its own size and checksum; all else is the table's."""
 
     def put(dataset: str, number: int, content: bytes) -> Archive:
-        archive = ARCHIVES[dataset][number]
+        archive = table("dataset")[dataset].archives[number]
         file = archive.file
         known = {
             "size": None if file.size is None else len(content),
             "checksum": file.checksum and f"sha256:{hashlib.sha256(content).hexdigest()}",
         }
         archive = replace(archive, file=replace(file, url=server.serve(file.name, content), **known))
-        rest = ARCHIVES[dataset]
-        monkeypatch.setitem(ARCHIVES, dataset, (*rest[:number], archive, *rest[number + 1 :]))
+        rest = table("dataset")[dataset].archives
+        monkeypatch.setattr(table("dataset")[dataset], "archives", (*rest[:number], archive, *rest[number + 1 :]))
         return archive
 
     return put
@@ -89,8 +90,8 @@ def test_a_configuration_may_ask_for_it(
     camvid: Archive, tmp_path: Path, composed: Callable[..., dict[str, Any]]
 ) -> None:
     config = composed("data=camvid", f"data.root={tmp_path}/camvid", "data.download=true")
-    check(config)
-    assert len(build_data(config).split("val")) == 3
+    read(config)
+    assert len(build_data(read(config)).split("val")) == 3
 
 
 def test_camvid_is_not_fetched_unasked(camvid: Archive, server: Server, tmp_path: Path) -> None:
@@ -210,9 +211,11 @@ def test_a_run_that_failed_in_the_middle_goes_on_with_what_is_missing(
     root = tmp_path / "root"
     for number, names in enumerate(IMAGES):
         publish("coco_stuff", number, zipped(tmp_path, *names))
-    archive = ARCHIVES["coco_stuff"][2]
+    archive = table("dataset")["coco_stuff"].archives[2]
     wrong = replace(archive, file=replace(archive.file, url=f"http://127.0.0.1:{server.server_port}/nothing"))
-    monkeypatch.setitem(ARCHIVES, "coco_stuff", (*ARCHIVES["coco_stuff"][:2], wrong))
+    monkeypatch.setattr(
+        table("dataset")["coco_stuff"], "archives", (*table("dataset")["coco_stuff"].archives[:2], wrong)
+    )
     with pytest.raises(DownloadError, match="404"):
         obtain("coco_stuff", root)
     assert sorted(path.name for path in root.iterdir()) == ["train2017", "val2017"]
@@ -233,7 +236,9 @@ def test_room_for_all_archives_is_checked_before_the_first(
     assert not list((tmp_path / "coco").iterdir())
 
 
-@pytest.mark.parametrize("dataset", sorted(ACCOUNTS))
+@pytest.mark.parametrize(
+    "dataset", sorted(name for name, reader in table("dataset").items() if hasattr(reader, "account"))
+)
 def test_a_dataset_that_wants_an_account_says_where_to_get_it_and_where_to_put_it(tmp_path: Path, dataset: str) -> None:
     with pytest.raises(DownloadError, match=rf"(?s){dataset}.*account.*Register at https://.*{tmp_path}"):
         obtain(dataset, tmp_path)
@@ -248,10 +253,11 @@ FETCHER = textwrap.dedent("""
     import sys
     from dataclasses import replace
     from pathlib import Path
-    from coatseg.data.download import ARCHIVES, obtain
+    from coatseg.data.datasets.camvid import CamVid
+    from coatseg.data.datasets.download import obtain
 
-    archive = ARCHIVES["camvid"][0]
-    ARCHIVES["camvid"] = (replace(archive, file=replace(archive.file, url=sys.argv[1])),)
+    archive = CamVid.archives[0]
+    CamVid.archives = (replace(archive, file=replace(archive.file, url=sys.argv[1])),)
     obtain("camvid", sys.argv[2])
     print((Path(sys.argv[2]) / "train.txt").read_text().count("train/"))
 """)
@@ -279,5 +285,5 @@ def test_a_wrong_list_is_still_an_error_after_a_download(camvid: Archive, tmp_pa
 def test_images_where_the_readers_look_too_are_not_fetched_again(dataset: str, tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / "images" / f"{split}2017").mkdir(parents=True)
-    missing = [archive.file.name for archive in ARCHIVES[dataset] if not archive.is_there(tmp_path)]
+    missing = [archive.file.name for archive in table("dataset")[dataset].archives if not archive.is_there(tmp_path)]
     assert len(missing) == 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.config.check import check
+from coatseg.config.read import read
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.datasets.folder import Folder
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError
@@ -260,9 +260,9 @@ def test_options_that_cannot_be_are_named(tmp_path, options, message):
 
 def test_options_of_bands_and_windows_may_be_typed(composed):
     options = ("data.bands=[4,3,2]", "data.window=[640,640]", "data.windows_per_image=50")
-    check(composed("data=folder", *options))
+    read(composed("data=folder", *options))
     with pytest.raises(ConfigError, match=r"data.window=640 does not fit"):
-        check(composed("data=folder", "data.window=640"))
+        read(composed("data=folder", "data.window=640"))
 
 
 def test_images_of_other_channels_name_the_option(tmp_path):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coatseg.data.augmentations.transform import AUGMENTATIONS, Transform
+from coatseg.data.augmentations.transform import Transform
 from coatseg.data.datasets.camvid import CamVid
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.loading.balance import RareClasses, class_counts
@@ -14,6 +14,7 @@ from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.sampling import TrainingStream
 from coatseg.data.loading.subset import Limited
 from coatseg.errors import ConfigError, DatasetError
+from coatseg.registry.names import table
 from coatseg.structures import DatasetInfo, Sample
 from tests.data.generate import COLOURS, painted, write_camvid, write_folder
 
@@ -109,7 +110,7 @@ def test_crops_hold_the_class_that_a_sample_was_drawn_for(kind: str) -> None:
     labels[59, 0] = 2
     labels[30, 40] = 3
     layers = np.stack([labels == number for number in range(4)], axis=-1).astype(np.uint8)
-    crop = Transform([AUGMENTATIONS["crop"](INFO, size=[9, 7])], INFO)
+    crop = Transform([table("augmentation")["crop"](INFO, size=[9, 7])], INFO)
     for focus in (1, 2, 3):
         truth = {"label_map": labels} if kind == "label map" else {"layers": layers}
         sample = Sample("a", painted(labels, COLOURS, 0), (60, 80), focus=focus, **truth)
@@ -121,7 +122,7 @@ def test_crops_hold_the_class_that_a_sample_was_drawn_for(kind: str) -> None:
 
 def test_a_focus_that_the_sample_has_lost_takes_any_window() -> None:
     labels = np.zeros((20, 20), np.uint8)
-    crop = Transform([AUGMENTATIONS["crop"](INFO, size=[8, 8])], INFO)
+    crop = Transform([table("augmentation")["crop"](INFO, size=[8, 8])], INFO)
     done = crop(Sample("a", painted(labels, COLOURS, 0), (20, 20), labels, focus=3), 0)
     assert done.image.shape == (8, 8, 3)
 

@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coatseg.config.build import TABLES, build_data
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.sampling import Draw
 from coatseg.data.loading.steps import KEPT, DrawnSteps, only_needed
+from coatseg.registry.names import table
 from coatseg.scenes import Scenes
 from coatseg.structures import Instances
 from tests.contracts.dataset import assert_same
@@ -65,7 +67,7 @@ def test_an_unknown_need_keeps_all(needs):
 
 
 def test_every_need_of_the_built_in_tasks_is_known():
-    assert {task.needs for task in TABLES["task"].values()} <= set(KEPT)
+    assert {task.needs for task in table("task").values()} <= set(KEPT)
 
 
 def test_dropping_changes_nothing_else_of_the_stream():
@@ -79,7 +81,7 @@ def test_dropping_changes_nothing_else_of_the_stream():
 
 
 def test_the_task_of_a_configuration_says_what_is_kept(composed):
-    data = build_data(composed("data=scenes", "data.size=[64,64]", "data.augmentations.crop.size=[64,64]"))
+    data = build_data(read(composed("data=scenes", "data.size=[64,64]", "data.augmentations.crop.size=[64,64]")))
     (batch,) = DrawnSteps(data.split("train"), 1, data.transform, data.needs)[[Draw(0, seed=0)]].batches()
     assert batch.targets[0].label_map is not None
     assert batch.targets[0].instances is None

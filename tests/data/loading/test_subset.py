@@ -3,11 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coatseg.config.build import TABLES, build
-from coatseg.config.check import check
+from coatseg.config.build import build
+from coatseg.config.read import read
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.subset import Limited, lying
 from coatseg.errors import ConfigError
+from coatseg.registry.names import table
 from coatseg.structures import Sample, SizedDataset
 from tests.data.augmentations.test_transform import INFO
 
@@ -112,12 +113,12 @@ def test_other_ways_to_draw_are_not_grouped(dataset, options, other):
 )
 def test_wrong_values_are_refused_before_anything_is_built(composed, override, message):
     with pytest.raises(ConfigError, match=message):
-        check(composed(override))
+        read(composed(override))
 
 
 def test_a_run_counts_the_steps_of_its_groups(composed, monkeypatch):
-    monkeypatch.setitem(TABLES["dataset"], "shaped", lambda split: Sized())
+    monkeypatch.setitem(table("dataset"), "shaped", lambda split: Sized())
     config = composed("backbone=coat_lite_tiny", "trainer.max_epochs=3")
     for grouped, steps in ((False, 15), (True, 12)):
         data = {"name": "shaped", "batch_size": 2, "workers": 0, "group_by_shape": grouped}
-        assert build({**config, "data": data}).total_steps == steps
+        assert build(read({**config, "data": data})).total_steps == steps

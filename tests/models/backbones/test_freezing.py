@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from coatseg.config.build import create_backbone
 from coatseg.errors import ConfigError
 from coatseg.models.backbones import coat, timm
+from coatseg.registry.names import create_backbone
 from coatseg.training.optimization.optimizers import sgd
 from tests.contracts.backbone import images
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coatseg.config import build
+from coatseg.config.build import build_model
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import STAGES, create_backbone
+from coatseg.registry import names
 from tests.contracts.backbone import images
 
 CHOICES = [(0,), (0, 1), (0, 1, 2), (0, 1, 2, 3), (1, 3), (2,)]
@@ -21,7 +24,7 @@ CHOSEN = [("coat_lite_tiny", indices, max(indices) + 1) for indices in CHOICES] 
 def test_levels_are_those_of_the_whole_backbone_and_nothing_else_is_run_or_trained(name, indices, stages):
     torch.manual_seed(0)
     whole = create_backbone(name)
-    some = create_backbone(name, out_indices=indices)
+    some = names.create_backbone(name, out_indices=indices)
     assert list(some.state_dict()) == list(whole.state_dict())
     some.load_state_dict(whole.state_dict())
     assert some.levels == tuple(whole.levels[index] for index in indices)
@@ -55,7 +58,7 @@ def test_other_levels_are_refused(indices):
     with pytest.raises(ConfigError, match=r"out_indices=(.|\n)*[Gg]ive levels from 0 to 3 in order"):
         backbone.choose_levels(indices)
     with pytest.raises(ConfigError, match=r"out_indices(.|\n)*[Gg]ive levels from 0 to 3 in order"):
-        build.create_backbone("coat_lite_tiny", out_indices=indices)
+        create_backbone("coat_lite_tiny", out_indices=indices)
     assert backbone.out_indices == (0, 1, 2, 3)
 
 
@@ -77,8 +80,8 @@ def test_frozen_stages_stay_frozen_when_levels_are_chosen():
 
 @pytest.mark.parametrize(("head", "coarsest"), [("deeplabv3plus", 16), ("fpn", 32)])
 def test_a_model_runs_the_stages_that_its_head_looks_at(composed, head, coarsest):
-    config = composed("backbone=coat_lite_tiny", f"head={head}", "backbone.pretrained=false")
-    model = build.build_model(config, build.build_data(config).info)
+    plan = read(composed("backbone=coat_lite_tiny", f"head={head}", "backbone.pretrained=false"))
+    model = build_model(plan.task, build_data(plan).info)
     run = []
     model.backbone.patch_embed4.register_forward_hook(lambda *_: run.append(4))
     model.train()(images(2, 128, 128)).logits.sum().backward()

@@ -18,7 +18,9 @@ from torch import nn
 import coatseg
 from coatseg.commands.export import main
 from coatseg.commands.predict import predict_files, read_arguments
-from coatseg.config.build import build_data, build_task
+from coatseg.config.build import build_task
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.data.images.images import normalise
 from coatseg.data.loading.batching import collate
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
@@ -49,7 +51,7 @@ OBJECTS = (
 
 def built(config: dict[str, Any]) -> Task:
     torch.manual_seed(0)
-    task = build_task(config, build_data(config).info, total=1)
+    task = build_task(read(config).task, build_data(read(config)).info, total=1)
     for module in task.modules():  # of zero, as many a head begins, all logits are alike
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.normal_(module.bias, std=0.1)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coatseg.config.build import TABLES, gives
+from coatseg.config.check import gives
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
 from coatseg.models.model import Model
+from coatseg.registry.names import table
 from coatseg.results.export import to_torch
 from coatseg.results.export.graph import MatrixPool, RegionNorm, graph_of
 from coatseg.results.export.to_onnx import Session, write
@@ -27,8 +28,8 @@ OPTIONS = {
     "retinanet": {"width": 16, "norm": "group"},
     "fcos": {"width": 32, "norm": "group"},
 }
-DENSE = sorted(head for head in TABLES["head"] if "logits" in gives(head))
-OBJECTS = sorted(set(TABLES["head"]) - set(DENSE))
+DENSE = sorted(head for head in table("head") if "logits" in gives(head))
+OBJECTS = sorted(set(table("head")) - set(DENSE))
 QUICK = ("pspnet", "pan")
 """Those that need something put in a module's place; all others are swept."""
 
@@ -55,7 +56,7 @@ def test_a_norm_of_regions_is_a_group_norm_and_takes_no_region() -> None:
 
 def test_the_model_itself_stays_as_it_is() -> None:
     backbone = CoaT(SMALL)
-    model = Model(backbone, TABLES["head"]["upernet"](backbone.levels, 3), TABLES["head"]["fcn"](backbone.levels, 3))
+    model = Model(backbone, table("head")["upernet"](backbone.levels, 3), table("head")["fcn"](backbone.levels, 3))
     graph = graph_of(model.train(), INFO, preprocess=True)
     assert model.training
     assert model.auxiliary is not None
@@ -70,7 +71,7 @@ def test_the_model_itself_stays_as_it_is() -> None:
 def test_a_dense_head_is_traced_for_any_batch_and_size(head: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = CoaT(SMALL)
-    model = Model(backbone, TABLES["head"][head](backbone.levels, 3)).eval()
+    model = Model(backbone, table("head")[head](backbone.levels, 3)).eval()
     graph = graph_of(model, INFO, preprocess=False)
     traced = torch.randn(2, 3, 100, 134)
     write(graph, traced, tmp_path / "a.onnx", FACTS)
@@ -87,7 +88,7 @@ def test_a_detector_is_traced_for_any_size_and_finds_nothing_where_there_is_noth
     for threshold in (0.0, 0.9999):
         torch.manual_seed(0)
         backbone = CoaT(SMALL)
-        made = TABLES["head"][head](backbone.levels, 3, score_threshold=threshold, **OPTIONS[head])
+        made = table("head")[head](backbone.levels, 3, score_threshold=threshold, **OPTIONS[head])
         model = Detector(backbone, made).eval()
         graph = graph_of(model, INFO, preprocess=False)
         write(graph, torch.randn(1, 3, 100, 134), tmp_path / "a.onnx", FACTS)

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import coatseg
-from coatseg.config.build import build_data
+from coatseg.config.data import build_data
+from coatseg.config.read import read
 from coatseg.errors import CheckpointError, ConfigError, ImageError
 from coatseg.results.predict.predictor import Predictor
 from coatseg.structures import InstancePrediction, MultilabelPrediction, SemanticPrediction
@@ -40,7 +41,7 @@ class Watch(lightning.Callback):
 def evaluated(config: dict[str, Any], predictor: Predictor) -> list[Any]:
     watch = Watch()
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "precision": "32-true"}, [watch])
-    evaluate(trainer, predictor.task, build_data(config, "val"), "val")
+    evaluate(trainer, predictor.task, build_data(read(config), "val"), "val")
     predictor.task.eval()
     return watch.seen
 
@@ -60,7 +61,7 @@ def test_it_predicts_what_evaluation_does(composed: Composed, tmp_path: Path, op
     write_checkpoint(tmp_path / "a.ckpt", config)
     predictor = coatseg.load(tmp_path / "a.ckpt", device="cpu")
     expected = evaluated(config, predictor)
-    dataset = build_data(config, "val").split("val")
+    dataset = build_data(read(config), "val").split("val")
     predicted = predictor([dataset[index].image for index in range(len(dataset))])
     assert len(predicted) == 3
     for one, other in zip(predicted, expected, strict=True):
@@ -75,7 +76,7 @@ def test_objects_are_those_of_evaluation_and_a_threshold_leaves_the_surer(compos
     write_checkpoint(tmp_path / "a.ckpt", config)
     predictor = coatseg.load(tmp_path / "a.ckpt", device="cpu")
     expected = evaluated(config, predictor)[0]
-    image = build_data(config, "val").split("val")[0].image
+    image = build_data(read(config), "val").split("val")[0].image
     one = predictor(image)
     assert isinstance(one, InstancePrediction)
     assert len(one) > 1

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coatseg.config.build import build_inference
+from coatseg.config.read import read_inference
 from coatseg.errors import ConfigError
 from coatseg.tasks.inference.options import WHOLE, Inference
 from coatseg.tasks.inference.views import SOFTMAX
@@ -52,9 +52,9 @@ def test_windows_and_flip_of_a_model_without_context_change_no_probability() -> 
 
 
 def test_a_section_becomes_the_way_to_infer() -> None:
-    assert build_inference(None) == build_inference({}) == WHOLE
+    assert read_inference(None) == read_inference({}) == WHOLE
     section = {"window": [64, 96], "overlap": 0, "scales": [1, 2], "flip": True}
-    assert build_inference(section) == Inference(window=(64, 96), overlap=0.0, scales=(1.0, 2.0), flip=True)
+    assert read_inference(section) == Inference(window=(64, 96), overlap=0.0, scales=(1.0, 2.0), flip=True)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_section_becomes_the_way_to_infer() -> None:
 )
 def test_what_does_not_fit_is_answered_with_what_does(section: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        build_inference(section)
+        read_inference(section)
 
 
 def test_a_report_says_it_in_words() -> None:

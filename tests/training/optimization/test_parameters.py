@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from coatseg.config.build import constructor_of, create_backbone
 from coatseg.models.model import Model
+from coatseg.registry.names import constructor_of, create_backbone
 from coatseg.training.optimization.parameters import parameter_groups, rate_shares
 
 

@@ -7,8 +7,8 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR, PolynomialLR
 
-from coatseg.config.build import TABLES, make
 from coatseg.errors import ConfigError
+from coatseg.registry.names import make, table
 from coatseg.training.optimization.schedules import Schedule, constant, cosine, multistep, onecycle, poly
 
 TOTAL, EPOCH = 120, 12
@@ -137,7 +137,7 @@ def test_a_warm_up_that_is_the_whole_run_is_refused(name: str) -> None:
         make("schedule", name, {"warmup": 2, "by": "epoch"}, "schedule", total=10, epoch=5)
 
 
-@pytest.mark.parametrize("name", TABLES["schedule"])
+@pytest.mark.parametrize("name", table("schedule"))
 @pytest.mark.parametrize("total", [1, 2, 3, 7])
 def test_the_shortest_runs_have_finite_rates(name: str, total: int) -> None:
     options: dict[str, Any] = {"milestones": [0.67, 0.89]} if name == "multistep" else {}

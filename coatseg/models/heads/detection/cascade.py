@@ -26,6 +26,7 @@ from coatseg.models.heads.detection.rcnn import (
     pyramid_of,
 )
 from coatseg.models.heads.detection.regions import RegionPooler, mask_loss
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level, Size
 
@@ -165,6 +166,7 @@ class MaskCascade(Cascade):
         ]
 
 
+@register("head", "cascade_rcnn")
 def cascade_rcnn(
     levels: Sequence[Level],
     classes: int,
@@ -203,6 +205,7 @@ def cascade_rcnn(
     )
 
 
+@register("head", "cascade_mask_rcnn")
 def cascade_mask_rcnn(
     levels: Sequence[Level],
     classes: int,

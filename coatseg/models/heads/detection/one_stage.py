@@ -24,6 +24,7 @@ from coatseg.models.heads.detection.base import (
     share,
 )
 from coatseg.models.precision import full_precision
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
@@ -119,6 +120,7 @@ class _Channels(nn.Identity):
         self.out_channels = count
 
 
+@register("head", "retinanet")
 def retinanet(
     levels: Sequence[Level],
     classes: int,
@@ -147,6 +149,7 @@ def retinanet(
     return OneStage(fpn, detector, len(levels))
 
 
+@register("head", "fcos")
 def fcos(
     levels: Sequence[Level],
     classes: int,

@@ -26,6 +26,7 @@ from coatseg.models.heads.detection.base import (
     in_float32,
 )
 from coatseg.models.heads.detection.regions import RegionPooler, mask_loss
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate, legal
 from coatseg.structures import Level
 
@@ -97,6 +98,7 @@ LOSSES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "proposals"}
 """What torchvision's losses of the proposals are called here."""
 
 
+@register("head", "faster_rcnn")
 def faster_rcnn(
     levels: Sequence[Level],
     classes: int,
@@ -134,6 +136,7 @@ def faster_rcnn(
     return TwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
 
 
+@register("head", "mask_rcnn")
 def mask_rcnn(
     levels: Sequence[Level],
     classes: int,

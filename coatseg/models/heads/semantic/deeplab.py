@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3Decoder, DeepLabV3PlusDecoder
 
 from coatseg.models.heads.semantic.base import Norm, Rates, SemanticHead, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
 COARSEST = 16
 
 
+@register("head", "deeplabv3")
 def deeplabv3(
     levels: Sequence[Level],
     classes: int,
@@ -37,6 +39,7 @@ def deeplabv3(
     return SemanticHead(with_norm(decoder, norm), width, classes, coarsest=COARSEST, dropout=dropout)
 
 
+@register("head", "deeplabv3plus")
 def deeplabv3plus(
     levels: Sequence[Level],
     classes: int,

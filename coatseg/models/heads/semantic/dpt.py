@@ -8,6 +8,7 @@ from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
 from coatseg.models.heads.semantic.base import STRIDES, Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
@@ -39,6 +40,7 @@ class Fusion(nn.Module):
         return fused
 
 
+@register("head", "dpt")
 def dpt(
     levels: Sequence[Level],
     classes: int,

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
@@ -29,6 +30,7 @@ class Convolutions(nn.Sequential):
         return convolved
 
 
+@register("head", "fcn")
 def fcn(
     levels: Sequence[Level],
     classes: int,

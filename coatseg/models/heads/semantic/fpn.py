@@ -9,10 +9,12 @@ from torch import nn
 
 from coatseg.errors import ConfigError
 from coatseg.models.heads.semantic.base import SemanticHead, group_count, smp_channels
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
 
+@register("head", "fpn")
 def fpn(
     levels: Sequence[Level],
     classes: int,

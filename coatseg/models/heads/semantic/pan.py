@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
@@ -38,6 +39,7 @@ class AttentionAtStride16(nn.Module):
         return decoded
 
 
+@register("head", "pan")
 def pan(
     levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: Norm = "group", dropout: Rate = 0.0
 ) -> SemanticHead:

@@ -9,10 +9,12 @@ from segmentation_models_pytorch.decoders.pspnet.decoder import PSPDecoder
 
 from coatseg.errors import ConfigError
 from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
 
+@register("head", "pspnet")
 def pspnet(
     levels: Sequence[Level],
     classes: int,

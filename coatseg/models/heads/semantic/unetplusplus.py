@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
 
 from coatseg.models.heads.semantic.base import Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
 
+@register("head", "unetplusplus")
 def unetplusplus(
     levels: Sequence[Level],
     classes: int,

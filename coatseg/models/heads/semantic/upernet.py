@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 
 from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
 
+@register("head", "upernet")
 def upernet(
     levels: Sequence[Level], classes: int, *, width: PositiveInt = 256, norm: Norm = "group", dropout: Rate = 0.1
 ) -> SemanticHead:

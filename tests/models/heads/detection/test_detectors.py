@@ -8,7 +8,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
-from coatseg.config.build import TABLES, create_backbone, gives
+from coatseg.config.check import gives
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import VARIANTS, CoaT
 from coatseg.models.detector import Detector
@@ -18,6 +18,7 @@ from coatseg.models.heads.detection.cascade_steps import STEPS
 from coatseg.models.heads.detection.one_stage import OneStage, fcos, retinanet
 from coatseg.models.heads.detection.rcnn import TwoStage, faster_rcnn, mask_rcnn
 from coatseg.models.heads.detection.regions import RegionPooler, mask_targets, paste_masks
+from coatseg.registry.names import create_backbone, table
 from coatseg.structures import Level, parameter_count
 from tests.contracts.detector import HARD, LEVELS, SIDE, SMALL, DetectorContract, objects
 
@@ -78,7 +79,7 @@ class TestFCOS(TestRetinaNet):
 
 def test_every_detector_of_the_table_is_tested_here() -> None:
     contracts = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
-    assert {head.replace("_", "") for head in TABLES["head"] if "logits" not in gives(head)} <= contracts
+    assert {head.replace("_", "") for head in table("head") if "logits" not in gives(head)} <= contracts
 
 
 def test_anchors_are_where_the_strides_put_them() -> None:
@@ -238,7 +239,7 @@ BACKBONES = [(name, {}) for name in VARIANTS] + [("timm", {"model": "resnet18"})
 def test_every_detector_bears_hard_batches_on_every_backbone(name: str, options: dict[str, str], head: str) -> None:
     torch.manual_seed(0)
     backbone = create_backbone(name, **options)
-    detector = Detector(backbone, TABLES["head"][head](backbone.levels, 3, **BUILT[head])).train()
+    detector = Detector(backbone, table("head")[head](backbone.levels, 3, **BUILT[head])).train()
     images = torch.randn(len(HARD), 3, SIDE, SIDE)
     with torch.autocast("cpu", torch.bfloat16):
         losses = detector(images, None, list(HARD.values()))

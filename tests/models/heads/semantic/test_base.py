@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from coatseg.config.build import TABLES, gives
+from coatseg.config.check import gives
 from coatseg.models.heads.semantic.base import group_count, with_norm
+from coatseg.registry.names import table
 from tests.contracts.head import LEVELS
 
-SEMANTIC = {name: head for name, head in TABLES["head"].items() if "logits" in gives(name)}
+SEMANTIC = {name: head for name, head in table("head").items() if "logits" in gives(name)}
 WITH_NORM = [name for name, head in SEMANTIC.items() if "norm" in inspect.signature(head).parameters]
 
 
@@ -20,7 +21,7 @@ def test_groups_have_eight_channels_or_more_and_share_evenly(channels: int, grou
 
 def norms(head: str, **options: object) -> set[type]:
     with torch.device("meta"):
-        made = TABLES["head"][head](LEVELS, 5, **options)
+        made = table("head")[head](LEVELS, 5, **options)
     return {type(module) for module in made.modules()} & {nn.BatchNorm2d, nn.GroupNorm}
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coatseg.config.build import TABLES, gives
+from coatseg.config.check import gives
 from coatseg.errors import ConfigError
 from coatseg.models.heads.semantic.base import SemanticHead
 from coatseg.models.heads.semantic.deeplab import deeplabv3, deeplabv3plus
@@ -18,6 +18,7 @@ from coatseg.models.heads.semantic.segformer import segformer
 from coatseg.models.heads.semantic.unet import unet
 from coatseg.models.heads.semantic.unetplusplus import unetplusplus
 from coatseg.models.heads.semantic.upernet import upernet
+from coatseg.registry.names import table
 from coatseg.structures import Level, parameter_count
 from tests.contracts.head import LEVELS, SemanticHeadContract, pyramid
 
@@ -167,17 +168,17 @@ class TestFcnOnTheFinestLevel(SemanticHeadContract):
 
 def test_every_head_of_the_table_is_tested_here() -> None:
     contracts = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
-    assert {head for head in TABLES["head"] if "logits" in gives(head)} <= contracts
+    assert {head for head in table("head") if "logits" in gives(head)} <= contracts
 
 
 @pytest.mark.parametrize("head", ["unet", "unetplusplus", "manet", "dpt"])
 def test_the_number_of_widths_is_checked(head: str) -> None:
     with pytest.raises(ConfigError, match=r"head\.widths has 2 entries(.|\n)*has [45] blocks"):
-        TABLES["head"][head](LEVELS, 5, widths=(8, 8))
+        table("head")[head](LEVELS, 5, widths=(8, 8))
 
 
 @pytest.mark.parametrize("head", ["unet", "unetplusplus", "manet", "linknet"])
 def test_the_head_restores_every_pixel_without_a_map_at_stride_2(head: str) -> None:
-    made = TABLES["head"][head](LEVELS, 5)
+    made = table("head")[head](LEVELS, 5)
     with torch.no_grad():
         assert made(torch.zeros(1, 3, 64, 96), pyramid(1, 64, 96)).shape == (1, 5, 64, 96)
