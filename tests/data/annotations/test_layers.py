@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.augmentations.transform import Transform, horizontal_flip, random_crop, random_scale
+from coatseg.data.augmentations.crop import random_crop
+from coatseg.data.augmentations.flips import horizontal_flip
+from coatseg.data.augmentations.resize import random_scale
+from coatseg.data.augmentations.transform import Transform
 from coatseg.data.datasets.folder import Folder
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset

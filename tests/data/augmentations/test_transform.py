@@ -10,13 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 import coatseg
-from coatseg.data.augmentations.transform import (
-    Transform,
-    horizontal_flip,
-    photometric,
-    random_crop,
-    random_scale,
-)
+from coatseg.data.augmentations.crop import random_crop
+from coatseg.data.augmentations.flips import horizontal_flip
+from coatseg.data.augmentations.photometric import photometric
+from coatseg.data.augmentations.resize import random_scale
+from coatseg.data.augmentations.transform import Transform
 from coatseg.data.images.images import normalise
 from coatseg.errors import ConfigError
 from coatseg.registry.names import table

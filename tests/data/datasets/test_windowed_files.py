@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.augmentations.transform import Transform, horizontal_flip
+from coatseg.data.augmentations.flips import horizontal_flip
+from coatseg.data.augmentations.transform import Transform
 from coatseg.data.datasets import windowed_files
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.datasets.windowed_files import draw_window
