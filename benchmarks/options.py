@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 ALLOCATORS = ("kept", "default")
-"""As the commands set glibc's (coatseg.allocator), and as the system has it."""
+"""As the commands set glibc's (coatseg.system.allocator), and as the system has it."""
 
 
 def parser(name: str, description: str | None, *, repeats: int | None) -> argparse.ArgumentParser:

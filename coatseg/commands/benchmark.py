@@ -79,7 +79,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     """Measure at every size, print a table, and write if asked to; give what was measured."""
     import torch
 
-    from coatseg.commands.terminal.console import settle
+    from coatseg.commands.terminal.machine import settle
     from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
     from coatseg.structures import parameter_count
     from coatseg.system.measuring import cpu_model

@@ -134,7 +134,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
 
 def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
     """Build what a checkpoint holds, with those keys that are given anew."""
-    from coatseg.commands.terminal.console import settle
+    from coatseg.commands.terminal.machine import settle
     from coatseg.config.data import build_data
     from coatseg.config.read import read
     from coatseg.config.restore import read_trained
@@ -163,7 +163,7 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
 
 def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     """Build what was typed, and load a file of weights into it, every tensor of the model."""
-    from coatseg.commands.terminal.console import settle
+    from coatseg.commands.terminal.machine import settle
     from coatseg.config.data import build_data
     from coatseg.config.read import read
     from coatseg.config.restore import other_classes, untrained_task

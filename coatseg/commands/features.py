@@ -66,7 +66,7 @@ def main() -> None:
 
 def write_features(options: Mapping[str, Any]) -> int:
     """Build the model, find the images, write the maps of this process's share; give how many images were skipped."""
-    from coatseg.commands.terminal.console import settle
+    from coatseg.commands.terminal.machine import settle
     from coatseg.data.loading.module import default_workers
     from coatseg.registry.names import load_plugins
     from coatseg.results.features.formats import check_installed
@@ -189,7 +189,7 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
         )
     given, split = options["data"], options["split"] or "val"
     section = given if "name" in given else {**(model.config or {})["data"], **given}
-    plan = read_data(section, augmented=False)
+    plan = read_data(section, trains=False)
     dataset = open_split(plan, split)
     say(f"input: {len(dataset)} images of {plan.dataset.name} {split}")
     read_by = {**plan.stated, "limit": plan.loading.get("limit"), "train_split": plan.split_of("train")}

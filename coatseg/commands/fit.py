@@ -17,7 +17,8 @@ import lightning
 import torch
 
 import coatseg
-from coatseg.commands.terminal.console import first_process, say, say_repairs, settle
+from coatseg.commands.terminal.console import first_process, say, say_repairs
+from coatseg.commands.terminal.machine import settle
 from coatseg.config.build import Built, build
 from coatseg.config.plan import Plan
 from coatseg.config.read import read

@@ -96,7 +96,7 @@ def datasets() -> Iterator[Row]:
 
     for choice in choices("data"):
         section = group_file("data", choice)
-        plan = read_data(section, augmented=False)
+        plan = read_data(section, trains=False)
         reader = plan.dataset.constructor
         info = getattr(reader, "info", None)
         try:

@@ -124,7 +124,7 @@ def _from_onnx(options: Mapping[str, Any]) -> Predictor:
 
 def predict_files(options: Mapping[str, Any]) -> int:
     """Predict all images of the input, write the output, say how it went, and give the number of skipped files."""
-    from coatseg.commands.terminal.console import settle
+    from coatseg.commands.terminal.machine import settle
     from coatseg.commands.terminal.progress import PredictionProgress
     from coatseg.data.images.sources import find_sources
     from coatseg.data.loading.module import default_workers

@@ -149,8 +149,8 @@ def read_inference(section: Options | None) -> Inference:
     return Inference(**check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference"))
 
 
-def read_data(section: Options, *, augmented: bool = True) -> DataPlan:
-    """Read the section of a dataset: its own options, those of loading and, for who trains, the augmentations.
+def read_data(section: Options, *, trains: bool = True) -> DataPlan:
+    """Read the section of a dataset: its own options, those of loading and, for who trains, how samples are drawn.
 
     Raises:
         ConfigError: an option is unknown, does not fit, or does not go with another.
@@ -164,12 +164,13 @@ def read_data(section: Options, *, augmented: bool = True) -> DataPlan:
         if option not in known:
             raise ConfigError(f"data.{option} is no option of {name} or of its loading.", nearest(option, known))
     dataset = Choice.of("dataset", name, own, "data")
-    steps = dict(present(options.get("augmentations") or {})) if augmented else {}
+    steps = dict(present(options.get("augmentations") or {})) if trains else {}
     augmentations = tuple(
         Choice.of("augmentation", step, step_options, f"data.augmentations.{step}")
         for step, step_options in steps.items()
     )
-    check_window(own.get("window"), steps.get("crop", {}).get("size"), loading.get("train_split", "train"))
+    if trains:
+        check_window(own.get("window"), steps.get("crop", {}).get("size"), loading.get("train_split", "train"))
     typed = {option: fitting(value, types[option], f"data.{option}") for option, value in loading.items()}
     return DataPlan(dataset, own, typed, augmentations)
 

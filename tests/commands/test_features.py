@@ -138,7 +138,7 @@ TWICE = """
 from dataclasses import replace
 
 import coatseg
-from coatseg.data.scenes import Scenes
+from coatseg.scenes.dataset import Scenes
 
 
 @coatseg.register("dataset", "twice")

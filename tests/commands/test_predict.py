@@ -174,7 +174,7 @@ def test_an_output_that_fails_is_one_error_of_all_processes(composed: Composed, 
     fails = (
         "from coatseg.commands.predict import main\n"
         "from coatseg.errors import OutputError\n"
-        "from coatseg.results.writers import LabelMapWriter\n"
+        "from coatseg.results.predict.writers import LabelMapWriter\n"
         "whole = LabelMapWriter.write\n"
         "def write(self, source, *others):\n"
         "    if source.id == 'b':\n"

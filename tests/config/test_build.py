@@ -83,24 +83,28 @@ def test_another_split_may_train(composed: Callable[..., dict[str, Any]], tmp_pa
     assert [sample.id for sample in data.split("val")] == [sample.id for sample in CamVid(root, "val")]
 
 
+def opened(section: dict[str, Any], split: str) -> Dataset:
+    return open_split(read_data(section, trains=False), split)
+
+
 def test_a_split_is_opened_image_by_image(tmp_path: Path) -> None:
     write_folder(tmp_path, layout="folders", count=3, size=(64, 96))
     drawn = {"window": [32, 32], "windows_per_image": 4}
     section = {"name": "folder", "root": str(tmp_path), **drawn, "train_split": "val", "limit": 2}
-    assert [sample.id for sample in samples(open_split(read_data({**section, "train_split": "train"}), "train"))] == [
+    assert [sample.id for sample in samples(opened({**section, "train_split": "train"}, "train"))] == [
         sample.id for sample in samples(Folder(tmp_path, "train"))
     ][:2]
-    assert samples(open_split(read_data(section), "train"))[0].id == Folder(tmp_path, "val")[0].id
-    assert open_split(read_data(section), "val")[0].image.shape == (64, 96, 3)
+    assert samples(opened(section, "train"))[0].id == Folder(tmp_path, "val")[0].id
+    assert opened(section, "val")[0].image.shape == (64, 96, 3)
     for wrong, says in (
         ({"limit": 0}, r"data\.limit=0 does not fit"),
         ({"window": "all"}, r"data\.window=all does not fit"),
         ({"windw": [32, 32]}, "Did you mean window"),
     ):
         with pytest.raises(ConfigError, match=says):
-            open_split(read_data({**section, **wrong}), "train")
+            opened({**section, **wrong}, "train")
     with pytest.raises(ConfigError, match="window is no option of camvid"):
-        open_split(read_data({"name": "camvid", "root": str(tmp_path), "window": [32, 32]}), "val")
+        opened({"name": "camvid", "root": str(tmp_path), "window": [32, 32]}, "val")
 
 
 def samples(dataset: Dataset) -> list[Sample]:

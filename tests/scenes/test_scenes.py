@@ -46,7 +46,7 @@ def test_a_sample_does_not_depend_on_what_was_drawn_before():
 
 def test_another_process_with_more_threads_draws_the_same():
     program = (
-        "import zlib, cv2; cv2.setNumThreads(4); from coatseg.data.scenes import Scenes;"
+        "import zlib, cv2; cv2.setNumThreads(4); from coatseg.scenes import Scenes;"
         "print(zlib.crc32(b''.join(Scenes('val', size=(96, 96))[i].image.tobytes() for i in range(6))))"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

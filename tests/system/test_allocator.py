@@ -27,13 +27,13 @@ def printed(code: str) -> list[str]:
 
 
 def test_kept_memory_stays_with_the_process() -> None:
-    answer, held = printed(f"from coatseg.allocator import keep_memory\nprint(keep_memory())\n{HELD}")
+    answer, held = printed(f"from coatseg.system.allocator import keep_memory\nprint(keep_memory())\n{HELD}")
     assert answer == "True"
     assert int(held) >= 60
 
 
 def test_the_library_leaves_the_allocator_alone() -> None:
-    uses = "import coatseg, coatseg.allocator, coatseg.commands.fit\ncoatseg.create_backbone('coat_lite_tiny')"
+    uses = "import coatseg, coatseg.system.allocator, coatseg.commands.fit\ncoatseg.create_backbone('coat_lite_tiny')"
     assert int(printed(f"{uses}\n{HELD}")[0]) < 10
 
 

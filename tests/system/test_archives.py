@@ -295,7 +295,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_nothing(tmp_path: Path, monkeypatc
 KILLED = textwrap.dedent("""
     import os, shutil, signal, sys
     from pathlib import Path
-    from coatseg.archives import unpack
+    from coatseg.system.archives import unpack
 
     def killed(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)

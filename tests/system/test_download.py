@@ -214,7 +214,7 @@ def test_a_part_that_is_complete_already(server: Server, tmp_path: Path, size: i
 WAITER = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from coatseg.download import exclusive
+    from coatseg.system.download import exclusive
 
     with exclusive(Path(sys.argv[1])):
         sys.exit(0 if (Path(sys.argv[1]) / "file").exists() else 3)

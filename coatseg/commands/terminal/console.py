@@ -1,4 +1,4 @@
-"""What the commands print: errors in a line or two, what was skipped, and what was settled for this machine."""
+"""What the commands print: lines, errors with their mend, skipped images, and Lightning's words only where they help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,18 +15,9 @@ from rich.console import Console, RenderableType
 
 from coatseg.errors import CoatsegError, OutputError
 
-if TYPE_CHECKING:  # importing it takes a second, which --help has not
-    from coatseg.data.loading.module import DataModule
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # importing a room of results takes the time that --help has not
+if TYPE_CHECKING:  # importing them takes a second, which --help has not
     from coatseg.data.images.sources import Skipped
-from collections.abc import Mapping
-from typing import Any
-
-from coatseg.system.allocator import keep_memory
-from coatseg.training.trainer import AUTO, automatic_precision, processor
+    from coatseg.data.loading.module import DataModule
 
 EXIT_CODE = 2
 STOPPED = 130
@@ -152,17 +143,3 @@ def say_skipped(skipped: Sequence[Skipped], address: str) -> None:
         say(f"skipped: {image.reason.splitlines()[0]}")
     if len(skipped) > SHOWN:
         say(f"skipped: and {len(skipped) - SHOWN} more, in {address}/{SKIPPED_FILE}")
-
-
-def settle(trainer: Mapping[str, Any], keep: bool) -> None:
-    """Have the allocator keep memory if `keep`, before there are big buffers, and tell the automatic precision.
-
-    Memory is kept where the CPU computes. Beside an accelerator there are no big buffers that come and go, and what
-    the reading processes hold would only be lost to the system.
-    """
-    accelerator = trainer.get("accelerator", AUTO)
-    if keep and processor(accelerator) == "cpu" and keep_memory():
-        say("freed memory is kept for the next step, which is faster on a CPU; keep_memory=false returns it")
-    if trainer.get("precision") == AUTO:
-        chosen = automatic_precision(accelerator)
-        say(f"precision: {chosen.name}, as {chosen.reason}")

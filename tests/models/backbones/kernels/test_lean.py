@@ -31,7 +31,7 @@ SIZES = ((64, 64), (50, 33))
 def plainly() -> Iterator[None]:
     """Compute by the definitions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenwise, "applies", lambda *_: False)
+        patch.setattr(lean, "applies", lambda *_: False)
         yield
 
 

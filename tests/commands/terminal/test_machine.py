@@ -8,7 +8,7 @@ import pytest
 
 from coatseg.commands.evaluate import evaluate_checkpoint, read_arguments
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
-from coatseg.commands.terminal import console
+from coatseg.commands.terminal import machine
 from coatseg.config.read import read
 from coatseg.errors import ConfigError
 from coatseg.training.trainer import automatic_precision
@@ -26,7 +26,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         calls.append(True)
         return True
 
-    monkeypatch.setattr(console, "keep_memory", keep)
+    monkeypatch.setattr(machine, "keep_memory", keep)
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     return calls
 
@@ -51,9 +51,9 @@ def test_commands_keep_memory_and_say_so_once_unless_told_not_to(
 
 
 def test_memory_is_kept_where_the_cpu_computes(kept: list[bool], capsys: pytest.CaptureFixture[str]) -> None:
-    console.settle({"accelerator": "cuda"}, keep=True)
+    machine.settle({"accelerator": "cuda"}, keep=True)
     assert not kept
-    console.settle({"accelerator": "cpu"}, keep=True)
+    machine.settle({"accelerator": "cpu"}, keep=True)
     assert len(kept) == 1
     assert len(told(capsys, "memory")) == 1
 
@@ -61,14 +61,14 @@ def test_memory_is_kept_where_the_cpu_computes(kept: list[bool], capsys: pytest.
 def test_nothing_is_said_where_the_allocator_cannot_keep(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(console, "keep_memory", lambda: False)
-    console.settle({"accelerator": "cpu"}, keep=True)
+    monkeypatch.setattr(machine, "keep_memory", lambda: False)
+    machine.settle({"accelerator": "cpu"}, keep=True)
     assert not told(capsys, "memory")
 
 
 def test_the_automatic_precision_is_said_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    console.settle({"accelerator": "cpu", "precision": "auto"}, keep=False)
-    console.settle({"accelerator": "cpu", "precision": "32-true"}, keep=False)  # which was asked for, and is known
+    machine.settle({"accelerator": "cpu", "precision": "auto"}, keep=False)
+    machine.settle({"accelerator": "cpu", "precision": "32-true"}, keep=False)  # which was asked for, and is known
     chosen = automatic_precision("cpu")
     assert told(capsys, "precision") == [f"precision: {chosen.name}, as {chosen.reason}"]
 
