@@ -11,7 +11,7 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.freezing import at_rest, without_use
 
 PROBES = (64, 224, 256, 384)
-"""Sides, in pixels, of the images to probe a model with; a few models of timm take one size only, mostly one of these."""
+"""Sides in pixels of the images to probe a model with; a few models of timm take one size only, mostly one of these."""
 
 
 class Probed(nn.Module):
