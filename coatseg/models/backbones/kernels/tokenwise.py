@@ -79,7 +79,7 @@ class NormedLinear(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of the rows and the layers."""
+        """Return the gradients of the rows and the layers."""
         rows, weight, *norm = ctx.saved_tensors
         norm_trained, layer_trained = trained(ctx, 2)
         normed = normalize(rows, norm, ctx.eps)
@@ -113,7 +113,7 @@ class AddedMLP(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of the rows and the layers."""
+        """Return the gradients of the rows and the layers."""
         rows, kept, hidden, *layers = ctx.saved_tensors
         norm, wide, narrow = layers[:2], layers[2:4], layers[4:]
         norm_trained, wide_trained, narrow_trained = trained(ctx, 3)
