@@ -90,7 +90,7 @@ def pixel_cross_entropy(
 
 
 def near_boundary(labels: Tensor, ignore_index: int, distance: int) -> Tensor:
-    """Mark the pixels with a pixel of another label at most `distance` rows and columns away.
+    """Mark the pixels that have another label at most `distance` rows and columns away.
 
     Takes labels (B, H, W), or layers (B, K, H, W), each of which has its own boundaries; returns a bool tensor of their
     shape. Ignored pixels are never marked and make no boundary, and neither does the edge of the image.

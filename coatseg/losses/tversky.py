@@ -11,7 +11,7 @@ from coatseg.structures import DatasetInfo
 
 
 class Tversky(SemanticLoss):
-    """(1 - soft Tversky index) ** gamma of each class present in an image, averaged per image, summed over images.
+    """The Tversky loss, (1 - soft index) ** gamma, of each class present in an image, averaged per image, then summed.
 
     Per image and class, with the soft counts TP = sum(p t), FP = sum(p (1 - t)) and FN = sum((1 - p) t) over the valid
     pixels, the index is (TP + smooth) / (TP + alpha FP + beta FN + smooth) (Salehi et al., 2017, equation 2; their best

@@ -63,7 +63,7 @@ class BoundaryCounts:
 def boundary_region(
     label_map: npt.NDArray[np.integer], valid: npt.NDArray[np.bool_], steps: int
 ) -> npt.NDArray[np.bool_]:
-    """Mark the valid pixels with another class, an invalid pixel or the image's border at most `steps` away.
+    """Mark the valid pixels that have another class, an invalid pixel or the image's border at most `steps` away.
 
     Distance is the larger of the steps down and across, as of a mask eroded `steps` times by a 3x3 square. Comparing
     the least and the greatest number around a pixel does that for all classes at once.

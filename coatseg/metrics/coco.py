@@ -34,7 +34,7 @@ class EvaluatedImage:
 
 
 class CocoCounts:
-    """Collects detections and truth, an image at a time, for COCO's evaluation.
+    """Collects detections and truth, one image at a time, for COCO's evaluation.
 
     `classes` are the names of the classes that have instances, `numbers` their class numbers. Masks are compared if
     `masks`, and are kept encoded. At most `max_detections` of a class count in an image, those with the highest scores.

@@ -82,4 +82,4 @@ PARTS: dict[type[DetectionHead], Callable[..., None]] = {
     TwoStage: _two_stage,
     Cascade: _cascade,
 }
-"""For each kind of detector, the function that runs its layers with an amount of work that no image changes."""
+"""For each kind of detector, the function that runs its layers with a fixed amount of work, whatever is detected."""

@@ -37,7 +37,7 @@ def freeze_unused(model: Probed, channels: int) -> None:
 
 
 def unused_parameters(model: Probed, channels: int) -> list[str]:
-    """Return the names of the trainable parameters that no output, of an auxiliary head either, depends on.
+    """Return the names of the trainable parameters that no output depends on, those of an auxiliary head included.
 
     The model is run once on a small black image of `channels` channels. Its gradients, its training mode, the
     statistics of its norms and the state of the random number generators are left unchanged. The list is empty if the

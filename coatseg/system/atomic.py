@@ -45,7 +45,7 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
 
 
 def not_written(path: Path, error: OSError) -> OutputError:
-    """Return the error that tells which file could not be written, and why."""
+    """Return the error for a file that could not be written, with the reason and what to do."""
     if error.errno == errno.ENAMETOOLONG:
         return NameTooLongError(f"Cannot write {path}: {error.strerror}.", "Give the image's file a shorter name.")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -41,7 +41,7 @@ def nearest_folder(folder: Path) -> Path:
 
 
 def disk_error(action: str, error: OSError) -> DownloadError:
-    """Return the error that tells what could not be done, such as "write PATH", and why."""
+    """Return the error for an action that failed on the disk, such as "write PATH", with the reason."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return DownloadError(
         f"Cannot {action}: {error.strerror or error}; nothing was kept.",

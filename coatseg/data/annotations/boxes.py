@@ -28,7 +28,7 @@ class MendedBoxes:
     findings: Mapping[str, Numbers]
 
     def repairs(self, place: Callable[[int], str]) -> tuple[str, ...]:
-        """Return one line for each kind of mending; `place` says where the box of a number is."""
+        """Return one line for each kind of mending; `place` maps the number of a box to words for where it is."""
         return tuple(
             repair_line(BOXES, len(numbers), done, place(int(numbers[0])))
             for done, numbers in self.findings.items()

@@ -134,7 +134,7 @@ class Moved(alb.DualTransform):  # type: ignore[misc]
         return np.stack([_moved_labels(mask, moves, 0) for mask in masks])
 
     def apply_to_bboxes(self, bboxes: Pixels, moves: Sequence[Move], **params: Any) -> Pixels:
-        """Move boxes."""
+        """Move boxes, which are in shares of the image's sides."""
         size = params["shape"][:2]
         for move in moves:
             bboxes, size = move.boxes(bboxes, size), move.size

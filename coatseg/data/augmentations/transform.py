@@ -85,7 +85,7 @@ class Transform:
 
 
 def _to_targets(sample: Sample, packed: Packed | None) -> dict[str, Any]:
-    """Return the parts of a sample by albumentations' names; ids are "masks" there, which are padded with zeros."""
+    """Return the parts of a sample by the names of albumentations' targets; masks and ids are padded with zeros."""
     targets: dict[str, Any] = {"image": sample.image, "focus": sample.focus}
     if sample.label_map is not None:
         targets["mask"] = sample.label_map

@@ -74,14 +74,14 @@ def content_of(path: Path) -> bytes:
 
 
 def unreadable(path: Path, error: OSError) -> ImageError:
-    """Return the error that tells that a file cannot be opened, and why."""
+    """Return the error for a file that cannot be opened, with the reason."""
     return ImageError(
         f"{path} cannot be read: {error.strerror}.", "Check the path and that the dataset is unpacked whole."
     )
 
 
 def unsupported(path: Path, dtype: object) -> ImageError:
-    """Return the error that tells that images do not have pixels of this type."""
+    """Return the error for a file with pixels of a type that images do not have."""
     return ImageError(
         f"{path} has {dtype} pixels; images have uint8, uint16 or float32.",
         "Save it as 8- or 16-bit unsigned or as 32-bit float; for TIFF, `gdal_translate -ot Float32` does.",

@@ -1,4 +1,4 @@
-"""The first samples of a dataset, and what any dataset can be asked: whether it draws, an example, a size."""
+"""The first samples of a dataset, and the optional abilities of datasets: to draw examples, to know sizes."""
 
 from __future__ import annotations
 

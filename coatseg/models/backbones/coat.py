@@ -342,7 +342,7 @@ def check_co_scale(variant: Variant, co_scale: str) -> None:
 
 
 def check_images(images: Tensor, in_channels: int, sizes: Sequence[Size] | None = None) -> None:
-    """Raise ConfigError for images that the network cannot take, and for such valid sizes of padded ones."""
+    """Raise ConfigError for images, or valid sizes of padded images, that the network cannot take."""
     if images.ndim != 4 or images.shape[1] != in_channels:
         raise ConfigError(
             f"The backbone takes images of shape (B, {in_channels}, H, W) and was given {tuple(images.shape)}.",

@@ -14,7 +14,7 @@ from coatseg.structures import Size
 
 
 class Valid(NamedTuple):
-    """The part of maps (B, C, H, W) that is not padding: `mask` (B, 1, H, W), true there, and `sizes`, one an image."""
+    """The part of maps (B, C, H, W) that is not padding: `mask` (B, 1, H, W), true there, and `sizes`, by image."""
 
     mask: Tensor
     sizes: tuple[Size, ...]

@@ -1,4 +1,4 @@
-"""Place everything along the street, to be painted from far to near; people, lamps, bollards and masts right here."""
+"""Lay out a scene: everything along the street, from far to near; people, lamps, bollards and masts are placed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bank of facades: grids of windows, doors and shop fronts, stored as materials that each house colours."""
+"""A bank of facades: grids of windows, doors and shop fronts, stored as materials so that houses can colour them."""
 
 from __future__ import annotations
 

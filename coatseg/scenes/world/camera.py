@@ -86,7 +86,7 @@ class Camera:
         return flattened(self.seen(points))
 
     def plane(self, origin: Point, right: Point) -> Floats:
-        """Return the matrix (3, 3) from rows (x, y, 1), metres right and up from `origin`, to points as of `seen`."""
+        """Return the matrix (3, 3) from rows (x, y, 1), metres right and up from `origin`, to what `seen` returns."""
         offset = (origin[0], origin[1] - self.height, origin[2])
         return np.asarray(np.array((right, (0.0, 1.0, 0.0), offset)) @ self.backwards)
 

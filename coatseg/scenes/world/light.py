@@ -96,7 +96,7 @@ class Light:
         return direct / (direct + float(self.ambient.mean()))
 
     def shade(self, colours: Floats, facing: Floats | float, depth: float) -> Floats:
-        """Light colours (N, 3), whose cosines to the sun are `facing`, and blend them with `depth` metres of air."""
+        """Shade colours (N, 3) of surfaces with the cosines `facing` to the sun, seen through `depth` metres of air."""
         falling = np.maximum(facing, 0.0)
         sunlit = falling[:, None] * self.sun_colour if isinstance(falling, np.ndarray) else falling * self.sun_colour
         return self.veil(colours * (self.ambient + sunlit), depth)
