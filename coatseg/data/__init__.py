@@ -1,1 +1,1 @@
-"""Files to batches: one file a dataset, augmentations, the exact sample stream, the data module."""
+"""From files to batches: images, annotations, one file per dataset, augmentations, loading, inspection."""

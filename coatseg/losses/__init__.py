@@ -1,1 +1,1 @@
-"""What a training minimises."""
+"""The losses of dense prediction, which training minimises."""

@@ -1,4 +1,4 @@
-"""Cross entropy, by class and by distance from a boundary."""
+"""Cross entropy, with weights by class and by distance from a boundary."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class CrossEntropy(SemanticLoss):
     """Cross entropy over the pixels that are not ignored; binary cross entropy over those of every layer.
 
     With `class_weights`, one a class, it is the weighted mean of torch.nn.functional.cross_entropy; over layers they
-    are the `pos_weight` of its binary_cross_entropy_with_logits: the weight of a pixel where the class is.
-    `smoothing` mixes the target with the uniform distribution (over there and not there, for a layer), as torch's
+    are the `pos_weight` of its binary_cross_entropy_with_logits: the weight of a pixel where the class is present.
+    `smoothing` mixes the target with the uniform distribution (over present and absent, for a layer), as torch's
     label_smoothing does.
 
     Pixels with another label at most `boundary_distance` rows and columns away weigh `boundary_weight`, others 1; the
@@ -50,13 +50,13 @@ class CrossEntropy(SemanticLoss):
         self.boundary_distance = boundary_distance
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum over valid pixels, each by its weight."""
+        """Return the cross entropy summed over valid pixels, each times its weight."""
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         losses = pixel_cross_entropy(logits, labels, self.ignore_index, weights, self.smoothing)
         return (losses * self._nearness(labels)).sum()
 
     def weight(self, labels: Tensor) -> Tensor:
-        """Add up the weights of the valid pixels: of their class, unless they are layers, and of their place."""
+        """Sum the weights of the valid pixels: by class, unless labels are layers, and by distance from a boundary."""
         valid = labels != self.ignore_index
         weights = torch.ones((), device=labels.device)
         if self.class_weights is not None and not are_layers(labels):
@@ -64,7 +64,7 @@ class CrossEntropy(SemanticLoss):
         return (valid * weights * self._nearness(labels)).sum()
 
     def _nearness(self, labels: Tensor) -> Tensor:
-        """Give each pixel's weight by its place, in the shape of the labels or as one number for all."""
+        """Return pixel weights by distance from a boundary, in the shape of the labels or as one number for all."""
         one = torch.ones((), device=labels.device)
         if self.boundary_weight == 1:
             return one
@@ -76,7 +76,7 @@ class CrossEntropy(SemanticLoss):
 def pixel_cross_entropy(
     logits: Tensor, labels: Tensor, ignore_index: int, class_weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """Give minus the logarithm of the truth's probability in the shape of the labels, 0 where they are ignored."""
+    """Return the cross entropy of each pixel, in the shape of the labels; 0 where they are ignored."""
     if not are_layers(labels):
         return functional.cross_entropy(
             logits, labels, class_weights, ignore_index=ignore_index, reduction="none", label_smoothing=smoothing
@@ -92,10 +92,10 @@ def pixel_cross_entropy(
 
 
 def near_boundary(labels: Tensor, ignore_index: int, distance: int) -> Tensor:
-    """Mark the pixels with a pixel of another label at most `distance` rows and columns away.
+    """Mark the pixels that have another label at most `distance` rows and columns away.
 
-    Labels (B, H, W) or layers (B, K, H, W), whose boundaries are each layer's own, to a bool tensor of their shape.
-    What is ignored is near nothing and makes no boundary, nor does the edge of the image.
+    Takes labels (B, H, W), or layers (B, K, H, W), each of which has its own boundaries; returns a bool tensor of their
+    shape. Ignored pixels are never marked and make no boundary, and neither does the edge of the image.
     """
     maps = labels if are_layers(labels) else labels.unsqueeze(1)
     known, numbers = maps != ignore_index, maps.float()
@@ -105,7 +105,7 @@ def near_boundary(labels: Tensor, ignore_index: int, distance: int) -> Tensor:
 
 
 def _highest_around(maps: Tensor, distance: int) -> Tensor:
-    """Give the maximum over each pixel's window of 2 * distance + 1 rows and columns, one direction after the other."""
+    """Return the maximum over the window of 2 * distance + 1 rows and columns around each pixel."""
     window = 2 * distance + 1
     rows = functional.max_pool2d(maps, (1, window), stride=1, padding=(0, distance))
     return functional.max_pool2d(rows, (window, 1), stride=1, padding=(distance, 0))

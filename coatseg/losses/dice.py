@@ -17,7 +17,7 @@ class Dice(SemanticLoss):
 
     Per image and class, with probabilities p and truth t over the valid pixels: 1 - (2 sum(p t) + smooth) /
     (sum(p) + sum(t) + smooth) (Milletari et al., V-Net, 2016, without their squares). Classes that an image does not
-    show are left out of its mean; an image that shows none counts nothing.
+    show are left out of its mean; an image that shows none does not count.
     """
 
     def __init__(self, info: DatasetInfo, *, smooth: NonNegativeFloat = 1.0) -> None:
@@ -26,9 +26,9 @@ class Dice(SemanticLoss):
         self.smooth = smooth
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum over images that show a class."""
+        """Return the loss summed over the images that show a class."""
         overlap, predicted, extent = regions(logits, labels, self.ignore_index)
-        # Without smoothing, a class that is neither there nor predicted would be 0 / 0.
+        # Without smoothing, a class that is neither present nor predicted would be 0 / 0.
         total = (predicted + extent + self.smooth).clamp(min=1e-12)
         return sum_of_means(1 - (2 * overlap + self.smooth) / total, extent > 0)
 

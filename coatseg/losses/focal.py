@@ -19,9 +19,9 @@ from coatseg.structures import DatasetInfo
 class Focal(SemanticLoss):
     """Cross entropy times (1 - p) ** gamma, with p the probability of the truth, over the pixels that are not ignored.
 
-    Lin et al., 2017, equation 5. `alpha`, one a class or one number for all, balances: over layers, pixels where a
-    class is weigh alpha and others 1 - alpha, as there; over class numbers, a pixel weighs its class's alpha. The mean
-    is over pixels, whatever their alpha.
+    Lin et al., 2017, equation 5. `alpha`, one per class or one number for all, balances: over layers, pixels of the
+    class weigh alpha and others 1 - alpha, as in the paper; over class numbers, a pixel weighs its class's alpha. The
+    mean is over pixels, whatever their alpha.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Focal(SemanticLoss):
         self.alpha = None if alphas is None else per_class(alphas, info, "loss.focal.alpha")
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum over valid pixels."""
+        """Return the focal loss summed over valid pixels."""
         surprise = pixel_cross_entropy(logits, labels, self.ignore_index)
-        # 1 - exp(-x) without cancellation. A power between 0 and 1 has an endless slope at 0.
+        # 1 - exp(-x) without cancellation. A power between 0 and 1 has an infinite slope at 0.
         losses = (-torch.expm1(-surprise)).clamp(min=1e-7) ** self.gamma * surprise
         return losses.sum() if self.alpha is None else (losses * self._balance(labels, self.alpha)).sum()
 

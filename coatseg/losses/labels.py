@@ -1,6 +1,6 @@
-"""Labels of both kinds seen as one: class numbers (B, H, W) have one class a pixel, layers (B, K, H, W) any number.
+"""Both kinds of labels in one form: class numbers (B, H, W), one class a pixel, and layers (B, K, H, W), any number.
 
-Beside them what losses of regions share: sums of probabilities over each class of each image, and their mean.
+The losses of regions share the sums of probabilities over each class of each image, and their mean.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from torch import Tensor
 
 
 class Truth(NamedTuple):
-    """Where each class is, and where that is known: both (B, K, H, W) bool; `there` only where `valid`."""
+    """Where each class is present, and where that is known: both (B, K, H, W) bool; `there` only where `valid`."""
 
     there: Tensor
     valid: Tensor
 
 
 def are_layers(labels: Tensor) -> bool:
-    """Tell layers (B, K, H, W) from class numbers (B, H, W)."""
+    """Return whether labels are layers (B, K, H, W) rather than class numbers (B, H, W)."""
     return labels.ndim == 4
 
 
 def truth_of(labels: Tensor, classes: int, ignore_index: int) -> Truth:
-    """Spread labels of either kind over the classes."""
+    """Return the truth of each class, (B, K, H, W), from labels of either kind."""
     valid = labels != ignore_index
     if are_layers(labels):
         return Truth(labels == 1, valid)
@@ -35,12 +35,12 @@ def truth_of(labels: Tensor, classes: int, ignore_index: int) -> Truth:
 
 
 def probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the probability of each class, (B, K, H, W): a sigmoid each for layers, softmax for class numbers."""
+    """Return the probability of each class, (B, K, H, W): a sigmoid each for layers, softmax for class numbers."""
     return logits.sigmoid() if are_layers(labels) else logits.softmax(1)
 
 
 def images_with_truth(labels: Tensor, ignore_index: int) -> Tensor:
-    """Count the images where something is known, as float32."""
+    """Count the images that have valid pixels, as float32."""
     return (labels != ignore_index).flatten(1).any(1).sum().float()
 
 
@@ -53,7 +53,8 @@ def images_with_a_class(labels: Tensor, ignore_index: int) -> Tensor:
 class Regions(NamedTuple):
     """Sums over the valid pixels of each image and class, (B, K) float32.
 
-    `overlap` of the probability where the class is, `predicted` of the probability everywhere, `extent` of the truth.
+    `overlap` sums the probability where the class is present, `predicted` the probability everywhere, `extent` the
+    truth.
     """
 
     overlap: Tensor
@@ -62,13 +63,13 @@ class Regions(NamedTuple):
 
 
 def regions(logits: Tensor, labels: Tensor, ignore_index: int) -> Regions:
-    """Sum the probabilities of logits (B, K, H, W) over the truth of labels of either kind."""
+    """Sum the probabilities of logits (B, K, H, W), and the truth, over each class, for labels of either kind."""
     there, valid = truth_of(labels, logits.shape[1], ignore_index)
     predicted = probabilities(logits, labels) * valid
     return Regions((predicted * there).sum((2, 3)), predicted.sum((2, 3)), there.sum((2, 3)).float())
 
 
 def sum_of_means(losses: Tensor, counted: Tensor) -> Tensor:
-    """Average losses (B, K) over the classes of an image that are `counted` (B, K) bool, and add the images up."""
+    """Average losses (B, K) over the classes of each image that are `counted` (B, K) bool, and sum over the images."""
     per_image = torch.where(counted, losses, 0.0).sum(1) / counted.sum(1).clamp(min=1)
     return per_image.sum()

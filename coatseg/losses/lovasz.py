@@ -16,9 +16,9 @@ class Lovasz(SemanticLoss):
     """The Lovasz extension of the Jaccard loss, averaged over the classes of an image, summed over images.
 
     Berman et al., 2018: over class numbers the Lovasz-softmax (section 3.2) of the classes present in the image; over
-    layers the Lovasz hinge (section 3.1) of every class of which something is known, present or not, so that an image
-    without the class costs its worst false positive. It is taken per image, not per batch, so that it adds up
-    over processes and accumulated parts.
+    layers the Lovasz hinge (section 3.1) of every class with valid pixels, present or not, so that an image without
+    the class costs its worst false positive. It is taken per image, not per batch, so that it adds up over processes
+    and accumulated parts.
     """
 
     def __init__(self, info: DatasetInfo) -> None:
@@ -26,7 +26,7 @@ class Lovasz(SemanticLoss):
         self.ignore_index = info.ignore_index
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum over images that have valid pixels."""
+        """Return the loss summed over the images that have valid pixels."""
         # Image by image: sorting takes much memory, and an image shows few of many classes.
         return torch.stack([self._of_image(*image) for image in zip(logits, labels, strict=True)]).sum()
 
@@ -48,11 +48,11 @@ class Lovasz(SemanticLoss):
 
 
 def lovasz_extension(errors: Tensor, there: Tensor) -> Tensor:
-    """Give the Lovasz extension of the Jaccard loss at errors (K, N) >= 0 of pixels where classes are: (K,).
+    """Return the Lovasz extension (K,) of the Jaccard loss at errors (K, N) >= 0; `there` marks each class's pixels.
 
-    The errors in falling order, each times what its pixel adds to the Jaccard loss (Berman et al., 2018, equation 9
-    and algorithm 1). With I and U the intersection and union once it is wrong too, a pixel of the class adds 1 / U,
-    any other I / (U (U - 1)): the differences in closed form, as those of near numbers would lose their digits.
+    It sums the errors in falling order, each times what its pixel adds to the Jaccard loss (Berman et al., 2018,
+    equation 9 and algorithm 1). With I and U the intersection and union once it is wrong too, a pixel of the class adds
+    1 / U, any other I / (U (U - 1)): the differences in closed form, as subtracting near numbers would lose digits.
     """
     errors, order = errors.sort(dim=1, descending=True)
     there = there.gather(1, order)
@@ -61,6 +61,6 @@ def lovasz_extension(errors: Tensor, there: Tensor) -> Tensor:
     intersection = extent - wrong
     union = (extent + torch.arange(1, there.shape[1] + 1, device=there.device) - wrong).float()
     added = torch.where(there, 1 / union, intersection / (union * (union - 1).clamp(min=1)))
-    # Where the class is not, the first false positive takes the whole index, and the others nothing more.
+    # Where the class is absent, the first false positive costs the whole index, and the others nothing more.
     added[:, :1] = torch.where(extent == 0, 1.0, added[:, :1])
     return (errors * added).sum(1)

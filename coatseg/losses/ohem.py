@@ -1,4 +1,4 @@
-"""Cross entropy of the hard pixels."""
+"""Cross entropy of the hard pixels (OHEM, online hard example mining)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from coatseg.structures import DatasetInfo
 class OhemCrossEntropy(SemanticLoss):
     """Cross entropy averaged over the hard pixels of each image, summed over images (online hard example mining).
 
-    Hard is a pixel, of any layer, whose truth has a probability below `threshold`, and in any case the share
-    `min_kept` of the image's valid pixels that are hardest. The rule is that of Shrivastava et al., 2016, in the form
-    common in segmentation, where 0.7 and 1/16 are usual; only that form keeps and averages over a whole batch.
-    How many pixels are hard depends on predictions, which no other process knows in time: the mean per image makes the
-    divisor the number of images, so that the gradient is exact however a step is divided.
+    A pixel, of any layer, is hard if its truth has a probability below `threshold`; in any case the hardest share
+    `min_kept` of the image's valid pixels counts as hard. The rule is that of Shrivastava et al., 2016, in the form
+    common in segmentation, where 0.7 and 1/16 are usual; that form, however, selects and averages over a whole batch.
+    How many pixels are hard depends on predictions, which no other process knows in time: with the mean per image the
+    divisor is the number of images, so that the gradient is exact however a step is divided.
     """
 
     def __init__(self, info: DatasetInfo, *, threshold: PositiveShare = 0.7, min_kept: PositiveShare = 1 / 16) -> None:
@@ -33,7 +33,7 @@ class OhemCrossEntropy(SemanticLoss):
         self.min_kept = min_kept
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum over images that have valid pixels."""
+        """Return the loss summed over the images that have valid pixels."""
         losses = pixel_cross_entropy(logits, labels, self.ignore_index).flatten(1)
         valid = (labels != self.ignore_index).flatten(1)
         found = losses.detach().masked_fill(~valid, -1.0)

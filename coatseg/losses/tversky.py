@@ -13,12 +13,12 @@ from coatseg.structures import DatasetInfo
 
 @register("loss", "tversky")
 class Tversky(SemanticLoss):
-    """(1 - soft Tversky index) ** gamma of each class present in an image, averaged per image, summed over images.
+    """The Tversky loss, (1 - soft index) ** gamma, of each class present in an image, averaged per image, then summed.
 
     Per image and class, with the soft counts TP = sum(p t), FP = sum(p (1 - t)) and FN = sum((1 - p) t) over the valid
-    pixels, the index is (TP + smooth) / (TP + alpha FP + beta FN + smooth) (Salehi et al., 2017, equation 2, whose best
-    were alpha 0.3 and beta 0.7). `gamma` is the exponent that Abraham and Khan, 2019, write as 1 / gamma; theirs was
-    0.75. Classes that an image does not show are left out, as in Dice, which is alpha = beta = 0.5.
+    pixels, the index is (TP + smooth) / (TP + alpha FP + beta FN + smooth) (Salehi et al., 2017, equation 2; their best
+    values were alpha 0.3 and beta 0.7). `gamma` is the exponent that Abraham and Khan, 2019, write as 1 / gamma; theirs
+    was 0.75. Classes that an image does not show are left out, as in Dice, which is alpha = beta = 0.5.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Tversky(SemanticLoss):
         self.smooth = smooth
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum over images that show a class."""
+        """Return the loss summed over the images that show a class."""
         overlap, predicted, extent = regions(logits, labels, self.ignore_index)
         missed = self.alpha * (predicted - overlap) + self.beta * (extent - overlap)
-        # missed / total is 1 - index without its rounding. An exponent below 1 has an endless slope at 0.
+        # missed / total is 1 - index without its rounding. An exponent below 1 has an infinite slope at 0.
         total = (overlap + missed + self.smooth).clamp(min=1e-12)
         return sum_of_means((missed / total).clamp(min=1e-7) ** self.gamma, extent > 0)
 

@@ -1,1 +1,1 @@
-"""What a prediction is worth."""
+"""Metrics, which compare predictions with the truth."""

@@ -1,4 +1,4 @@
-"""Average precision as COCO defines it, and what else its precision and recall say."""
+"""Average precision and average recall as COCO defines them, computed from its arrays of precision and recall."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coatseg.errors import listed
 from coatseg.metrics.means import Values, mean_of_defined, sorted_rows
 
 MAX_DETECTIONS = 100
-"""How many detections of a class COCO looks at in an image."""
+"""How many detections of a class in one image COCO evaluates."""
 
 AREAS = ("all", "small", "medium", "large")
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -23,8 +23,8 @@ RECALLS = np.linspace(0, 1, 101)
 class PrecisionRecall:
     """Precision and recall as COCO accumulates them; NaN for a class without truth (of that area).
 
-    precision (10 IoU thresholds, 101 recalls, K classes, 4 areas) with `detections[-1]` detections of a class an image;
-    recall (10, K, 4, len(detections)).
+    precision (10 IoU thresholds, 101 recalls, K classes, 4 areas) with at most `detections[-1]` detections of a class
+    per image; recall (10, K, 4, len(detections)).
     """
 
     precision: Values
@@ -32,27 +32,27 @@ class PrecisionRecall:
     detections: tuple[int, ...]
 
     def curves(self, iou: float | None = None, area: str = "all") -> Values:
-        """Give precision over recall of each class, (101, K): at one IoU threshold, or the mean over all."""
+        """Return precision over recall of each class, (101, K): at one IoU threshold, or the mean over all."""
         chosen = self.precision[..., AREAS.index(area)]
         curves: Values = chosen.mean(0) if iou is None else chosen[_threshold(iou)]
         return curves
 
     def class_ap(self, iou: float | None = None, area: str = "all") -> Values:
-        """Give the average precision of each class, (K,)."""
+        """Return the average precision of each class, (K,)."""
         average: Values = self.curves(iou, area).mean(0)
         return average
 
     def ap(self, iou: float | None = None, area: str = "all") -> float:
-        """Give the mean average precision over the classes with truth; NaN if there is none."""
+        """Return the mean average precision over the classes with truth; NaN if there is none."""
         return mean_of_defined(self.class_ap(iou, area))
 
     def ar(self, detections: int | None = None, area: str = "all") -> float:
-        """Give the average recall, over IoU thresholds and classes, with so many detections of a class an image."""
+        """Return recall averaged over IoU thresholds and classes, at `detections` per class and image, or the most."""
         number = -1 if detections is None else self.detections.index(detections)
         return mean_of_defined(self.recall[:, :, AREAS.index(area), number])
 
     def summary(self) -> dict[str, float]:
-        """Give COCO's means by their usual names."""
+        """Return COCO's means by their usual names."""
         return {
             "AP": self.ap(),
             "AP50": self.ap(0.5),
@@ -66,9 +66,9 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class CocoScores:
-    """What COCO's evaluation says of boxes and, where they were compared, masks; and how many true objects there are.
+    """The scores of COCO's evaluation for boxes and, where they were compared, masks; and the number of true objects.
 
-    `of` holds precision and recall under "box" and "mask"; `objects` (K,) leaves crowds out.
+    `of` holds precision and recall under "box" and "mask"; `objects` (K,) does not count crowds.
     """
 
     classes: tuple[str, ...]
@@ -77,7 +77,7 @@ class CocoScores:
 
     @property
     def definition(self) -> str:
-        """Say how the means are defined."""
+        """The definition of the means, in words."""
         most = self.of["box"].detections[-1]
         default = "" if most == MAX_DETECTIONS else f" (COCO's own evaluation looks at {MAX_DETECTIONS})"
         return (
@@ -93,17 +93,17 @@ class CocoScores:
         return tuple(name for name, count in zip(self.classes, self.objects, strict=True) if not count)
 
     def summary(self) -> dict[str, float]:
-        """Give the means by name: box_AP, box_AP50, ..., mask_AP, ..."""
+        """Return the means by name: box_AP, box_AP50, ..., mask_AP, ..."""
         return {f"{kind}_{name}": value for kind in self.of for name, value in self.of[kind].summary().items()}
 
     def headline(self) -> str:
-        """Give the means in one line, and the classes that they leave out."""
+        """Return one line with the means and the classes that they leave out."""
         parts = [_headline(kind, means.summary()) for kind, means in self.of.items()]
         absent = [f"without objects and left out: {listed(self.absent)}"] if self.absent else []
         return "; ".join([*parts, *absent])
 
     def table(self) -> list[tuple[str, ...]]:
-        """Give a row of percents and the number of objects for each class, best AP (of masks, if any) first."""
+        """Return a row of percentages and the number of objects per class, best AP (of masks, if any) first."""
         columns = {
             f"{kind} {name}": self.of[kind].class_ap(iou)
             for kind in reversed(self.of)

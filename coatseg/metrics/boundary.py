@@ -30,7 +30,7 @@ class BoundaryCounts:
 
     @property
     def definition(self) -> str:
-        """Say what is counted."""
+        """The definition of boundary IoU and its mean, in words."""
         return (
             "Boundary IoU (Cheng et al., CVPR 2021): the IoU, over the split, of the pixels of a class within "
             f"{100 * self.distance:g}% of the image's diagonal of its contour in the truth and in the prediction; the "
@@ -38,11 +38,11 @@ class BoundaryCounts:
         )
 
     def reset(self) -> None:
-        """Forget all pixels."""
+        """Set all counts to zero."""
         self.counts.zero_()
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add one image: two label maps (H, W) of the same size, on any device."""
+        """Count the pixels of one image, given as two label maps (H, W) of the same size on any device."""
         if prediction.shape != truth.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in size")
         true, predicted = truth.cpu().numpy(), prediction.cpu().numpy()
@@ -63,7 +63,7 @@ class BoundaryCounts:
 def boundary_region(
     label_map: npt.NDArray[np.integer], valid: npt.NDArray[np.bool_], steps: int
 ) -> npt.NDArray[np.bool_]:
-    """Mark the valid pixels with another class, an invalid pixel or the end of the image at most `steps` away.
+    """Mark the valid pixels that have another class, an invalid pixel or the image's border at most `steps` away.
 
     Distance is the larger of the steps down and across, as of a mask eroded `steps` times by a 3x3 square. Comparing
     the least and the greatest number around a pixel does that for all classes at once.

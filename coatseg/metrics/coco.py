@@ -1,4 +1,4 @@
-"""COCO's average precision of boxes and masks, evaluated by faster-coco-eval on what is in memory."""
+"""COCO's average precision of boxes and masks, evaluated by faster-coco-eval on objects in memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from coatseg.metrics.means import Values
 from coatseg.structures import InstancePrediction, InstanceTarget, Size
 
 KINDS = {"box": "bbox", "mask": "segm"}
-"""What is compared, and what COCO's tools call it."""
+"""The shapes that can be compared, and the names that COCO's tools have for them."""
 
 
 @dataclass(frozen=True)
 class EvaluatedImage:
-    """What is kept of one image: its truth, with whether each object is a crowd and its area, and what was detected."""
+    """One image's truth, with the crowd flag and area of each object, and its detections with their scores."""
 
     id: str
     size: Size
@@ -34,10 +34,10 @@ class EvaluatedImage:
 
 
 class CocoCounts:
-    """Collects detections and truth, an image at a time, for COCO's evaluation.
+    """Collects detections and truth, one image at a time, for COCO's evaluation.
 
     `classes` are the names of the classes that have instances, `numbers` their class numbers. Masks are compared if
-    `masks`, and are kept encoded. No more than `max_detections` of a class count in an image, the surest first.
+    `masks`, and are kept encoded. At most `max_detections` of a class count in an image, those with the highest scores.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class CocoCounts:
     def update(self, prediction: InstancePrediction, truth: InstanceTarget) -> None:
         """Add one image, both at its original size.
 
-        The area of a true object, which tells small from large, is the stated one, else that of its mask, else of its
-        box.
+        The area of a true object, by which it is small, medium or large, is the annotated one, else that of its mask,
+        else that of its box.
 
         Raises:
-            ValueError: masks are to be compared and are not there or of another size, or a label is none of `numbers`.
+            ValueError: masks are to be compared and are missing or of another size, or a label is none of `numbers`.
         """
         self._check(prediction, truth)
         self.images.append(
@@ -78,7 +78,7 @@ class CocoCounts:
         )
 
     def scores(self) -> CocoScores:
-        """Evaluate the images of all processes; each gets the same scores, whatever their number."""
+        """Evaluate the images of all processes; every process returns the same scores, however many there are."""
         images = self.images
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             gathered: list[Any] = [None] * torch.distributed.get_world_size()
@@ -105,7 +105,7 @@ def coco_scores(
     masks: bool,
     max_detections: int = MAX_DETECTIONS,
 ) -> CocoScores:
-    """Evaluate images, in whatever order they come, for the classes of these names and class numbers."""
+    """Return the scores of images, in any order, for the classes of these names and class numbers."""
     ordered = sorted(images, key=lambda image: image_order(image.id))
     most = tuple(sorted({count for count in (1, 10) if count < max_detections} | {max_detections}))
     objects = [
@@ -120,7 +120,7 @@ def coco_scores(
 def _evaluate(
     images: Sequence[EvaluatedImage], numbers: Sequence[int], kind: str, most: tuple[int, ...]
 ) -> PrecisionRecall:
-    """Let faster-coco-eval accumulate precision and recall."""
+    """Return the precision and recall that faster-coco-eval accumulates."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     sizes = [{"id": number, "height": image.size[0], "width": image.size[1]} for number, image in enumerate(images)]
@@ -148,7 +148,7 @@ def _evaluate(
 
 
 def _annotations(number: int, objects: EncodedObjects, kind: str, **facts: npt.NDArray[Any]) -> list[dict[str, Any]]:
-    """Give the objects of image `number` as the evaluation takes them: with box or mask, and other facts of each."""
+    """Return the objects of image `number` as the evaluation takes them: with box or mask, and other facts of each."""
     shape = {"bbox": objects.boxes.tolist()} if kind == "box" else {"segmentation": objects.masks or ()}
     columns = {
         "category_id": objects.labels.tolist(),
@@ -159,7 +159,7 @@ def _annotations(number: int, objects: EncodedObjects, kind: str, **facts: npt.N
 
 
 def _true_areas(truth: InstanceTarget) -> Tensor:
-    """Give the areas (N,) of true objects, for boxes too, as COCO does: those of the objects themselves."""
+    """Return the areas (N,) of true objects; as in COCO they are those of the objects, also when boxes are compared."""
     if truth.areas is not None:
         return truth.areas
     if truth.masks is not None:

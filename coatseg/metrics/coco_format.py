@@ -1,4 +1,4 @@
-"""Objects as COCO's tools and servers take them: boxes as x, y, width and height, masks run-length encoded, results."""
+"""Objects in the format of COCO's tools and servers: boxes (x, y, width, height), run-length encoded masks, results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RLE = dict[str, Any]
 
 @dataclass(frozen=True)
 class EncodedObjects:
-    """The objects of one image, N of them, in few bytes.
+    """The N objects of one image, encoded to take few bytes.
 
     labels (N,) int64 class numbers; boxes (N, 4) float64 (x, y, width, height); masks, N run-length encodings, or None.
     """
@@ -31,7 +31,7 @@ class EncodedObjects:
 
 
 def encode(objects: InstancePrediction | InstanceTarget, with_masks: bool) -> EncodedObjects:
-    """Encode labels, boxes, and if asked to masks."""
+    """Encode the labels and boxes of objects, and their masks if `with_masks`."""
     boxes = objects.boxes.cpu().numpy().astype(np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
     masks = tuple(encode_masks(objects.masks)) if with_masks and objects.masks is not None else None
@@ -39,31 +39,31 @@ def encode(objects: InstancePrediction | InstanceTarget, with_masks: bool) -> En
 
 
 def encode_masks(masks: Tensor) -> list[RLE]:
-    """Run-length encode masks (N, H, W) of bool."""
+    """Run-length encode bool masks (N, H, W)."""
     from faster_coco_eval.core import mask as coco
 
-    # One at a time: a copy of all in the order of columns would be as large as the masks.
+    # One at a time: a copy of all in column-major order would be as large as the masks.
     return [coco.encode(np.asfortranarray(mask.cpu().numpy().view(np.uint8))) for mask in masks]
 
 
 def mask_areas(masks: tuple[RLE, ...]) -> npt.NDArray[np.float64]:
-    """Count the pixels of encoded masks: (N,)."""
+    """Return the areas (N,) of run-length encoded masks, in pixels."""
     from faster_coco_eval.core import mask as coco
 
     return np.asarray(coco.area(list(masks)) if masks else [], dtype=np.float64)
 
 
 def box_areas(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give the areas (N,) of boxes (N, 4) of (x, y, width, height)."""
+    """Return the areas (N,) of boxes (N, 4) of (x, y, width, height)."""
     areas: npt.NDArray[np.float64] = boxes[:, 2] * boxes[:, 3]
     return areas
 
 
 def results(prediction: InstancePrediction, info: DatasetInfo) -> list[dict[str, Any]]:
-    """Give one row an object, the surest first: image_id, category_id, bbox, score, and segmentation where it has one.
+    """Return a row per object, highest score first: image_id, category_id, bbox, score, and segmentation if it has one.
 
-    Image ids are numbers where they are the text of one, and categories those of the dataset's own files. Boxes are
-    (x, y, width, height) in pixels; masks, compressed run-length encodings whose counts are text.
+    Image ids that spell a number become that number, and category ids are those of the dataset's own files. Boxes are
+    (x, y, width, height) in pixels; masks are compressed run-length encodings whose counts are text.
     """
     objects = encode(prediction, with_masks=True)
     number = image_number(prediction.id)
@@ -87,11 +87,11 @@ def results(prediction: InstancePrediction, info: DatasetInfo) -> list[dict[str,
 
 
 def image_number(image_id: str) -> int | None:
-    """Read the number that an id is the text of, as COCO's image ids are; None for a name."""
+    """Return the number that an image id spells, as COCO's do; None for a name."""
     return int(image_id) if image_id.isdecimal() and str(int(image_id)) == image_id else None
 
 
 def image_order(image_id: str) -> tuple[bool, int, str]:
-    """Sort numbers by value, as COCO does, and before names: detections of one score rank in the order of images."""
+    """Return a sort key: numbers by value, as in COCO, before names; detections of equal score rank in this order."""
     number = image_number(image_id)
     return (True, 0, image_id) if number is None else (False, number, "")

@@ -1,4 +1,4 @@
-"""The confusion matrix and what is read from it; the project's one definition of mIoU."""
+"""The confusion matrix and the scores computed from it; the project's one definition of mIoU."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ConfusionMatrix:
         self.counts = torch.zeros(classes, classes, dtype=torch.int64)
 
     def reset(self) -> None:
-        """Forget all pixels."""
+        """Set all counts to zero."""
         self.counts.zero_()
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add one image: two label maps (H, W) of the same size, on any device."""
+        """Count the pixels of one image, given as two label maps (H, W) of the same size on any device."""
         if prediction.shape != truth.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in size")
         valid = truth != self.ignore_index
@@ -44,10 +44,10 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class SemanticScores:
-    """What a confusion matrix says: per class IoU, accuracy (recall) and share of true pixels, and the means.
+    """The scores of a confusion matrix: per class IoU, accuracy (recall) and share of true pixels, and their means.
 
     IoU is NaN for a class that occurs neither in truth nor in prediction; accuracy, for one not in the truth.
-    `boundary_iou` is there if boundaries were counted.
+    `boundary_iou` is None unless boundaries were counted.
     """
 
     classes: tuple[str, ...]
@@ -70,7 +70,7 @@ class SemanticScores:
 
     @property
     def pixel_accuracy(self) -> float:
-        """The share of valid pixels that are right."""
+        """The share of valid pixels that are classified correctly."""
         total = int(self.confusion.sum())
         return int(np.trace(self.confusion)) / total if total else float("nan")
 
@@ -81,16 +81,16 @@ class SemanticScores:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The classes that the means leave out."""
+        """The classes that the mean IoU leaves out."""
         return tuple(name for name, iou in zip(self.classes, self.iou, strict=True) if np.isnan(iou))
 
     def summary(self) -> dict[str, float]:
-        """Give the means by name."""
+        """Return the means by name."""
         means = {"mIoU": self.mean_iou, "mAcc": self.mean_accuracy, "aAcc": self.pixel_accuracy}
         return means if self.boundary_iou is None else {**means, "mBIoU": self.mean_boundary_iou}
 
     def headline(self) -> str:
-        """Give the means in one line, and the classes that they leave out."""
+        """Return one line with the means and the classes that they leave out."""
         absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
         boundaries = "" if self.boundary_iou is None else f", mBIoU {self.mean_boundary_iou:.4f}"
         return (
@@ -99,7 +99,7 @@ class SemanticScores:
         )
 
     def table(self) -> list[tuple[str, ...]]:
-        """Give a row of percents for each class under a row of names, best IoU first, '-' and last where undefined."""
+        """Return a row of percentages per class under a row of names, best IoU first, '-' and last where undefined."""
         columns = {"IoU": self.iou, "accuracy": self.accuracy, "share of pixels": self.share}
         if self.boundary_iou is not None:
             columns = {"IoU": self.iou, "boundary IoU": self.boundary_iou, **columns}
@@ -107,7 +107,7 @@ class SemanticScores:
 
 
 def semantic_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) -> SemanticScores:
-    """Read scores from a (K, K) integer confusion matrix, rows the truth."""
+    """Compute the scores of a (K, K) integer confusion matrix, whose rows are the truth."""
     confusion = np.asarray(counts, dtype=np.int64)
     hits = np.diag(confusion).astype(np.float64)
     truth = confusion.sum(1)
@@ -117,14 +117,14 @@ def semantic_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...])
 
 
 def with_boundaries(scores: SemanticScores, counts: Tensor | npt.NDArray[Any], definition: str) -> SemanticScores:
-    """Add the boundary IoU read from (2, K) integer counts of intersections and unions, and its definition."""
+    """Add to scores the boundary IoU of (2, K) integer counts of intersections and unions, and its definition."""
     both, either = np.asarray(counts, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return replace(scores, boundary_iou=both / either, definition=f"{scores.definition} {definition}")
 
 
 def image_mean_iou(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int) -> float:
-    """Give the mean IoU of one image over the classes in its truth or prediction; NaN if all of it is ignored."""
+    """Return the mean IoU of one image over the classes in its truth or prediction; NaN if all of it is ignored."""
     confusion = ConfusionMatrix(classes, ignore_index)
     confusion.update(prediction, truth)
     return semantic_scores(confusion.counts, ("",) * classes).mean_iou

@@ -1,4 +1,4 @@
-"""Which detections of one image are right, as one sees it in a picture."""
+"""Match the detections of one image with its true objects, to show in pictures which are right, false or missed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from coatseg.metrics.coco_format import encode
 from coatseg.structures import InstancePrediction, InstanceTarget
 
 LEAST_SCORE = 0.3
-"""What a detection scores at least to be looked at."""
+"""The least score of a detection that is considered."""
 
 LEAST_IOU = 0.5
-"""What a detection and an object of its class share at least to be the same."""
+"""The least IoU at which a detection matches an object of its class."""
 
 
 @dataclass(frozen=True)
 class Matches:
     """Marks detections (N,) that are right and that are false alarms, and true objects (M,) that are missed.
 
-    Detections below the least score, and those in a crowd, are neither.
+    Detections below the least score, and those in a crowd, are neither right nor false.
     """
 
     right: npt.NDArray[np.bool_]
@@ -31,7 +31,7 @@ class Matches:
 
     @property
     def f1(self) -> float:
-        """Give 2 right / (2 right + false + missed); NaN where nothing is and nothing is found."""
+        """2 right / (2 right + false + missed); NaN where there are no objects and no detections."""
         errors = int(self.false.sum()) + int(self.missed.sum())
         doubled = 2 * int(self.right.sum())
         return doubled / (doubled + errors) if doubled + errors else float("nan")
@@ -43,9 +43,10 @@ def match(
     least_score: float = LEAST_SCORE,
     least_iou: float = LEAST_IOU,
 ) -> Matches:
-    """Give each detection, the surest first, the object of its class that it shares most with and that is still free.
+    """Match each detection, highest score first, with the free object of its class with which it has the largest IoU.
 
-    Masks are compared where both sides have them, else boxes. A detection that lies in a crowd by half is ignored.
+    Masks are compared where both sides have them, else boxes. A detection of which a share of at least `least_iou` lies
+    in a crowd of its class is ignored.
     """
     from faster_coco_eval.core import mask as coco
 

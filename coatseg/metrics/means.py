@@ -1,4 +1,4 @@
-"""What tables of scores share: means over what is defined, percent, and rows from the best class down."""
+"""Means over defined scores, and the rows of score tables: percentages, from the best class down."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Values = npt.NDArray[np.float64]
 
 
 def mean_of_defined(values: Values) -> float:
-    """Give the mean of the values that are not NaN; NaN if there is none."""
+    """Return the mean of the values that are not NaN; NaN if there is none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 def sorted_rows(names: Sequence[str], *columns: Values) -> list[tuple[str, ...]]:
-    """Give a row of percentages a name, the highest of the first column first; '-', which comes last, for NaN."""
+    """Return a row of percentages per name, the highest of the first column first; NaN becomes '-' and comes last."""
     order = np.argsort(-columns[0], kind="stable")  # which puts NaN last
     return [(names[row], *(_percent(column[row]) for column in columns)) for row in order]
 

@@ -1,4 +1,4 @@
-"""Counts of layers, one a class, and what is read from them."""
+"""Pixel counts of layers, one layer per class, and the scores computed from them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class LayerCounts:
         self.counts = torch.zeros(classes, 3, dtype=torch.int64)
 
     def reset(self) -> None:
-        """Forget all pixels."""
+        """Set all counts to zero."""
         self.counts.zero_()
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add one image: prediction (K, H, W) bool and truth (K, H, W) of 0, 1 and ignored, on any device."""
+        """Count one image: prediction (K, H, W) bool and truth (K, H, W) of 0, 1 and ignored, on any device."""
         if prediction.shape != truth.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in shape")
         predicted, there = prediction & (truth != self.ignore_index), truth == 1
@@ -43,7 +43,7 @@ class LayerCounts:
 
 @dataclass(frozen=True)
 class LayerScores:
-    """What the counts say of each class: IoU, Dice, precision and recall, and the means.
+    """The scores of the counts: per class IoU, Dice, precision and recall, and their means.
 
     IoU and Dice are NaN for a class that is neither in the truth nor predicted, precision for one that is not
     predicted, recall for one that is not in the truth.
@@ -63,7 +63,7 @@ class LayerScores:
 
     @property
     def mean_dice(self) -> float:
-        """The mean Dice over the same classes."""
+        """The mean Dice over the classes with a non-empty union; NaN if there is none."""
         return mean_of_defined(self.dice)
 
     @property
@@ -72,22 +72,22 @@ class LayerScores:
         return tuple(name for name, iou in zip(self.classes, self.iou, strict=True) if np.isnan(iou))
 
     def summary(self) -> dict[str, float]:
-        """Give the means by name."""
+        """Return the means by name."""
         return {"mIoU": self.mean_iou, "mDice": self.mean_dice}
 
     def headline(self) -> str:
-        """Give the means in one line, and the classes that they leave out."""
+        """Return one line with the means and the classes that they leave out."""
         absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
         return f"mIoU {self.mean_iou:.4f}, mean Dice {self.mean_dice:.4f}{absent}"
 
     def table(self) -> list[tuple[str, ...]]:
-        """Give a row of percents for each class under a row of names, best IoU first, '-' and last where undefined."""
+        """Return a row of percentages per class under a row of names, best IoU first, '-' and last where undefined."""
         columns = {"IoU": self.iou, "Dice": self.dice, "precision": self.precision, "recall": self.recall}
         return [("class", *columns), *sorted_rows(self.classes, *columns.values())]
 
 
 def layer_scores(counts: Tensor | npt.NDArray[Any], classes: tuple[str, ...]) -> LayerScores:
-    """Read scores from the (K, 3) counts of intersection, truth and prediction."""
+    """Compute the scores of (K, 3) counts of intersection, truth and prediction."""
     intersection, truth, predicted = np.asarray(counts, dtype=np.int64).T
     with np.errstate(invalid="ignore", divide="ignore"):
         return LayerScores(

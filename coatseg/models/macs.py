@@ -1,7 +1,7 @@
-"""How much a network computes: multiply-accumulates (MACs), counted on torch's meta device, where nothing is computed.
+"""Multiply-accumulates (MACs) of a network, counted on torch's meta device, where nothing is computed.
 
-There CoaT's graph is that of its plain definitions (backbones/attention.py), whose convolutions and matrix products are
-all that is counted: norms, softmax and activations are not.
+There CoaT runs by its plain definitions (models/backbones/attention.py). Only convolutions and matrix products are
+counted, not norms, softmax and activations.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from coatseg.models.heads.detection.rcnn import BOX_SIZE, MASK_SIZE, TwoStage
 from coatseg.structures import Head, Level, Size
 
 PROPOSALS, DETECTIONS = 1000, 100
-"""How many regions of an image the box heads look at, and the mask heads."""
+"""How many regions of an image are counted for the box heads, and how many for the mask heads."""
 
 
 def giga_macs(work: Callable[[], object]) -> float:
-    """Count the MACs of what `work` computes on meta tensors, in units of 1e9."""
+    """Count the MACs that `work` computes on meta tensors, in units of 1e9."""
     with FlopCounterMode(display=False) as counter:  # not under no_grad, which the counter does not bear
         work()
     return float(counter.get_total_flops()) / 2e9
 
 
 def backbone_macs(backbone: nn.Module, size: Size, channels: int = 3) -> float:
-    """Count the 1e9 MACs of a backbone that is on the meta device, for one image of `size`."""
+    """Count the MACs, in units of 1e9, of a backbone on the meta device, for one image of `size`."""
     images = torch.zeros(1, channels, *size, device="meta")
     return giga_macs(lambda: backbone(images))
 
 
 def head_macs(head: Head | DetectionHead, levels: Sequence[Level], size: Size) -> float | None:
-    """Count the 1e9 MACs of a head that is on the meta device, for the pyramid of one image of `size`.
+    """Count the MACs, in units of 1e9, of a head on the meta device, for the pyramid of one image of `size`.
 
-    Detectors of two stages are counted for 1000 proposed regions and 100 detections, whatever they would find.
-    None for a detector of another kind.
+    Two-stage detectors are counted for 1000 proposed regions and 100 detections, however many they would find.
+    Returns None for a detector of another kind.
     """
     height, width = (side + -side % head.divisor for side in size)
     images = torch.zeros(1, 3, height, width, device="meta")
@@ -82,4 +82,4 @@ PARTS: dict[type[DetectionHead], Callable[..., None]] = {
     TwoStage: _two_stage,
     Cascade: _cascade,
 }
-"""For each kind of detector, what runs those of its layers that do not depend on what is found."""
+"""For each kind of detector, the function that runs its layers with a fixed amount of work, whatever is detected."""

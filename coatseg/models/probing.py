@@ -1,4 +1,4 @@
-"""Which parameters of a model its outputs depend on: the others are not trained."""
+"""Find the parameters that no output of a model depends on, and exclude them from training."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.freezing import at_rest, without_use
 
 PROBES = (64, 224, 256, 384)
-"""Sides of the images to try a model on, in pixels; a few of timm's models take one size only, mostly one of these."""
+"""Sides in pixels of the images to probe a model with; a few models of timm take one size only, mostly one of these."""
 
 
 class Probed(nn.Module):
-    """A model that can be asked what it depends on."""
+    """A model that can be probed for the parameters that its outputs depend on."""
 
     unused: tuple[str, ...] = ()
-    """The parameters that `freeze_unused` found without use."""
+    """The names of the parameters that `freeze_unused` found without use."""
 
     @abstractmethod
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
-        """Give outputs for images (1, C, H, W), and the parameters that these are to depend on."""
+        """Return outputs for images (1, C, H, W), and the parameters that these are to depend on."""
 
 
 def freeze_unused(model: Probed, channels: int) -> None:
-    """Exclude parameters without use from the training, and name them as `model.unused`.
+    """Exclude parameters without use from training, and store their names as `model.unused`.
 
-    Heads that leave coarse levels out leave the backbone's last stages without use. A distributed training would wait
-    for their gradients, and weight decay would shrink them.
+    Heads that do not use the coarse levels leave the backbone's last stages without use. Distributed training would
+    wait for their gradients, and weight decay would shrink them.
     """
     model.unused = tuple(unused_parameters(model, channels))
     for name in model.unused:
@@ -37,11 +37,11 @@ def freeze_unused(model: Probed, channels: int) -> None:
 
 
 def unused_parameters(model: Probed, channels: int) -> list[str]:
-    """Name the trainable parameters that no output depends on, an auxiliary head's included.
+    """Return the names of the trainable parameters that no output depends on, those of an auxiliary head included.
 
-    The model is run once on a small black image of so many channels. Its gradients, its mode of training, the
-    statistics of its norms and the state of the random numbers stay as they are. None are named if the model takes
-    images of none of the sizes in `PROBES`.
+    The model is run once on a small black image of `channels` channels. Its gradients, its training mode, the
+    statistics of its norms and the state of the random number generators are left unchanged. The list is empty if the
+    model takes images of none of the sizes in `PROBES`.
     """
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]), at_rest(model):

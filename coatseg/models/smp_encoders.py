@@ -1,4 +1,4 @@
-"""CoaT as encoders in segmentation-models-pytorch's own table, for its models in anybody's code."""
+"""CoaT as encoders in the table of segmentation-models-pytorch (smp), for use with its models in any code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatseg.system.atomic import whole_file
 DEPTHS = (3, 4, 5)
 OUTPUT_STRIDES = (16, 32)
 REPOSITORIES = {f"timm/{name}.in1k": name for name in VARIANTS}
-"""Where smp would look for the weights of each variant, if it were not answered from the catalogue."""
+"""The repository that smp asks for the weights of each variant; the catalogue answers in its place."""
 
 
 def register_smp_encoders() -> None:
@@ -42,13 +42,13 @@ def register_smp_encoders() -> None:
 
 
 class CoaTEncoder(CoaT):
-    """The backbone under smp's contract of an encoder: images to a list of the image itself and a map per stride.
+    """CoaT under smp's contract of an encoder: images to a list of the images themselves and a map per stride.
 
-    `depth` is how often the size is halved: 5 gives the strides 2 to 32, 4 those up to 16, 3 those up to 8; at stride 2
-    there is an empty map. CoaT cannot be dilated: an `output_stride` of 16 leaves the map of stride 32 out, as depth 4.
+    `depth` is how often the size is halved: 5 means the strides 2 to 32, 4 those up to 16, 3 those up to 8; at stride 2
+    there is an empty map. CoaT cannot be dilated: an `output_stride` of 16 omits the map of stride 32, as depth 4 does.
 
     Raises:
-        ConfigError: another depth, or output stride 8.
+        ConfigError: the depth is another one, or the output stride is 8.
     """
 
     def __init__(self, variant: str, depth: int = 5, output_stride: int = 32) -> None:
@@ -65,22 +65,22 @@ class CoaTEncoder(CoaT):
 
     @property
     def out_channels(self) -> list[int]:
-        """The channels of the image and of each map."""
+        """The number of channels of the image and of each map."""
         return [self.in_channels, 0, *(level.channels for level in self.levels)]
 
     @property
     def output_stride(self) -> int:
-        """The stride of the coarsest map, which the sides of images must be multiples of in most models of smp."""
+        """The stride of the coarsest map; most models of smp want images whose sides are multiples of it."""
         return int(2**self.depth)
 
     def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]  # smp knows no sizes
-        """Give (B, in_channels, H, W) images, an empty map at stride 2, then the maps of CoaT from stride 4 on."""
+        """Return the images (B, in_channels, H, W), an empty map at stride 2, then CoaT's maps from stride 4 on."""
         batch, _, height, width = images.shape
         empty = images.new_zeros(batch, 0, height // 2, width // 2)
         return [images, empty, *super().forward(images)]
 
     def set_in_channels(self, in_channels: int, pretrained: bool = True) -> None:
-        """Take images of other channels; weights that were loaded are adapted as `create_backbone` does."""
+        """Change the number of image channels; weights that were loaded are adapted as `create_backbone` does."""
         if in_channels == self.in_channels:
             return
         before: nn.Conv2d = self.patch_embed1.proj  # type: ignore[assignment, union-attr]
@@ -95,11 +95,11 @@ class CoaTEncoder(CoaT):
 
 
 def _answer_for_coat(encoders: Any) -> None:
-    """Have smp read CoaT's weights from our catalogue.
+    """Make smp read CoaT's weights from our catalogue.
 
     smp fetches every encoder's weights from the Hugging Face hub and offers no other way, so the two functions that its
     module of encoders calls for that are wrapped there: one fetches a file, the other reads it. For all other encoders
-    they do what they did.
+    they work as before.
     """
     fetch: Callable[..., str] = encoders.hf_hub_download
     load: Callable[..., dict[str, Tensor]] = encoders.load_file
@@ -128,7 +128,7 @@ def _weights(name: str) -> Path:
 
 
 def _preprocessing() -> Path:
-    """Give a file that tells smp how to normalise images: with ImageNet's statistics, as all variants were trained."""
+    """Return a file that tells smp to normalise images by ImageNet's statistics, as all variants were trained."""
     path = catalogue.cache_folder() / "preprocessing.json"
     if not path.is_file():
         facts = {"input_space": "RGB", "input_range": [0, 1], "mean": IMAGENET_MEAN, "std": IMAGENET_STD}

@@ -1,6 +1,7 @@
-"""The dataset `scenes`, drawn instead of downloaded.
+"""The dataset `scenes`: street scenes that are generated instead of downloaded.
 
-Camera, light and plan of a street > what stands on it > painted far to near > photograph and truth.
+A camera, light and the plan of a street are drawn at random, then the things on the street; these are painted from far
+to near, and the canvas becomes a photograph and its truth.
 """
 
 from __future__ import annotations

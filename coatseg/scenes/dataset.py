@@ -1,4 +1,4 @@
-"""The dataset `scenes`: streets drawn by a seeded generator, so that everything runs without a download."""
+"""The dataset `scenes`: streets painted by a seeded generator, so that everything runs without a download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coatseg.scenes.world.canvas import CAR, FIRST_THING, PERSON, SIGN
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Segment, Size
 
 LEAST_SIZE = 32
-"""Pixels a side of the smallest scene."""
+"""The least side of a scene in pixels."""
 
 INFO = DatasetInfo(
     name="scenes",
@@ -82,15 +82,15 @@ class Scenes:
         )
 
     def verify(self, index: int) -> None:
-        """Do nothing: a drawn scene cannot be damaged."""
+        """Do nothing: a generated scene cannot be damaged."""
 
     def size(self, index: int) -> Size:
-        """Give the (height, width) that all scenes have."""
+        """Return the (height, width) that all scenes have."""
         return self.image_size
 
 
 def _instances(scene: Scene, labels: np.ndarray, things: np.ndarray) -> Instances:
-    """Cut the things with these identities (N,) out of a scene."""
+    """Return the things with these identities (N,) as the instances of a scene."""
     masks = scene.ids[None] == things[:, None, None].astype(np.uint8)
     corners = np.array([cv2.boundingRect(mask.view(np.uint8)) for mask in masks], np.float32).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]

@@ -1,4 +1,4 @@
-"""One scene from its dice to a photograph and its truth."""
+"""Render one scene, from its random numbers to a photograph and its truth."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from coatseg.scenes.world.textures import Bytes
 from coatseg.structures import Size
 
 FOCAL = (0.75, 1.35)
-"""Focal length in image heights."""
+"""The range of the focal length, in image heights."""
 HORIZON = (0.25, 0.6)
-"""The horizon's row in image heights."""
+"""The range of the horizon's row, in image heights."""
 EYE_LEVEL, HIGH_UP = (1.25, 2.3), (2.5, 5.5)
 YAW, ROLL = 0.16, 0.025
-"""Deviations in radians."""
+"""The standard deviations of yaw and roll, in radians."""
 
 SKYLINE_SHARE, WOODS_SHARE = 0.55, 0.3
-"""How often far houses, or far trees, close the view."""
+"""The shares of scenes with far houses, and with far trees, along the horizon."""
 
 SMALLEST = 12
-"""An object of which fewer pixels are seen is taken away."""
+"""An object with fewer visible pixels is removed."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A photograph (H, W, 3) uint8, its identities (H, W) uint8, and every identity's class number."""
+    """A photograph (H, W, 3) uint8, the identity of each pixel (H, W) uint8, and the class number of each identity."""
 
     image: Bytes
     ids: Bytes
@@ -47,7 +47,7 @@ class Scene:
 
 
 def render(rng: Random, size: Size) -> Scene:
-    """Draw one scene of `size`."""
+    """Render one scene of `size` (height, width), a function of the state of `rng`."""
     camera = _draw_camera(rng, size)
     stage = Stage(Canvas(size), camera, draw_light(rng), draw_street(rng), rng)
     placed, lamps = lay_out(stage)
@@ -65,7 +65,7 @@ def render(rng: Random, size: Size) -> Scene:
 
 
 def _draw_camera(rng: Random, size: Size) -> Camera:
-    """Draw where the camera stands and looks."""
+    """Draw a camera at random: its height, focal length and direction."""
     height = rng.uniform(*(EYE_LEVEL if rng.random() < 0.75 else HIGH_UP))
     return Camera(
         size,
@@ -78,7 +78,7 @@ def _draw_camera(rng: Random, size: Size) -> Camera:
 
 
 def _take_away_crumbs(pixels: Bytes) -> None:
-    """Replace objects too small to be seen by what is beside them, colour and identity alike."""
+    """Replace the pixels of objects that are too small by their neighbours, in colour and identity."""
     ids = cv2.extractChannel(pixels, 3)
     counts = cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()
     crumb = (counts > 0) & (counts < SMALLEST) & (np.arange(256) >= FIRST_THING)

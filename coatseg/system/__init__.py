@@ -1,1 +1,1 @@
-"""What knows nothing of images: files and folders that are whole or absent, downloads, archives, memory, time."""
+"""Services that know nothing of images: files that are whole or absent, downloads, archives, memory and timing."""

@@ -1,4 +1,4 @@
-"""The allocator of glibc, told to keep the memory that a training frees and wants again a moment later."""
+"""Settings of glibc's allocator that keep the memory which training frees and needs again a moment later."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ SETTINGS = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 256 * 2**20}
 
 
 def keep_memory() -> bool:
-    """Tell glibc to keep freed memory for this process; say whether it does.
+    """Make glibc keep freed memory for this process, and return whether it does.
 
     By default glibc maps each buffer above a threshold (32 MiB at most) by itself and unmaps it when it is freed. The
     next operation then gets fresh pages, which the system has to find and fill with zeros one fault at a time: for
-    feature maps that takes longer than most of the operations on them. Kept memory is handed on as it is. The price is
-    that the process holds its peak until it ends; processes that it forks inherit the setting.
+    feature maps that takes longer than most of the operations on them. Kept memory is reused without those faults. The
+    price is that the process holds its peak until it ends; processes that it forks inherit the setting.
 
-    It is False, and nothing is changed, on systems other than Linux, with another C library than glibc, and where
-    another allocator has been loaded in front of glibc's.
+    Returns False and changes nothing on systems other than Linux, with a C library other than glibc, and where another
+    allocator has been loaded in front of glibc's.
     """
     libc = _glibc()
     return libc is not None and all(libc.mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items())
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """Give glibc if this process allocates from it."""
+    """Return glibc if this process allocates from it, else None."""
     if sys.platform != "linux":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Archives to folders: all of an archive appears, or nothing of it, and nothing of it outside its folder."""
+"""Unpack archives into folders: all of an archive appears or nothing of it, and nothing outside its folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class _Entry:
-    """An entry of an archive; `open` gives the content of a file, `target` is where a link leads."""
+    """An entry of an archive; `open` returns the content of a file, `target` is where a link points."""
 
     name: str
     kind: str  # "file", "folder", "link", or what it is called in errors
@@ -119,7 +119,7 @@ def _zip_entries(raw: IO[bytes], folder: Path, name: str) -> Iterator[_Entry]:
 
 
 def _kind_of(member: zipfile.ZipInfo) -> str:
-    """Tell the kind of a zip entry; the upper half of its attributes is the mode of Unix, or 0."""
+    """Return the kind of a zip entry; the upper half of its attributes is the Unix mode, or 0."""
     format_bits = stat.S_IFMT(member.external_attr >> 16)
     kinds = {0: "file", stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
     return "folder" if member.is_dir() else kinds.get(format_bits, "device")
@@ -141,7 +141,10 @@ def _tar_entries(raw: IO[bytes], folder: Path, name: str) -> Iterator[_Entry]:
 
 
 def _check_end(archive: tarfile.TarFile, raw: IO[bytes]) -> None:
-    """Look past the last entry, as tarfile takes a header that it cannot read for the end, and no checksum of gzip."""
+    """Raise if what follows the last entry is damaged.
+
+    tarfile takes a header that it cannot read for the end of the archive, and does not check gzip's checksum.
+    """
     rest = archive.fileobj
     if rest is raw:
         raw.seek(archive.offset)
@@ -152,9 +155,9 @@ def _check_end(archive: tarfile.TarFile, raw: IO[bytes]) -> None:
 
 
 def _check_safe(entry: _Entry, path: PurePosixPath, place: str) -> None:
-    """Refuse entries that lead outside on any system, and devices.
+    """Raise for an entry that leads outside the folder on any system, and for a device.
 
-    A link may go up only at its start: then links to links cannot leave either, whatever their order.
+    A link's target may go up only at its start: then links to links cannot lead outside either, whatever their order.
     """
     if _leads_outside(entry.name):
         raise _unsafe(place, f"{entry.name!r}, which leads outside its folder")
@@ -173,7 +176,7 @@ def _leads_outside(name: str) -> bool:
 
 
 def _path_under(only: str, name: str) -> PurePosixPath | None:
-    """Give the path of an entry in `only`, or None if it lies elsewhere."""
+    """Return the path of an entry relative to `only`, or None if it lies elsewhere."""
     path = PurePosixPath(name)
     if FROM_MACOS in path.parts or not path.is_relative_to(only):
         return None
@@ -192,7 +195,7 @@ def _write(entry: _Entry, path: Path) -> None:
 
 
 def _check_free(source: Path, target: Path, archive: Path) -> None:
-    """Check that no folder lies where a file belongs, nor a file where a folder belongs."""
+    """Raise if a folder lies where a file belongs, or a file where a folder belongs."""
     if not target.exists():
         return
     if _is_folder(source) != target.is_dir():
@@ -205,7 +208,7 @@ def _check_free(source: Path, target: Path, archive: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a tree into place, in one step where nothing is there yet.
+    """Move a folder tree into place, in one step where nothing is there yet.
 
     Folders come before files, as a reader that finds a list of files then finds the files too.
     """

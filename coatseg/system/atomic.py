@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files so that they are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO
 from coatseg.errors import NameTooLongError, OutputError
 
 NAME_BYTES = 200
-"""What a temporary file keeps of the name, from its end: most systems take 255 bytes in all."""
+"""How many bytes from the end of a file's name its temporary file keeps: most systems allow 255 in all."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
 
 
 def not_written(path: Path, error: OSError) -> OutputError:
-    """Say which file could not be written and why."""
+    """Return the error for a file that could not be written, with the reason and what to do."""
     if error.errno == errno.ENAMETOOLONG:
         return NameTooLongError(f"Cannot write {path}: {error.strerror}.", "Give the image's file a shorter name.")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""Files from the network, which are there whole and verified or not at all. Knows nothing of datasets or backbones."""
+"""Download files, which are then there whole and verified or not at all. Knows nothing of datasets or backbones."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from coatseg.system.transfer import CHUNK, check_room, disk_error, in_words, sho
 
 TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Seconds before each new try of a broken connection; a try that brings more than any before it starts the row anew."""
+"""Seconds before each new try of a broken connection; a try that gets further than any before starts the row again."""
 LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)  # and every 5xx: worth another try
 LOCK = ".download.lock"
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at an address, and what is known of it.
+    """A file at an address, with its size and checksum where they are known.
 
-    `name` is the file's name in the folder it comes to; `size` is in bytes; `checksum` is "md5:...", "sha1:..." or
-    "sha256:..." with all hexadecimal digits or the first ones, or empty where nobody states one.
+    `name` is the file's name in the folder that it is downloaded to; `size` is in bytes; `checksum` is "md5:...",
+    "sha1:..." or "sha256:..." with all hexadecimal digits or the first ones, or empty where nobody states one.
     """
 
     url: str
@@ -52,21 +52,22 @@ class RemoteFile:
 
     @property
     def digits(self) -> str:
-        """The hexadecimal digits that are known."""
+        """The hexadecimal digits of the checksum that are known."""
         return self.checksum.partition(":")[2].lower()
 
 
 def download(file: RemoteFile, folder: Path) -> Path:
-    """Download a file into a folder, and give its path; a file of that name that is there already is only verified.
+    """Download a file into a folder and return its path; a file of that name that is there already is only verified.
 
-    A broken connection is taken up again where it broke, if the server can do that. A download that was stopped from
-    outside leaves a hidden part, which the next one continues if the whole can be verified by a checksum. Processes
-    that may download the same file hold `exclusive(folder)`.
+    A broken connection is resumed where it broke, if the server can do that. A download that was stopped from outside
+    leaves a hidden part, which the next one continues if the whole can be verified by a checksum. Processes that may
+    download the same file hold `exclusive(folder)`.
 
     Raises:
         UnreachableError: the address does not answer, or has no such file.
         BrokenOffError: the connection broke for good. What came is kept if the whole can be verified by a checksum.
-        DownloadError: the file is not what is known of it, or the disk has no room for it. Nothing is kept.
+        DownloadError: the file has another size or checksum than is known of it, or the disk has no room for it.
+            Nothing is kept.
     """
     target, part = folder / file.name, folder / f".{file.name}.part"
     if target.exists():
@@ -95,7 +96,7 @@ def download(file: RemoteFile, folder: Path) -> Path:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Let one process at a time fetch into a folder; others wait here, and look again for what they need.
+    """Let one process at a time fetch into a folder; others wait here, and then look again for what they need.
 
     Raises:
         DownloadError: the folder cannot be made or written.
@@ -121,7 +122,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 class _BrokenError(Exception):
-    """The connection broke. `total` is the size in bytes that the whole should have, where that is known."""
+    """The connection broke. `total` is the size in bytes that the whole file should have, where that is known."""
 
     def __init__(self, reason: str, total: int | None) -> None:
         super().__init__(reason)
@@ -177,7 +178,7 @@ def _receive(file: RemoteFile, sink: IO[bytes], folder: Path, again: str) -> Non
 
 
 def _open(file: RemoteFile, start: int, again: str) -> Any:
-    """Ask for the file from byte `start` on; the answer need not heed that."""
+    """Request the file from byte `start` on; a server may ignore that and send all of it."""
     headers = {"User-Agent": "coatseg"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         return urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=TIMEOUT)
@@ -213,7 +214,7 @@ def _unreachable(file: RemoteFile, reason: str, again: str) -> UnreachableError:
 
 
 def _verify(path: Path, file: RemoteFile, place: str, mend: str, kept: str = "") -> None:
-    """Compare size and checksum of what came, or was there, with what is known of the file."""
+    """Raise if a file, new or already there, has another size or checksum than is known of it."""
     size = path.stat().st_size
     if file.size and size != file.size:
         raise DownloadError(f"{place} has {size} bytes, expected {file.size}{kept}.", mend)

@@ -1,4 +1,4 @@
-"""Libraries that come with extras."""
+"""The check for optional libraries, which the package's extras install."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from coatseg.errors import ConfigError
 
 
 def needs(what: str, extra: str, *libraries: str) -> None:
-    """Check that libraries are installed.
+    """Check that the libraries that `what` needs are installed.
 
     Raises:
-        ConfigError: they are not; says which extra brings them.
+        ConfigError: some are not; the message says which extra installs them.
     """
     if missing := [name for name in libraries if find_spec(name) is None]:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""JSON in files of a place: one value, or a line for each of many, as UTF-8."""
+"""JSON in the files of a place, as UTF-8: one value, or one line for each of many."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coatseg.system.places import Place
 
 
 def encoded(content: Any, indent: int | None = None) -> bytes:
-    """Give a value as JSON; one that holds a file name that is no UTF-8 is escaped."""
+    """Return a value as JSON; one that holds a file name that is not UTF-8 is escaped."""
     try:
         return json.dumps(content, ensure_ascii=False, indent=indent).encode()
     except UnicodeEncodeError:
@@ -18,12 +18,12 @@ def encoded(content: Any, indent: int | None = None) -> bytes:
 
 
 def write_lines(place: Place, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a line for each row; raises as `Place.writing` does."""
+    """Write each row as a line of JSON; raises as `Place.writing` does."""
     with place.writing(name) as file:
         for row in rows:
             file.write(encoded(row) + b"\n")
 
 
 def read_lines(place: Place, name: str) -> list[dict[str, Any]]:
-    """Read the rows back."""
+    """Return the rows that `write_lines` wrote."""
     return [json.loads(line) for line in place.read(name).splitlines()]  # of bytes: text has line ends beyond \n, \r

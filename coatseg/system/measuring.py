@@ -1,4 +1,4 @@
-"""How long something takes on this machine, and how much memory: medians of repeats, and the system's own account."""
+"""Time and memory that work takes on this machine: medians of repeats, and the system's own account of memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Measured:
-    """The seconds of each repeat, and the bytes that the most demanding one took above what was loaded before.
+    """The seconds of each repeat, and the bytes that the most demanding one needed above what was loaded before.
 
     `peak` is None where the system keeps no account of it.
     """
@@ -38,7 +38,7 @@ class Measured:
 
 
 def measure(work: Callable[[], object], *, repeats: int, warm_up: int, device: torch.device) -> Measured:
-    """Call `work` to warm up, which counts for the memory alone, and then `repeats` times under the clock."""
+    """Call `work` to warm up, which counts for the memory only, then time `repeats` calls of it."""
     memory = PeakMemory(device)
     for _ in range(warm_up):
         work()
@@ -53,9 +53,9 @@ def measure(work: Callable[[], object], *, repeats: int, warm_up: int, device: t
 
 
 class PeakMemory:
-    """The highest use of memory since this was made: of a GPU's allocations, or of the process's resident memory.
+    """The peak of memory use since this was made: of a GPU's allocations, or of the process's resident memory.
 
-    Known on CUDA devices, and for CPUs on Linux.
+    It is known on CUDA devices, and for CPUs on Linux.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -69,7 +69,7 @@ class PeakMemory:
             self._loaded = reset_peak()
 
     def above(self) -> int | None:
-        """Give how many bytes the peak is above what was in use at the beginning; None where that is not known."""
+        """Return how many bytes the peak is above what was in use at the beginning; None where that is not known."""
         if self._loaded is None:
             return None
         cuda = self.device.type == "cuda"
@@ -78,29 +78,29 @@ class PeakMemory:
 
 
 def reset_peak() -> int:
-    """Start the peak of the resident memory anew, and give what is resident; on Linux.
+    """Reset the peak of the resident memory and return the bytes that are resident now; on Linux.
 
-    A process takes its parent's peak over with getrusage; Linux's own count begins with the program, and can be reset.
+    The peak of getrusage is inherited from the parent process; Linux's own begins with the program, and can be reset.
     """
     _CLEAR.write_text("5")
     return resident_memory("VmRSS")
 
 
 def resident_memory(field: str) -> int:
-    """Read a number of bytes from Linux's account of this process: VmRSS now, VmHWM at the peak."""
+    """Return a number of bytes from Linux's account of this process: VmRSS is the memory now, VmHWM its peak."""
     lines = _STATUS.read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def cpu_model(listing: Path = Path("/proc/cpuinfo")) -> str:
-    """Name the processor, as Linux lists it or as Python knows it."""
+    """Return the name of the processor, as Linux lists it or as Python knows it."""
     lines = listing.read_text().splitlines() if listing.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
 
 
 def _return_freed_memory() -> None:
-    """Have glibc return what an earlier measurement freed, which would hide the next one's use."""
+    """Make glibc return the memory that an earlier measurement freed, which would hide how much the next one uses."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:

@@ -1,4 +1,4 @@
-"""The machine's memory, and what happens when it is too small: an error of its images, not the end of the program."""
+"""The size of the machine's memory, and a lack of it turned into an error about the images instead of a crash."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from coatseg.structures import Size
 
 BY_TILES = "Cut it into tiles, or lower batch_size."
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux says what a container's processes may take together."""
+"""The files in which Linux states how much memory the processes of a container may take together."""
 
 
 @contextmanager
 def too_large(images: Mapping[str, Size], doing: str = "predict", mend: str = BY_TILES) -> Iterator[None]:
-    """Turn a lack of memory into an error of the images, whose (height, width) are given by id, with what helps.
+    """Turn a lack of memory into an error that names the images, whose (height, width) are given by id.
+
+    `doing` is the verb of its message, `mend` its advice.
 
     Raises:
-        ImageError: there was not memory enough.
+        ImageError: there was not enough memory.
     """
     try:
         yield
@@ -34,7 +36,7 @@ def too_large(images: Mapping[str, Size], doing: str = "predict", mend: str = BY
 
 
 def physical_memory() -> int:
-    """Give the machine's memory in bytes, or what a container may take of it; unknown, more than any image takes."""
+    """Return the machine's memory in bytes, or a container's limit; more than any image needs if that is unknown."""
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -18,9 +18,9 @@ from coatseg.errors import ConfigError, OutputError, RunExistsError
 from coatseg.system.atomic import not_written, whole_file
 
 PROBE = ".coatseg_writable"
-"""A file that is written to try whether that can be done."""
+"""The file that is written, and removed, to test whether a folder is writable."""
 LOCK = ".coatseg_lock"
-"""A file that is there while a run is at work, and after one that was ended."""
+"""The file that is locked while a run is at work; it stays behind if the run was cut short."""
 
 
 class Place:
@@ -29,7 +29,7 @@ class Place:
     On a disk, files are flushed and moved into place; elsewhere they are sent under a temporary name, then moved.
 
     Raises:
-        ConfigError: no such protocol, or its library is not installed.
+        ConfigError: there is no such protocol, or its library is not installed.
     """
 
     def __init__(self, address: str | Path) -> None:
@@ -49,21 +49,21 @@ class Place:
         return Path(self.root) if isinstance(self.files, LocalFileSystem) else None
 
     def path(self, name: str = "") -> str:
-        """Give a file's path within the file system."""
+        """Return the path of a file within the file system."""
         return str(PurePosixPath(self.root, name)) if self.folder is None else str(Path(self.root, name))
 
     def exists(self, name: str = "") -> bool:
-        """Say whether there is such a file or folder."""
+        """Return whether there is such a file or folder."""
         return bool(self.files.exists(self.path(name)))
 
     def read(self, name: str, begin: int | None = None, end: int | None = None) -> bytes:
-        """Read a file, or the bytes of it from `begin` to, not including, `end`."""
+        """Return the content of a file, or its bytes from `begin` up to `end`, which is not included."""
         content: bytes = self.files.cat_file(self.path(name), start=begin, end=end)
         return content
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a file, which may be written in any order; it is there when all went well.
+        """Open a file to be written, in any order; it appears when the context ends without an error.
 
         Raises:
             OutputError: it cannot be written.
@@ -88,9 +88,10 @@ class Place:
             self.files.rm(self.path(name), recursive=True)
 
     def remove_files(self, names: str, folder: str = "", *, deep: bool = False) -> None:
-        """Remove the files of a folder, and below if `deep`, whose whole names match a regular expression.
+        """Remove the files of a folder, and of those below if `deep`, whose whole names match a regular expression.
 
-        On a disk only. Elsewhere `writing` uses one temporary name a file, which is written again.
+        Only on a disk, where temporary files have random names; elsewhere `writing` has one temporary name for each
+        file, and writes over what an earlier run left there.
         """
         if self.folder is not None:
             for path in (self.folder / folder).glob("**/*" if deep else "*"):
@@ -101,10 +102,10 @@ class Place:
                         raise not_written(path, error) from error
 
     def check_writable(self) -> None:
-        """Write an empty file and remove it.
+        """Check that files can be written here, by writing an empty one and removing it.
 
         Raises:
-            OutputError: that cannot be done, or the place is a file.
+            OutputError: they cannot, or the place is a file.
         """
         if self.folder is not None and self.folder.is_file():
             raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
@@ -113,10 +114,10 @@ class Place:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other runs of coatseg out of a folder on a disk; elsewhere nothing does.
+        """Keep other runs of coatseg out of a folder on a disk; at other addresses nothing keeps them out.
 
         Raises:
-            RunExistsError: another is at work there.
+            RunExistsError: another run is at work there.
         """
         if self.folder is None:
             yield

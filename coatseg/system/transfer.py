@@ -1,4 +1,4 @@
-"""What moving many bytes needs: room for them on the disk, and a display of how far it is."""
+"""The check for disk space and the progress bar of downloading and unpacking large files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CHUNK = 1 << 20  # bytes moved at a time
 
 
 def in_words(size: int) -> str:
-    """Write a number of bytes in MB, or in GB from there on."""
+    """Return a number of bytes as text, in MB or, from 1 GB on, in GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def check_room(folder: Path, size: int, what: str) -> None:
-    """Check that `size` more bytes fit on the disk of a folder, which need not be there yet.
+    """Check that `size` more bytes fit on the disk of a folder, which need not exist yet.
 
     Raises:
         DownloadError: they do not.
@@ -36,12 +36,12 @@ def check_room(folder: Path, size: int, what: str) -> None:
 
 
 def nearest_folder(folder: Path) -> Path:
-    """Give the folder, or the nearest one above it that is there."""
+    """Return the folder, or the nearest one above it that exists."""
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
 
 
 def disk_error(action: str, error: OSError) -> DownloadError:
-    """Say what could not be done, such as "write PATH", and why."""
+    """Return the error for an action that failed on the disk, such as "write PATH", with the reason."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return DownloadError(
         f"Cannot {action}: {error.strerror or error}; nothing was kept.",
@@ -51,9 +51,9 @@ def disk_error(action: str, error: OSError) -> DownloadError:
 
 @contextmanager
 def shown(name: str, total: int | None, line: str = "") -> Iterator[Callable[[int], None]]:
-    """Show what happens to `total` bytes; gives what to call with the number of bytes done so far.
+    """Show the progress over `total` bytes; yields a function to call with the number of bytes done so far.
 
-    That is a line, if there is one, and on a terminal a bar under it with name, size, speed and time left.
+    Prints `line`, if there is one, and on a terminal a bar under it with name, size, speed and time left.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if line:

@@ -1,1 +1,1 @@
-"""Pictures for people."""
+"""Pictures of images, truth, predictions, features and scores, for people to look at."""

@@ -1,4 +1,4 @@
-"""Feature maps as pictures: their principal components as colours, and one number a place laid over the image."""
+"""Feature maps as pictures: their principal components as colours, and heat maps over the image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from coatseg.visualize.label_maps import Picture, faded
 
 SHOWN = (1, 99)
-"""The percentiles of a component that become black and full colour, so that single outliers do not dim the rest."""
+"""The percentiles of a component that become black and full colour, so that a few outliers do not dim the rest."""
 OPACITY = 0.9
 WARM, COLD = np.array((214, 40, 30)), np.array((30, 80, 200))
 
@@ -17,8 +17,9 @@ WARM, COLD = np.array((214, 40, 30)), np.array((30, 80, 200))
 def principal_components(features: npt.NDArray[np.floating]) -> Picture:
     """Show the first three principal components of a map (C, h, w) as red, green and blue: (h, w, 3).
 
-    They are those of this map alone: colours of two maps do not compare. Each is scaled by its percentiles 1 and 99,
-    and its sign chosen so that its largest weight is positive. A map of fewer than three channels leaves colours grey.
+    They are those of this map alone: colours of two maps cannot be compared. Each is scaled by its percentiles 1 and
+    99, and its sign is chosen so that its largest weight is positive. With fewer than three channels, the remaining
+    colours stay at mid-grey.
     """
     channels, height, width = features.shape
     rows = features.reshape(channels, -1).T.astype(np.float64)
@@ -36,10 +37,11 @@ def principal_components(features: npt.NDArray[np.floating]) -> Picture:
 
 
 def heat(image: Picture, values: npt.NDArray[np.floating], covers: tuple[float, float] = (1.0, 1.0)) -> Picture:
-    """Lay values (h, w) over a pale RGB image: red where they are above their mean, blue where below.
+    """Draw values (h, w) over a pale RGB image: red where they are above their mean, blue where below.
 
-    They cover these shares of its height and width, from the top left; the rest is drawn as what it borders on.
-    Full colour is at the largest difference, single outliers aside; where all are the same the image stays pale.
+    They cover the shares `covers` of its height and width, from the top left; beyond that the last row and column are
+    repeated. The largest difference has full colour, a few outliers aside; if all values are equal the image stays
+    pale.
     """
     height, width = image.shape[:2]
     rows, columns = (max(1, round(share * length)) for share, length in zip(covers, (height, width), strict=True))

@@ -1,4 +1,4 @@
-"""Label maps as pictures: painted, over their image, and where they are wrong."""
+"""Label maps as pictures: in the colours of the palette, blended with their image, and with their mistakes marked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from coatseg.structures import DatasetInfo
 
 Picture = npt.NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+"""An RGB image (H, W, 3) of uint8."""
 
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
@@ -17,7 +17,7 @@ RED = (225, 30, 30)
 
 
 def colour(label_map: npt.NDArray[np.integer], info: DatasetInfo) -> Picture:
-    """Paint a label map (H, W) with the palette: (H, W, 3) RGB; what is ignored stays black."""
+    """Return a label map (H, W) in the colours of the palette, (H, W, 3) RGB; ignored pixels are black."""
     table = np.zeros((max(info.ignore_index, len(info.palette) - 1) + 1, 3), dtype=np.uint8)
     table[: len(info.palette)] = info.palette
     if info.ignore_index >= len(info.palette):
@@ -27,7 +27,7 @@ def colour(label_map: npt.NDArray[np.integer], info: DatasetInfo) -> Picture:
 
 
 def topmost(layers: npt.NDArray[np.integer | np.bool_], info: DatasetInfo) -> npt.NDArray[np.int64]:
-    """Make a label map (H, W) to paint of layers (K, H, W): later classes over earlier ones, ignored where none is."""
+    """Flatten layers (K, H, W) to a label map (H, W): later classes over earlier ones, ignored where there is none."""
     label_map = np.full(layers.shape[1:], info.ignore_index)
     for number, layer in enumerate(layers):
         label_map[layer == 1] = number
@@ -42,7 +42,7 @@ def overlay(image: Picture, label_map: npt.NDArray[np.integer], info: DatasetInf
 
 
 def mistakes(image: Picture, wrong: npt.NDArray[np.bool_], ignored: npt.NDArray[np.bool_]) -> Picture:
-    """Tint the wrong pixels (H, W) of an RGB image red, the others pale grey; what is ignored is black."""
+    """Tint the wrong pixels (H, W) of an RGB image red and the others pale grey; ignored pixels are black."""
     pale = faded(image)
     red = cv2.addWeighted(_grey(image), 0.4, np.full_like(image, RED), 0.6, 0)
     marked: Picture = np.where(wrong[..., None], red, pale).astype(np.uint8)
@@ -51,7 +51,7 @@ def mistakes(image: Picture, wrong: npt.NDArray[np.bool_], ignored: npt.NDArray[
 
 
 def faded(image: Picture) -> Picture:
-    """Make an RGB image pale grey, for what is drawn over it to stand out."""
+    """Return an RGB image in pale grey, so that what is drawn over it stands out."""
     return np.asarray(cv2.addWeighted(_grey(image), 0.4, np.full_like(image, WHITE), 0.6, 0), dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Objects as pictures: tinted masks, outlines, boxes, and labels that leave one another alone."""
+"""Draw objects over an image: tinted masks, outlines, boxes, and labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FONT_SIZE = 0.36
 OPACITY = 0.45
 LIGHTNESS = (0.55, 0.72, 0.42, 0.64, 0.5)
 CROWDED = 15
-"""With more objects than this, labels wider than their object stay away, and masks have no boxes."""
+"""With more objects than this, labels wider than their object are left out, and masks are drawn without boxes."""
 HUES = (0.0, 0.045, -0.045)
 GOLDEN = 0.618
 MISSED: Colour = (225, 30, 30)
@@ -27,7 +27,7 @@ CROWD: Colour = (150, 150, 150)
 
 
 def shades(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
-    """Give each object a colour of its own: a shade of its class's, or where there is one class any hue."""
+    """Return a colour for each object: a shade of its class's colour, or any hue if there is only one class."""
     seen: dict[int, int] = {}
     colours = []
     for label in labels:
@@ -43,7 +43,7 @@ def shades(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
 
 
 def names(info: DatasetInfo) -> Sequence[str]:
-    """Give what to call objects of each class; nothing where there is one class only."""
+    """Return the names to write on objects of each class; empty ones if there is only one class."""
     return [""] * len(info.classes) if len(info.things) == 1 else info.classes
 
 
@@ -56,7 +56,7 @@ def draw_truth(
     info: DatasetInfo,
     width: int,
 ) -> Picture:
-    """Draw annotated objects over an RGB image, as `draw_objects`: the largest at the back, crowds in grey."""
+    """Draw annotated objects over an RGB image by `draw_objects`: the largest at the back, crowds in grey."""
     order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(kind="stable")
     chosen, many = labels[order].tolist(), crowd[order].tolist()
     colours = [CROWD if one else shade for shade, one in zip(shades(chosen, info), many, strict=True)]
@@ -74,8 +74,8 @@ def draw_objects(
 ) -> Picture:
     """Draw objects over an RGB image, scaled to `width`: boxes (N, 4) and masks (N, H, W) in pixels of the image.
 
-    The first object is on top. A text has a place of its own at its box, or none; so those of the first are there.
-    Where objects crowd, masks go without boxes, and small objects without texts.
+    The first object is on top. Texts never overlap: each is written where there is room at its box, or left out, the
+    first object's first. With many objects (see CROWDED), masks have no boxes, and small objects no texts.
     """
     picture = scaled(image, width).copy()
     zoom = np.array([picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]] * 2)
@@ -113,7 +113,7 @@ def _label(
     taken: list[tuple[int, int, int, int]],
     anyway: bool,
 ) -> None:
-    """Write a text above a box, in its top or below it, if that is free; one wider than the box only if `anyway`."""
+    """Write a text above a box, at its top or below it, where that is free; one wider than the box only if `anyway`."""
     (wide, high), _ = cv2.getTextSize(text, FONT, FONT_SIZE, 1)
     wide, high = wide + 3, high + 5
     if not text or (wide > corner[2] - corner[0] and not anyway):

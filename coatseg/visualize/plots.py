@@ -1,4 +1,4 @@
-"""Plots of scores: confusion matrices, bars, precision over recall."""
+"""Plots of scores as PNG files: confusion matrices, bars per class, precision over recall."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from coatseg.metrics.multilabel import LayerScores
 from coatseg.system.atomic import whole_file
 
 MOST_CURVES = 10
-"""With more classes than this, only means over them are drawn."""
+"""With more classes than this, only the curves averaged over them are drawn."""
 
 
 def save_confusion(scores: SemanticScores, path: Path) -> None:
-    """Draw the confusion matrix, each row (a true class) as shares that sum to one."""
+    """Plot the confusion matrix, each row (a true class) as shares that sum to one."""
     from matplotlib.figure import Figure
 
     classes = len(scores.classes)
@@ -41,7 +41,7 @@ def save_confusion(scores: SemanticScores, path: Path) -> None:
 
 
 def save_bars(scores: LayerScores, path: Path) -> None:
-    """Draw a bar a class for each of IoU, precision and recall."""
+    """Plot the IoU, precision and recall of each class as bars."""
     from matplotlib.figure import Figure
 
     classes = len(scores.classes)
@@ -62,7 +62,7 @@ def save_bars(scores: LayerScores, path: Path) -> None:
 
 
 def save_precision_recall(scores: CocoScores, path: Path) -> None:
-    """Draw precision over recall, means over classes and for a few classes each at IoU 0.5, for boxes and masks."""
+    """Plot precision over recall, for boxes and masks: averaged over classes and, if they are few, each at IoU 0.5."""
     from matplotlib.figure import Figure
 
     there = np.flatnonzero(scores.objects)

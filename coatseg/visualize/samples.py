@@ -1,4 +1,4 @@
-"""Samples of a dataset with their truth, as people look at them before a training."""
+"""A sheet of a dataset's samples with their truth, to look at before training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDTH = 320
 
 
 def sample_sheet(samples: Sequence[tuple[str, Sample]], info: DatasetInfo) -> Picture:
-    """Lay out titled samples, a row each: the image, its labels painted and over it, its objects; and a legend.
+    """Lay out titled samples, one per row: the image, its labels alone and over it, its objects; then a legend.
 
     All samples have the same kinds of truth. The legend names the classes that they show.
     """
@@ -52,7 +52,7 @@ def _pictures(sample: Sample, info: DatasetInfo) -> dict[str, Picture]:
 
 
 def _classes(sample: Sample, info: DatasetInfo) -> set[int]:
-    """Give the classes of a sample that a legend names; of objects of one class, which have all colours, none."""
+    """Return the classes of a sample for the legend; none for objects of a single class, which have any colour."""
     seen: set[int] = set()
     if sample.label_map is not None:
         seen |= set(np.unique(sample.label_map).tolist()) - {info.ignore_index}

@@ -1,4 +1,4 @@
-"""Sheets of pictures: rows and columns under captions, legends, and their files."""
+"""Lay out pictures in rows and columns under captions, draw legends, and write PNG files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 def contact_sheet(
     rows: Sequence[Sequence[Picture]], captions: Sequence[str], width: int = 320, titles: Sequence[str] = ()
 ) -> Picture:
-    """Lay out rows of RGB pictures on white, scaled to `width`: a caption over each column, if given a title a row."""
+    """Lay out rows of RGB pictures on white, scaled to `width`, with a caption per column and, if given, row titles."""
     cells = [[scaled(picture, width) for picture in row] for row in rows]
     sheet_width = len(captions) * (width + GAP) + GAP
     heights = [max(picture.shape[0] for picture in row) for row in cells]
@@ -41,14 +41,14 @@ def contact_sheet(
 
 
 def scaled(picture: Picture, width: int) -> Picture:
-    """Resize a picture to a width, its shape kept."""
+    """Resize a picture to a width, keeping its aspect ratio."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(picture, (width, height), interpolation=method), dtype=np.uint8)
 
 
 def legend(info: DatasetInfo, width: int, numbers: Sequence[int]) -> Picture:
-    """Name the classes of these numbers beside their colours, in as many lines as the width asks for."""
+    """Draw the names of the classes of these numbers beside their colours, in as many lines as the width requires."""
     widest = max((cv2.getTextSize(info.classes[number], FONT, 0.42, 1)[0][0] for number in numbers), default=0)
     cell = max(120, widest + 32)
     columns = max(1, width // cell)
@@ -69,7 +69,7 @@ def save_picture(picture: Picture, path: Path) -> None:
 
 
 def encode_picture(picture: Picture) -> bytes:
-    """Make a PNG of an RGB picture."""
+    """Return an RGB picture as the bytes of a PNG file."""
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 

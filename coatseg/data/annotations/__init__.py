@@ -1,1 +1,1 @@
-"""Truth files to arrays."""
+"""Read annotation files to arrays: class lists, boxes, masks, id maps, panoptic segments."""

@@ -1,4 +1,4 @@
-"""Boxes as annotators leave them, mended: without area, reversed, or reaching out of the image."""
+"""Mend annotated boxes: those without area, with reversed corners, or reaching out of the image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Numbers = npt.NDArray[np.int64]
 
 BOXES = ("box", "boxes")
 TOLERANCE = 1.0
-"""Pixels by which a box may reach out of its image, as rounding makes it, before its clipping is worth a word."""
+"""Pixels by which a box may reach out of its image, as rounding makes it, before its clipping is reported."""
 
 
 @dataclass(frozen=True)
 class MendedBoxes:
-    """Boxes (N, 4) inside their images, `kept` (N,) bool, False for those to leave out, and what was found.
+    """Boxes (N, 4) inside their images, `kept` (N,) bool, False for those to leave out, and what was mended.
 
-    `findings` maps what was done, in words after a number of boxes, to the numbers of the boxes it was done to.
+    `findings` maps what was done, in words that follow a number of boxes, to the numbers of the boxes concerned.
     """
 
     boxes: Boxes
@@ -28,7 +28,7 @@ class MendedBoxes:
     findings: Mapping[str, Numbers]
 
     def repairs(self, place: Callable[[int], str]) -> tuple[str, ...]:
-        """Say what was found, a line each; `place` names the place of a box."""
+        """Return one line for each kind of mending; `place` maps the number of a box to words for where it is."""
         return tuple(
             repair_line(BOXES, len(numbers), done, place(int(numbers[0])))
             for done, numbers in self.findings.items()
@@ -39,9 +39,9 @@ class MendedBoxes:
 def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None) -> MendedBoxes:
     """Mend boxes (N, 4), x1, y1, x2, y2, in images of `sizes` (N, 2), height and width.
 
-    Corners are edges between pixels, or pixels that the box includes, counted from `first_pixel`. Boxes without area,
-    whose corners have one x or one y, and those wholly outside are not kept; reversed ones are swapped, and those that
-    reach out clipped.
+    Corners are edges between pixels or, with `first_pixel`, pixels that the box includes, counted from that number.
+    Boxes without area, whose corners share an x or a y, and those wholly outside are not kept; reversed corners are
+    swapped, and boxes that reach out are clipped.
     """
     empty = (stated[:, :2] == stated[:, 2:]).any(1)
     reversed_ = (stated[:, :2] > stated[:, 2:]).any(1) & ~empty
@@ -51,7 +51,7 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
     limits = sizes[:, ::-1]
     excess = np.maximum(-low, high - limits).max(1, initial=0)
     low, high = low.clip(0, limits), high.clip(0, limits)
-    # As float32, which is what leaves a reader, a sliver of a box may have no area.
+    # In float32, in which a reader returns boxes, a sliver of a box may have no area.
     outside = (low.astype(np.float32) >= high.astype(np.float32)).any(1) & ~empty
     clipped = (excess >= TOLERANCE) & ~outside & ~empty
     return MendedBoxes(
@@ -67,5 +67,5 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
 
 
 def repair_line(kind: tuple[str, str], count: int, done: str, first: str) -> str:
-    """Say how many things of a kind (one, many) were mended or left out, and where the first of them is."""
+    """Return a line on how many things of a kind (singular, plural) were mended or left out, and where the first is."""
     return f"{count} {kind[count != 1]} {done} (first: {first})"

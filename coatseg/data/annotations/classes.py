@@ -1,4 +1,4 @@
-"""The classes file of a dataset of one's own, a line an entry: names, and a colour for each where masks are painted."""
+"""Read the classes file of a user's dataset: one name a line, with a colour for each where masks are in colour."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CLASSES_FORMAT = (
 
 @dataclass(frozen=True)
 class ClassList:
-    """What a classes file says: names, their colours or none, and the colours of pixels to ignore."""
+    """The content of a classes file: names, their colours or none, and the colours of pixels to ignore."""
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
     ignored: tuple[Colour, ...]
 
     def colour_masks(self, path: Path, ignore_index: int) -> ColourMasks:
-        """Give the reader of masks in these colours."""
+        """Return the reader of masks in these colours; raises DatasetError if the classes have none."""
         if not self.colours:
             raise DatasetError(f"data.colour_masks=true, but {path} has no colours.", CLASSES_FORMAT)
         known = [(colour, label) for label, colour in enumerate(self.colours)]
@@ -37,7 +37,8 @@ def read_classes(path: Path) -> ClassList:
     """Read a classes file.
 
     Raises:
-        DatasetError: no such file, no class in it, a name or colour twice, or colours for some classes only.
+        DatasetError: there is no such file, or it has no class, a name or colour twice, or colours for some classes
+            only.
     """
     if not path.is_file():
         raise DatasetError(f"There is no classes file {path}.", CLASSES_FORMAT)
@@ -61,7 +62,7 @@ def read_classes(path: Path) -> ClassList:
 
 
 def generated_palette(count: int) -> tuple[Colour, ...]:
-    """Give `count` distinct colours: those of PASCAL VOC, whose bits are spread over the three channels."""
+    """Return `count` distinct colours: those of PASCAL VOC, which spread the label's bits over the three channels."""
 
     def channel(label: int, offset: int) -> int:
         return sum(((label >> (3 * step + offset)) & 1) << (7 - step) for step in range(8))
@@ -80,15 +81,15 @@ def _class_line(line: str) -> tuple[str, Colour | None]:
 
 
 def first_repeated(items: Iterable[object]) -> object | None:
-    """Give the first item that comes more than once."""
+    """Return the first item that occurs more than once, or None."""
     return next((item for item, count in Counter(items).items() if count > 1), None)
 
 
 def check_class_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Give the classes that a configuration lists.
+    """Check the classes that a configuration lists, and return them as a tuple.
 
     Raises:
-        ConfigError: there is none, or one comes twice.
+        ConfigError: there are none, or one is listed twice.
     """
     twice = first_repeated(classes)
     if not classes or twice is not None:
@@ -100,10 +101,10 @@ def check_class_names(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_same_classes(first: DatasetInfo, other: DatasetInfo, name: str) -> None:
-    """Refuse a split `name` whose class numbers mean something else than in the first.
+    """Check that class numbers mean the same in the split `name` as in the first.
 
     Raises:
-        DatasetError: its classes, or the numbers that its files have for them, are others or in another order.
+        DatasetError: its classes, or the ids that its files have for them, are others or in another order.
     """
     if (first.classes, first.category_ids) != (other.classes, other.category_ids):
         strange = sorted({*first.classes} ^ {*other.classes})
@@ -115,7 +116,7 @@ def check_same_classes(first: DatasetInfo, other: DatasetInfo, name: str) -> Non
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a UTF-8 text file, stripped; a byte order mark is passed over.
+    """Return the lines of a UTF-8 text file, stripped; a byte order mark is skipped.
 
     Raises:
         DatasetError: it cannot be read, or is not in UTF-8.

@@ -1,4 +1,4 @@
-"""Object annotations in COCO's format: one json for a split.
+"""Read object annotations in COCO's format: one json for a split.
 
 The format: https://cocodataset.org/#format-data, section 1.
 """
@@ -23,18 +23,18 @@ from coatseg.errors import DatasetError
 from coatseg.structures import Instances, Size
 
 NAMES = (int, str)
-"""The types of what names an image."""
+"""The types that the id of an image may have."""
 
 LARGEST = 2**63 - 1
-"""The largest integer that arrays hold."""
+"""The largest integer that an int64 array holds."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Things of a `kind` (one, many) that were mended or left out, and what was `done`, in words after their number.
+    """Things of a `kind` (singular, plural) that were mended or left out, and what was `done`, in words.
 
-    `annotation_ids` and `rows`, both (N,), are the annotations of each and the places of their images. With `of_all`
-    it concerns all images, not only those `rows`.
+    `annotation_ids` and `rows`, both (N,), are the ids of their annotations and the places of their images. With
+    `of_all` it concerns all images, not only those `rows`.
     """
 
     kind: tuple[str, str]
@@ -44,7 +44,7 @@ class Finding:
     of_all: bool = False
 
     def lines(self, rows: Sequence[int]) -> tuple[str, ...]:
-        """Say it of the images `rows`: a line, or none where it does not concern them."""
+        """Return a line on what was done in the images `rows`; none if it does not concern them."""
         ids = self.annotation_ids[np.isin(self.rows, rows)]
         if self.of_all and not len(ids):
             ids = self.annotation_ids
@@ -53,13 +53,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class ObjectAnnotations:
-    """What a json says, mended where the format commonly needs it.
+    """The content of a json of objects, mended where files of this format commonly need it.
 
     `classes` are the names of its categories in its order, and `category_ids` their ids. Its I images have `ids`,
-    `files` and `sizes` (I, 2), height and width. Objects lie in arrays, those of image i from `begins[i]` to
-    `begins[i + 1]`: a hundred thousand images travel fast to worker processes. `numbers` are the places of objects
-    in the json, which `segmentations` go by. `areas` are None where an object states none, and `segmentations` where
-    one has no mask. `findings` are what was mended or left out.
+    `files` and `sizes` (I, 2), height and width. Objects are stored in arrays, those of image i from `begins[i]` to
+    `begins[i + 1]`, so that a hundred thousand images are passed to worker processes fast. `numbers` are the places of
+    objects in the json, by which `segmentations` are indexed. `areas` is None if any object states none, and
+    `segmentations` if any has no mask. `findings` tell what was mended or left out.
     """
 
     path: Path
@@ -79,23 +79,23 @@ class ObjectAnnotations:
     findings: tuple[Finding, ...]
 
     def repairs(self, rows: Sequence[int]) -> tuple[str, ...]:
-        """Say what was mended in the objects of the images `rows` or left out of them, a line each."""
+        """Return one line for each kind of mending or omission that concerns the images `rows`."""
         return tuple(line for finding in self.findings for line in finding.lines(rows))
 
     def size(self, index: int) -> Size:
-        """Give the (height, width) of an image."""
+        """Return the (height, width) of an image."""
         height, width = self.sizes[index].tolist()
         return height, width
 
     def has_objects(self, index: int) -> bool:
-        """Say whether an image has an object that is no crowd."""
+        """Return whether an image has an object that is not a crowd."""
         return not self.crowd[self.begins[index] : self.begins[index + 1]].all()
 
     def instances(self, index: int) -> Instances:
-        """Give the objects of an image; a mask may have no pixel where a polygon is smaller than one.
+        """Return the objects of an image; a mask has no pixels where its polygon is smaller than one.
 
         Raises:
-            DatasetError: run lengths that do not fill it.
+            DatasetError: the run lengths of a mask do not fill the image.
         """
         own = slice(self.begins[index], self.begins[index + 1])
         masks = None
@@ -113,7 +113,7 @@ def read_objects(path: Path) -> ObjectAnnotations:
     """Read a json of objects.
 
     Raises:
-        DatasetError: it cannot be read, is damaged, lacks a field, or does not fit together.
+        DatasetError: it cannot be read, is damaged, lacks a field, or contradicts itself.
     """
     try:
         stated = path.stat()
@@ -122,7 +122,7 @@ def read_objects(path: Path) -> ObjectAnnotations:
     return _read(path, stated.st_mtime_ns, stated.st_size)
 
 
-# The json of COCO's train split takes many seconds, and a run asks for it more than once.
+# Reading the json of COCO's train split takes many seconds, and a run reads it more than once.
 @lru_cache(maxsize=4)
 def _read(path: Path, modified: int, size: int) -> ObjectAnnotations:
     try:
@@ -197,7 +197,7 @@ def _parsed(
 
 
 def _column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
-    """Give one field of all entries; all must have it, of the right type, and integers must fit into 64 bits."""
+    """Return one field of all entries; all must have it, of the right type, and integers must fit into 64 bits."""
     column = [entry.get(key) for entry in entries]
     for number, value in enumerate(column):
         if not isinstance(value, types) or (types is int and not -LARGEST <= value <= LARGEST):
@@ -209,7 +209,7 @@ def _column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, type
 
 def _unique(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
     column = _column(path, kind, entries, key, types)
-    written = list(map(str, column))  # as files of results hold them, where 1 and "1" are one
+    written = list(map(str, column))  # as in result files, where 1 and "1" are the same
     if len(set(written)) < len(written):
         raise DatasetError(
             f"{path} has the {kind} {key} {first_repeated(written)} twice.",
@@ -221,7 +221,7 @@ def _unique(path: Path, kind: str, entries: list[dict[str, Any]], key: str, type
 def _looked_up(
     path: Path, annotations: list[dict[str, Any]], key: str, known: list[Any], where: str
 ) -> npt.NDArray[np.int64]:
-    """Give the place of what each annotation refers to."""
+    """Return for each annotation the place in `known` of the image or category that it refers to."""
     places = {name: place for place, name in enumerate(known)}
     column = _column(path, "annotation", annotations, key, NAMES)
     found = np.array([places.get(name, -1) for name in column], np.int64)
@@ -234,7 +234,7 @@ def _looked_up(
 
 
 def _boxes(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
-    """Give the boxes (N, 4), from x, y, width and height to corners."""
+    """Return the boxes (N, 4) as corners, converted from x, y, width and height."""
     stated = _column(path, "annotation", annotations, "bbox", list)
     boxes = np.array([_four(box) for box in stated], np.float64).reshape(-1, 4)
     wrong = ~np.isfinite(boxes).all(1)
@@ -254,12 +254,12 @@ def _four(box: list[Any]) -> list[float]:
 
 
 def _is_number(value: Any) -> bool:
-    """Say whether a value is a number that arrays hold; a json may state integers of any length."""
+    """Return whether a value is a number that fits into an array; a json may state integers of any length."""
     return isinstance(value, float) or (isinstance(value, int) and -LARGEST <= value <= LARGEST)
 
 
 def _crowd(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.bool_]:
-    """Say of each annotation if it is a crowd, (N,); none that does not state it is one."""
+    """Return whether each annotation is a crowd, (N,); those that do not state it are not."""
     stated = [annotation.get("iscrowd") for annotation in annotations]
     for annotation, crowd in zip(annotations, stated, strict=True):
         if crowd not in (None, 0, 1):
@@ -270,7 +270,7 @@ def _crowd(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.bool
 
 
 def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
-    """Give the stated areas (N,), not a number where there is none."""
+    """Return the stated areas (N,), NaN where there is none."""
     stated = [annotation.get("area") for annotation in annotations]
     for annotation, area in zip(annotations, stated, strict=True):
         if area is not None and not _is_number(area):
@@ -280,9 +280,9 @@ def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.floa
 
 @dataclass(frozen=True)
 class _Masks:
-    """The masks of A annotations: which are `there`, and which `lost`, (A,) bool, their polygons being too short.
+    """The masks of A annotations: which are `there`, and which `lost` since their polygons are too short, (A,) bool.
 
-    `short` holds the number of its annotation for each polygon that is too short.
+    `short` holds, for each polygon that is too short, the number of its annotation.
     """
 
     segmentations: Segmentations

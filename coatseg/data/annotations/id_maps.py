@@ -1,4 +1,4 @@
-"""Id maps, in which each object has a number of its own: to instances, and the masks of instances packed into a few."""
+"""Id maps, in which each object has its own number: split into instances, and made of the masks of instances."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from coatseg.data.images.images import Pixels
 
 
 def objects_of(ids: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Find the objects of an id map (H, W): their ids (N,), ascending, and boxes (N, 4); 0 is background.
+    """Return the objects of an id map (H, W): their ids (N,), ascending, and boxes (N, 4); 0 is background.
 
-    Works on runs of equal pixels along the rows, of which there are far fewer than pixels.
+    It works on runs of equal pixels along the rows, of which there are far fewer than pixels.
     """
     width = ids.shape[1]
     begins = np.ones(ids.shape, bool)
@@ -53,14 +53,14 @@ ID_TYPES = (np.uint8, np.uint16, np.int32)
 
 @dataclass(frozen=True)
 class Packed:
-    """N masks in M maps: mask `n` is where map `places[n]` holds n + 1; `maps` (M, H, W) hold 0 where no mask is."""
+    """N masks packed into M id maps (M, H, W): mask `n` is where map `places[n]` holds n + 1; elsewhere maps are 0."""
 
     maps: Pixels
     places: npt.NDArray[np.int64]
 
 
 def pack(masks: Masks) -> Packed:
-    """Put each of N > 0 masks (N, H, W) into the first map where it lies over none before it."""
+    """Pack N > 0 masks (N, H, W) into few id maps, each into the first map in which it overlaps none before it."""
     dtype = next(dtype for dtype in ID_TYPES if len(masks) <= np.iinfo(dtype).max)
     maps: list[Pixels] = []
     places = np.zeros(len(masks), np.int64)
@@ -77,9 +77,9 @@ def pack(masks: Masks) -> Packed:
 
 
 def unpack(packed: Packed) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Masks]:
-    """Take the masks apart again, those without a pixel left out.
+    """Unpack the masks that still have pixels.
 
-    Returns the numbers of the K masks that are left, their tight boxes (K, 4) and themselves (K, H, W).
+    Returns the numbers of these K masks, their tight boxes (K, 4) and the masks themselves (K, H, W).
     """
     boxes_of_maps = [ndimage.find_objects(ids, len(packed.places)) for ids in packed.maps]
     found = [(number, place, boxes_of_maps[place][number]) for number, place in enumerate(packed.places.tolist())]

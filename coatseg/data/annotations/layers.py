@@ -1,4 +1,4 @@
-"""Masks that are layers: a file a class, of which a pixel may have none, one or several."""
+"""Read layers, the masks of multilabel segmentation: one file per class, and any number of classes per pixel."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_LAYERS = 128
 class LayerMasks:
     """Finds the mask files of every class, and reads those of an image as (H, W, K) uint8.
 
-    Of a single class the files lie in the folder of masks itself; of several, each class has a folder of its name
-    there. Where a file is not zero the class is, so that 1 and 255 say the same. An ignore index other than 255 marks
-    pixels where nothing is known. A class without a file for an image is nowhere in it.
+    The files of a single class lie in the folder of masks itself; with several, each class has a folder of its name
+    there. A class is present where its file is not zero, so that 1 and 255 mean the same. An ignore index other than
+    255 marks pixels whose truth is unknown. A class without a file for an image is absent from all of it.
 
     `find` maps the stem of every file below a folder to the file.
 
     Raises:
-        ConfigError: an ignore index that layers cannot hold, or too many classes.
+        ConfigError: layers cannot hold the ignore index, or there are too many classes.
     """
 
     def __init__(self, classes: Sequence[str], ignore_index: int, find: Callable[[Path], dict[str, Path]]) -> None:
@@ -45,11 +45,11 @@ class LayerMasks:
         self._files: dict[Path, tuple[Path | None, ...]] = {}
 
     def folders(self, folder: Path) -> list[Path]:
-        """Say where the masks of each class are, below a folder of masks."""
+        """Return the folder of each class's masks, given the folder of masks."""
         return [folder] if len(self._classes) == 1 else [folder / name for name in self._classes]
 
     def find(self, folder: Path) -> dict[str, Path]:
-        """Map every stem to the first of its files; given that one, the reader knows the others.
+        """Map every stem to the first of its files, by which the reader then finds the others.
 
         Raises:
             DatasetNotFoundError: a folder of masks is missing.
@@ -71,7 +71,7 @@ class LayerMasks:
         return first
 
     def files(self, path: Path) -> list[Path]:
-        """Give all mask files of the image whose first one is `path`."""
+        """Return all mask files of the image whose first one is `path`."""
         return [file for file in self._files[path] if file is not None]
 
     def __call__(self, path: Path, window: Window | None = None) -> Pixels:
@@ -79,7 +79,7 @@ class LayerMasks:
 
         Raises:
             ImageError: a file cannot be read.
-            DatasetError: a file in colour or as JPEG, or masks of several sizes.
+            DatasetError: a file is in colour or a JPEG, or the masks have different sizes.
         """
         first = self._layer(path, window)
         layers = np.zeros((*first.shape, len(self._classes)), np.uint8)

@@ -1,4 +1,4 @@
-"""Panoptic annotations in COCO's format: one json for a split, and a PNG of segment ids for each image.
+"""Read panoptic annotations in COCO's format: one json for a split, and a PNG of segment ids for each image.
 
 The format: https://cocodataset.org/#format-data, section 4.
 """
@@ -23,7 +23,7 @@ from coatseg.structures import Colour, Segment
 
 @dataclass(frozen=True)
 class Category:
-    """A class as the json describes it; `colour` is None where it states none."""
+    """A class as the json describes it; `colour` is None if it states none."""
 
     name: str
     is_thing: bool
@@ -32,11 +32,11 @@ class Category:
 
 @dataclass(frozen=True)
 class PanopticAnnotations:
-    """What the json says.
+    """The content of a panoptic json.
 
-    `categories` are numbered from 0 in its order. `files` are (image, PNG) names, one for each annotated image. The
-    segments of all images lie in three arrays, so that a hundred thousand images travel fast to worker processes;
-    `spans` says where those of a PNG begin and end.
+    `categories` are numbered from 0 in its order. `files` are pairs of names (image, PNG), one for each annotated
+    image. The segments of all images are stored in three arrays, so that a hundred thousand images are passed to worker
+    processes fast; `spans` maps the name of a PNG to where its segments begin and end.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class PanopticAnnotations:
     crowd: npt.NDArray[np.bool_]
 
     def segments(self, png: str) -> tuple[Segment, ...]:
-        """Give the segments of a PNG by its name."""
+        """Return the segments of a PNG, given its name."""
         begin, end = self.spans[png]
         parts = zip(self.ids[begin:end], self.labels[begin:end], self.crowd[begin:end], strict=True)
         return tuple(Segment(int(number), int(label), bool(crowd)) for number, label, crowd in parts)
@@ -58,7 +58,7 @@ def read_annotations(path: Path) -> PanopticAnnotations:
     """Read a panoptic json.
 
     Raises:
-        DatasetError: it is damaged, lacks a field, or does not fit together.
+        DatasetError: it is damaged, lacks a field, or contradicts itself.
     """
     stated = path.stat()
     return _read(path, stated.st_mtime_ns, stated.st_size)
@@ -69,7 +69,7 @@ def read_segment_ids(path: Path) -> npt.NDArray[np.int32]:
 
     Raises:
         ImageError: it cannot be read.
-        DatasetError: it is no RGB picture of 8 bit.
+        DatasetError: it is not an 8-bit RGB picture.
     """
     pixels = read_image(path)
     if pixels.dtype != np.uint8 or pixels.shape[2] != 3:
@@ -83,7 +83,7 @@ def read_segment_ids(path: Path) -> npt.NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class SegmentMasks:
-    """Reads panoptic PNG files as label maps (H, W): the class of each segment, crowds too; `ignore_index` for void."""
+    """Reads panoptic PNG files as label maps (H, W): each segment's class, crowds included, `ignore_index` for void."""
 
     annotations: PanopticAnnotations
     ignore_index: int
@@ -93,7 +93,7 @@ class SegmentMasks:
 
         Raises:
             ImageError: it cannot be read.
-            DatasetError: it is no RGB picture of 8 bit, or has a segment that the json does not know.
+            DatasetError: it is not an 8-bit RGB picture, or has a segment that the json does not list.
         """
         ids = read_segment_ids(path)
         known = {0: self.ignore_index, **{part.id: part.label for part in self.annotations.segments(path.name)}}
@@ -111,7 +111,7 @@ class SegmentMasks:
         return np.asarray(labels[place])
 
 
-# The json of COCO's train split takes many seconds, and a run asks for it more than once.
+# Reading the json of COCO's train split takes many seconds, and a run reads it more than once.
 @lru_cache(maxsize=2)
 def _read(path: Path, modified: int, size: int) -> PanopticAnnotations:
     try:

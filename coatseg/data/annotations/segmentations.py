@@ -1,4 +1,4 @@
-"""The masks of COCO's annotations, kept as polygons and run lengths until they are read.
+"""The masks of COCO's annotations, stored as polygons and run lengths until they are painted.
 
 The format: https://cocodataset.org/#format-data, section 1; the coding of compressed run lengths is that of
 pycocotools, maskApi.c, rleToString.
@@ -25,7 +25,7 @@ LARGEST_COORDINATE = 1e6
 
 
 class SegmentationError(ValueError):
-    """A mask that makes no sense: the number of its annotation, and what is wrong, in words after its name."""
+    """A mask that makes no sense: the number of its annotation, and what is wrong, in words that follow its name."""
 
     def __init__(self, number: int, what: str) -> None:
         super().__init__(number, what)
@@ -35,12 +35,11 @@ class SegmentationError(ValueError):
 
 @dataclass(frozen=True)
 class Segmentations:
-    """The masks of A annotations in four arrays, so that a million of them travel fast to worker processes.
+    """The masks of A annotations in five arrays, so that a million of them are passed to worker processes fast.
 
     Annotation a has the polygons `rings[a]` to `rings[a + 1]`, of which polygon r has the numbers `points[r]` to
     `points[r + 1]` of `coordinates`, x and y in turn; or the compressed run lengths `codes[texts[a]:texts[a + 1]]`.
-    Coordinates are in hundredths of pixels, int32, where that states them exactly, as it does COCO's own; else in
-    pixels.
+    Coordinates are in hundredths of pixels, int32, if all are exact in them, as COCO's own are; else in pixels.
     """
 
     rings: npt.NDArray[np.int64]
@@ -50,10 +49,10 @@ class Segmentations:
     codes: npt.NDArray[np.uint8]
 
     def masks(self, numbers: Iterable[int], size: Size) -> npt.NDArray[np.bool_]:
-        """Draw the masks (N, H, W) of annotations of an image of this (height, width), as pycocotools draws them.
+        """Paint the masks (N, H, W) of an image's annotations at its (height, width), as pycocotools paints them.
 
         Raises:
-            SegmentationError: run lengths that do not fill the image.
+            SegmentationError: run lengths do not fill the image.
         """
         counts = [self._counts(number, size) for number in numbers]
         masks = np.zeros((len(counts), *size), np.uint8)
@@ -79,17 +78,17 @@ class Segmentations:
 
 
 class SegmentationColumn:
-    """Collects the segmentations of annotations, one after the other."""
+    """Collects the segmentations of annotations, one after the other, into `Segmentations`."""
 
     def __init__(self) -> None:
         self._rings, self._points, self._texts = array("q", [0]), array("q", [0]), array("q", [0])
         self._coordinates = array("d")
         self._codes = bytearray()
         self.short_polygons: list[int] = []
-        """For each polygon of fewer than three points, all of which are left out, the number of its annotation."""
+        """The number of the annotation of each polygon of fewer than three points; all of these are left out."""
 
     def add(self, segmentation: Any, size: Size) -> bool:
-        """Add the segmentation of the next annotation, in an image of this (height, width); say if it has a mask.
+        """Add the next annotation's segmentation in an image of this (height, width); return whether it has a mask.
 
         Raises:
             SegmentationError: it is neither polygons nor run lengths, or is of another size.
@@ -123,7 +122,10 @@ class SegmentationColumn:
         self._points.append(len(self._coordinates))
 
     def _compressed(self, stated: Mapping[str, Any], size: Size) -> bytes:
-        """Give run lengths as compressed text. Uncompressed ones are checked to fill the image, others when read."""
+        """Return run lengths as compressed text; raises if uncompressed ones do not fill the image.
+
+        Those that are compressed already are checked when they are painted.
+        """
         if "size" not in stated or "counts" not in stated:
             raise self._error("has run lengths without size or counts")
         if stated["size"] != list(size):
@@ -144,10 +146,10 @@ class SegmentationColumn:
         return SegmentationError(len(self._rings) - 1, what)
 
     def collected(self) -> Segmentations:
-        """Give all that were added.
+        """Return all segmentations that were added.
 
         Raises:
-            SegmentationError: a coordinate that no image has.
+            SegmentationError: a coordinate is larger than that of any image, or not a number.
         """
         rings, points, texts = (np.array(column, np.int64) for column in (self._rings, self._points, self._texts))
         coordinates = np.array(self._coordinates)
@@ -165,7 +167,7 @@ class SegmentationColumn:
 def decode_counts(codes: npt.NDArray[np.uint8]) -> Counts:
     """Decode compressed run lengths: groups of 5 bits, lowest first, of the difference to the count before the last.
 
-    The text may be anything; counts that make no sense come out as such.
+    The text is not checked: one that makes no sense is decoded to counts that make none.
     """
     bits = codes.astype(np.int64) - 48
     last = (bits & 0x20) == 0
@@ -182,7 +184,7 @@ def decode_counts(codes: npt.NDArray[np.uint8]) -> Counts:
 
 
 def _paint(mask: npt.NDArray[np.uint8], counts: Counts) -> None:
-    """Write 1 where every second run is, column by column, into (H, W) zeros; several times as fast as libraries do."""
+    """Write 1 for every second run, column by column, into (H, W) zeros; several times as fast as libraries do it."""
     counts = counts[: len(counts) // 2 * 2]  # what follows the last run of the object is background
     if not counts[1::2].any():
         return

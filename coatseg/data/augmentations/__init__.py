@@ -1,4 +1,4 @@
-"""The steps of augmentation, each a file for an idea. Only these and transforms.py know albumentations."""
+"""Augmentation: its steps, one file for each idea, and their application. Only this package uses albumentations."""
 
 import os
 

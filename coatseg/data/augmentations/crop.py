@@ -1,4 +1,4 @@
-"""Windows cut of an image."""
+"""Random crops, which cut a window out of an image and its labels."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from coatseg.structures import DatasetInfo, Size
 def random_crop(
     info: DatasetInfo, *, size: PixelSize, most_frequent: float = 0.75, tries: int = 10
 ) -> alb.BasicTransform:
-    """Cut a window of `size` (height, width), smaller images padded at the bottom and right.
+    """Make a random crop of `size` (height, width); smaller images are padded at the bottom and right.
 
     Up to `tries` windows are drawn until one has more than one class, the most frequent of which covers at most
-    `most_frequent` of what is labelled; the last one is taken otherwise. 1.0 takes any window, and samples with layers
-    or without a label map take any, too. A sample with a focus gets windows that hold a pixel of this class.
+    `most_frequent` of the labelled pixels; otherwise the last one is taken. With 1.0, and for samples with layers or
+    without a label map, any window is taken. For a sample with a focus, windows hold a pixel of this class.
 
     Raises:
         ConfigError: `size` is not two positive integers, or an option is out of range.
@@ -56,13 +56,13 @@ class _RandomCrop(Moved):
         return [cut]
 
     def _places_of(self, focus: int | None, labels: Pixels | None) -> Pixels:
-        """Give the (row, column) of each pixel that a window has to hold one of, (N, 2); none for any window."""
+        """Return the (row, column) of the pixels (N, 2) of which a window must hold one; none if any window will do."""
         if focus is None or labels is None:
             return np.empty((0, 2), np.int64)
         return np.argwhere(labels[..., focus] == 1 if labels.ndim == 3 else labels == focus)
 
     def _begin(self, have: int, want: int, held: int | None) -> int:
-        """Draw where a window of `want` pixels begins along a side of `have`, so that it holds pixel `held`."""
+        """Draw where a window of `want` pixels begins along a side of `have` pixels, so that it holds pixel `held`."""
         spare = max(0, have - want)
         first, last = (0, spare) if held is None else (max(0, int(held) - want + 1), int(held))
         return int(self.py_random.randint(min(spare, first), min(spare, last)))
@@ -79,5 +79,5 @@ def _class_counts(labels: Pixels, ignored: int) -> Pixels:
         return np.bincount(labels[labels != ignored])
     histogram = cv2.calcHist([labels], [0], None, [256], [0, 256])  # seven times as fast, but for bytes only
     counts: Pixels = histogram.astype(np.int64)
-    counts[ignored : ignored + 1] = 0  # nothing where what is ignored is no byte
+    counts[ignored : ignored + 1] = 0  # an empty slice if the ignore index is no byte
     return counts

@@ -1,4 +1,4 @@
-"""Mirrored and turned images."""
+"""Flips and quarter turns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from coatseg.structures import DatasetInfo
 
 @register("augmentation", "flip")
 def horizontal_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTransform:
-    """Mirror left and right, with a probability.
+    """Make a step that flips left and right, with a probability.
 
     Raises:
-        ConfigError: a probability that is none.
+        ConfigError: the probability is not in 0 to 1.
     """
     check_range("flip.probability", probability, 0, 1)
     return alb.HorizontalFlip(p=probability)
@@ -22,10 +22,10 @@ def horizontal_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.Basic
 
 @register("augmentation", "vertical_flip")
 def vertical_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTransform:
-    """Mirror top and bottom, with a probability: for images without an upside, such as those from above.
+    """Make a step that flips top and bottom, with a probability: for images without an upside, such as aerial ones.
 
     Raises:
-        ConfigError: a probability that is none.
+        ConfigError: the probability is not in 0 to 1.
     """
     check_range("vertical_flip.probability", probability, 0, 1)
     return alb.VerticalFlip(p=probability)
@@ -33,5 +33,5 @@ def vertical_flip(info: DatasetInfo, *, probability: float = 0.5) -> alb.BasicTr
 
 @register("augmentation", "rotate90")
 def rotate90(info: DatasetInfo) -> alb.BasicTransform:
-    """Turn by 0, 90, 180 or 270 degrees, all alike: for images without an upside, such as those from above."""
+    """Make a step that turns by 0, 90, 180 or 270 degrees, equally often: for images without an upside."""
     return alb.RandomRotate90(p=1.0)

@@ -1,4 +1,4 @@
-"""What most augmentations are made of: images and all their labels resized, and cut to a window."""
+"""The geometric moves of augmentations: an image and all of its labels are resized, or cut to a window."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ from coatseg.structures import DatasetInfo, Size
 
 
 class Move(Protocol):
-    """One move of an image and its labels."""
+    """One geometric move of an image and its labels."""
 
     @property
     def size(self) -> Size:
-        """The image's size afterwards."""
+        """The size of the image after the move."""
         ...
 
     def image(self, pixels: Pixels, fill: Any) -> Pixels:
-        """Move an image (H, W, C); `fill` is the colour of what is added."""
+        """Move an image (H, W, C); `fill` is the colour of added pixels."""
         ...
 
     def labels(self, labels: Pixels, fill: int) -> Pixels:
-        """Move labels (H, W) or (H, W, K); `fill` is the label of what is added."""
+        """Move labels (H, W) or (H, W, K); `fill` is the label of added pixels."""
         ...
 
     def boxes(self, boxes: Pixels, before: Size) -> Pixels:
-        """Move boxes (N, 4) in shares of the image's sides, which were `before`."""
+        """Move boxes (N, 4), in shares of the image's sides, which had the size `before`."""
         ...
 
 
 @dataclass(frozen=True)
 class Resized:
-    """Resized to a size."""
+    """The move that resizes to a size."""
 
     size: Size
 
     def image(self, pixels: Pixels, fill: Any) -> Pixels:
-        """Average over areas or interpolate."""
+        """Resize the image, by averaging over areas or bilinearly."""
         return resize_image(pixels, self.size)
 
     def labels(self, labels: Pixels, fill: int) -> Pixels:
-        """Take the nearest label."""
+        """Resize the labels by nearest neighbour."""
         return resize_labels(labels, self.size)
 
     def boxes(self, boxes: Pixels, before: Size) -> Pixels:
-        """Give the boxes: in shares they stay where they are."""
+        """Return the boxes, which in shares of the sides do not change."""
         return boxes
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Cut to the window of `size` at `corner` (y, x), which is padded at the bottom and right where nothing is."""
+    """The move that cuts to the window of `size` at `corner` (y, x), padded at the bottom and right of the image."""
 
     corner: tuple[int, int]
     size: Size
 
     def image(self, pixels: Pixels, fill: Any) -> Pixels:
-        """Cut an image."""
+        """Cut the window out of an image."""
         return self.labels(pixels, fill)
 
     def labels(self, labels: Pixels, fill: Any) -> Pixels:
-        """Cut labels."""
+        """Cut the window out of labels."""
         window = self.window(labels)
         height, width = window.shape[:2]
         if (height, width) == self.size:
@@ -81,7 +81,7 @@ class Cut:
         return padded
 
     def boxes(self, boxes: Pixels, before: Size) -> Pixels:
-        """Shift the boxes, which may then reach beyond the window."""
+        """Shift the boxes to the window, beyond which they may then reach."""
         (height, width), (y, x) = before, self.corner
         moved = boxes.copy()
         moved[:, [0, 2]] = (boxes[:, [0, 2]] * width - x) / self.size[1]
@@ -89,19 +89,19 @@ class Cut:
         return moved
 
     def window(self, array: Pixels) -> Pixels:
-        """Give what there is of the window."""
+        """Return the part of the window that lies in the image, without padding."""
         y, x = self.corner
         return array[y : y + self.size[0], x : x + self.size[1]]
 
 
 def random_cut(have: Size, want: Size, random: Random) -> Cut:
-    """Draw a window of a size evenly from all that lie in an image, from its corner where the image is smaller."""
+    """Draw a window of a size uniformly from all that lie in an image; along a side that is shorter it begins at 0."""
     y, x = (random.randint(0, max(0, side - cut)) for side, cut in zip(have, want, strict=True))
     return Cut((y, x), want)
 
 
 class Moved(alb.DualTransform):  # type: ignore[misc]
-    """A step made of moves, which `moves` draws for each sample."""
+    """The base class of augmentation steps made of moves, which `moves` draws for each sample."""
 
     _targets = (Targets.IMAGE, Targets.MASK, Targets.BBOXES)
 
@@ -111,14 +111,14 @@ class Moved(alb.DualTransform):  # type: ignore[misc]
 
     @abstractmethod
     def moves(self, size: Size, data: Mapping[str, Any]) -> Sequence[Move]:
-        """Draw the moves of a sample whose image has a size, by `self.py_random` alone."""
+        """Draw the moves of a sample whose image has this size, using no random numbers but `self.py_random`."""
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw once for image and labels."""
+        """Draw the moves once, for image and labels alike."""
         return {"moves": self.moves(params["shape"][:2], data)}
 
     def apply(self, img: Pixels, moves: Sequence[Move], **_: Any) -> Pixels:
-        """Move the image; what is added has the mean colour."""
+        """Move the image; added pixels have the mean colour."""
         mean = np.array(self.info.mean) * PIXEL_RANGE[img.dtype]
         fill = mean if img.dtype == np.float32 else mean.round()
         for move in moves:
@@ -126,15 +126,15 @@ class Moved(alb.DualTransform):  # type: ignore[misc]
         return img
 
     def apply_to_mask(self, mask: Pixels, moves: Sequence[Move], **_: Any) -> Pixels:
-        """Move a label map or layers; what is added is ignored."""
+        """Move a label map or layers; added pixels are ignored."""
         return _moved_labels(mask, moves, self.info.ignore_index)
 
     def apply_to_masks(self, masks: Pixels, moves: Sequence[Move], **_: Any) -> Pixels:
-        """Move id maps; nothing is where something is added."""
+        """Move id maps; added pixels are background."""
         return np.stack([_moved_labels(mask, moves, 0) for mask in masks])
 
     def apply_to_bboxes(self, bboxes: Pixels, moves: Sequence[Move], **params: Any) -> Pixels:
-        """Move boxes."""
+        """Move boxes, which are in shares of the image's sides."""
         size = params["shape"][:2]
         for move in moves:
             bboxes, size = move.boxes(bboxes, size), move.size

@@ -1,4 +1,4 @@
-"""Colours distorted."""
+"""Photometric distortion: random brightness, contrast, saturation and hue."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def photometric(
     hue: float = 0.1,
     probability: float = 0.5,
 ) -> alb.BasicTransform:
-    """Distort colours as SSD did: each of the four by itself with `probability`, contrast first or last.
+    """Make a step that distorts colours as in SSD: each of the four with `probability`, contrast first or last.
 
-    `brightness` is the largest shift, a share of the pixel range; `contrast` and `saturation` the largest change of a
-    factor about 1; `hue` the largest turn, a share of the colour circle. Saturation and hue are for uint8 RGB only.
-    float32 images have no range to count in: their shift is a share of 4 standard deviations of each channel, and
-    contrast changes about the mean. The defaults are those of MMSegmentation.
+    `brightness` is the largest shift, a share of the pixel range; `contrast` and `saturation` are the largest change of
+    a factor about 1; `hue` is the largest turn, a share of the colour circle. Saturation and hue are for uint8 RGB
+    only. float32 images have no pixel range: their shift is a share of 4 standard deviations of each channel, and
+    contrast is changed about the mean. The defaults are those of MMSegmentation.
 
     Raises:
-        ConfigError: an option out of range.
+        ConfigError: an option is out of range.
     """
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
     for name, strength in strengths.items():
@@ -69,7 +69,7 @@ class _Photometric(alb.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def _linear(image: Pixels, factor: float, shift: float) -> Pixels:
-    """Give image * factor + shift, of the pixel range, clipped to it."""
+    """Return image * factor + shift, where `shift` is a share of the pixel range, clipped to that range."""
     if factor == 1 and shift == 0:
         return image
     top = PIXEL_RANGE[image.dtype]
@@ -78,7 +78,7 @@ def _linear(image: Pixels, factor: float, shift: float) -> Pixels:
 
 
 def _coloured(image: Pixels, saturation: float, hue: float) -> Pixels:
-    """Multiply the saturation and turn the hue of an RGB image, uint8."""
+    """Multiply the saturation and turn the hue of a uint8 RGB image."""
     if saturation == 1 and hue == 0:
         return image
     # All 256 steps of a byte go round the colour circle in the _FULL conversions.

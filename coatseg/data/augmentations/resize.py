@@ -1,4 +1,4 @@
-"""Images in other sizes, their shape kept."""
+"""Random resizing with the aspect ratio kept: by a factor, to a shorter side, before or after a crop."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from coatseg.registry.options import (
 )
 from coatseg.structures import DatasetInfo, Size
 
+# The sides of multi-scale training on COCO (DETR, Carion et al., ECCV 2020, section 4; detectron2, MMDetection).
 SHORT = tuple(range(480, 801, 32))
 LONG = 1333
 Range = Annotated[Sequence[int], legal("Write [least,most], such as [384,600]")]
-"""The sides of multi-scale training on COCO (DETR, Carion et al., ECCV 2020, section 4; detectron2, MMDetection)."""
 
 
 @register("augmentation", "scale")
 def random_scale(info: DatasetInfo, *, low: float = 0.5, high: float = 2.0) -> alb.BasicTransform:
-    """Resize by a factor drawn evenly from `low` to `high`, both sides alike.
+    """Make a step that resizes both sides by one factor, drawn uniformly from `low` to `high`.
 
-    Images are averaged over areas when they shrink, bilinear when they grow.
+    Images are averaged over areas when they shrink, and interpolated bilinearly when they grow.
 
     Raises:
         ConfigError: not 0 < low <= high.
@@ -59,13 +59,14 @@ def resize(
     long: PositiveInt = LONG,
     sampling: Literal["choice", "range"] = "choice",
 ) -> alb.BasicTransform:
-    """Resize so that the shorter side has a length of `short`, unless the longer would pass `long`.
+    """Make a step that resizes the shorter side to a length of `short`, unless the longer would exceed `long`.
 
-    The length is one of those in `short`; with the sampling "range" any integer between its two. One length alone is
-    no augmentation but a size. Images are averaged over areas when they shrink, bilinear when they grow.
+    The length is drawn from those in `short`; with the sampling "range" from all integers between its two. A single
+    length is a fixed size, not an augmentation. Images are averaged over areas when they shrink, and interpolated
+    bilinearly when they grow.
 
     Raises:
-        ConfigError: lengths that are none, or `long` is less than one of `short`.
+        ConfigError: a length is not a positive integer, or `long` is less than one of `short`.
     """
     return _Resize(info, _Lengths("resize", short, long, sampling))
 
@@ -80,14 +81,14 @@ def resize_or_crop(
     crop_short: Lengths = (400, 500, 600),
     probability: float = 0.5,
 ) -> alb.BasicTransform:
-    """Resize as `resize` does, with a `probability` after a window of random size has been cut.
+    """Make a step that resizes as `resize` does and, with a `probability`, crops a window of random size before.
 
-    That window's height and width are drawn apart, from the two lengths of `crop`, out of the image resized to one of
-    `crop_short`; a side that has less is taken whole. This is DETR's augmentation (Carion et al., ECCV 2020, section
-    4), which CoaT's authors train their detectors with. A window may show no object.
+    The window is cut from the image resized to one of `crop_short`; its height and width are drawn independently
+    between the two lengths of `crop`, and a shorter side is taken whole. This is DETR's augmentation (Carion et al.,
+    ECCV 2020, section 4), with which CoaT's authors train their detectors. A window may show no object.
 
     Raises:
-        ConfigError: lengths or a probability that are none, or `long` is less than one of `short`.
+        ConfigError: a length or the probability is out of range, or `long` is less than one of `short`.
     """
     key = "resize_or_crop"
     check_range(f"{key}.probability", probability, 0, 1)
@@ -102,11 +103,11 @@ def resize_or_crop(
 
 @register("augmentation", "jitter")
 def jitter(info: DatasetInfo, *, size: PixelSize, low: float = 0.1, high: float = 2.0) -> alb.BasicTransform:
-    """Resize to fit a multiple of `size` (height, width), then cut a window of `size`, or pad to it.
+    """Make a step that resizes to fit into a multiple of `size` (height, width), then crops to `size`, or pads to it.
 
-    The factor is drawn evenly from `low` to `high`: large-scale jitter (Ghiasi et al., "Simple Copy-Paste is a Strong
-    Data Augmentation Method for Instance Segmentation", CVPR 2021, section 3); 0.8 to 1.25 is their standard one. All
-    images get the same size. What is smaller is padded at the bottom and right.
+    The factor is drawn uniformly from `low` to `high`: large-scale jitter (Ghiasi et al., "Simple Copy-Paste is a
+    Strong Data Augmentation Method for Instance Segmentation", CVPR 2021, section 3); 0.8 to 1.25 is their standard
+    jitter. All images get the same size; smaller ones are padded at the bottom and right.
 
     Raises:
         ConfigError: `size` is not two positive integers, or not 0 < low <= high.
@@ -117,7 +118,7 @@ def jitter(info: DatasetInfo, *, size: PixelSize, low: float = 0.1, high: float 
 
 
 class _Lengths:
-    """The lengths that a shorter side may get, each with the size of the whole."""
+    """The lengths that are drawn for the shorter side, and the size of the image that follows from each."""
 
     def __init__(self, key: str, short: Sequence[int], long: int, sampling: str = "choice") -> None:
         self._short = checked_lengths(f"{key}.short", short)
@@ -135,7 +136,7 @@ class _Lengths:
             )
 
     def draw(self, size: Size, step: alb.BasicTransform) -> Size:
-        """Draw a length, and give the size that an image then gets."""
+        """Draw a length, and return the size that an image of `size` is then resized to."""
         random = step.py_random
         short = random.randint(*self._short) if self._range else random.choice(self._short)
         return size_within(size, short, self._long)
@@ -164,7 +165,7 @@ class _ResizeOrCrop(Moved):
         if self.py_random.random() >= self._probability:
             return [Resized(self._lengths.draw(size, self))]
         short = self.py_random.choice(self._first)
-        before = size_within(size, short, short * max(size))  # as long as its shape makes it
+        before = size_within(size, short, short * max(size))  # without a limit to the longer side
         least, most = self._crop
         height, width = (self.py_random.randint(min(side, least), min(side, most)) for side in before)
         cut = random_cut(before, (height, width), self.py_random)

@@ -1,7 +1,7 @@
-"""Augmentations: a Sample to a Sample, as a pure function of an integer seed.
+"""Apply augmentations to a sample, as a pure function of an integer seed.
 
-Label maps, layers, instance masks and panoptic ids are resized to the nearest pixel; padding is the mean colour, which
-normalises to zero, the ignore index in label maps and layers, and nothing (zero) in masks and ids.
+Label maps, layers, instance masks and panoptic ids are resized by nearest neighbour; padding is the mean colour, which
+normalises to zero, the ignore index in label maps and layers, and background (zero) in masks and ids.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import albumentations as alb  # isort: skip  # after the package above, which ke
 
 
 LEAST_SIDE = 0.1
-"""Pixels of a box's side below which it is dropped: much less than one, so that rounding drops no box of one pixel."""
+"""Boxes with a shorter side, in pixels, are dropped: much less than one, so that rounding drops no one-pixel box."""
 
 
 class Transform:
-    """Steps in their order, applied to everything that a sample has: `transform(sample, seed) -> Sample`.
+    """Steps in order, applied to everything that a sample has: `transform(sample, seed) -> Sample`.
 
-    The result is a function of (sample, seed), in any order and in any worker process. An object with a mask gets the
-    tight box of what is left of its mask, and is dropped where nothing is. One with a box alone has it clipped to the
-    image, and is dropped where less than a tenth of a pixel is left of a side. A panoptic segment without a pixel is
-    dropped, too. An image whose objects are all gone stays. Areas that a dataset states are those of its own image:
-    none are kept.
+    The result is a function of (sample, seed) alone, in any order and in any worker process. An object with a mask gets
+    the tight box of the rest of its mask, and is dropped if no pixel is left. The box of one without a mask is clipped
+    to the image, and the object is dropped if a side is shorter than a tenth of a pixel. A panoptic segment without a
+    pixel is dropped, too. An image that has lost all of its objects is kept. Areas that a dataset states refer to its
+    own images, so none are kept.
     """
 
     def __init__(self, steps: Sequence[alb.BasicTransform], info: DatasetInfo) -> None:
@@ -45,7 +45,7 @@ class Transform:
         self._with_boxes = alb.Compose(steps, bbox_params=boxes if moves_boxes else None, **shared)
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
-        """Transform one sample. Its id and original size stay."""
+        """Transform one sample; its id and original size are kept."""
         instances = sample.instances
         packed = None if instances is None or instances.masks is None or not len(instances) else pack(instances.masks)
         targets = _to_targets(sample, packed)
@@ -67,7 +67,7 @@ class Transform:
 
 
 def _to_targets(sample: Sample, packed: Packed | None) -> dict[str, Any]:
-    """Name what the sample has as albumentations does. "masks" are padded with zeros, and so are ids."""
+    """Return the parts of a sample by the names of albumentations' targets; masks and ids are padded with zeros."""
     targets: dict[str, Any] = {"image": sample.image, "focus": sample.focus}
     if sample.label_map is not None:
         targets["mask"] = sample.label_map
@@ -85,7 +85,7 @@ def _to_targets(sample: Sample, packed: Packed | None) -> dict[str, Any]:
 
 
 def _kept_instances(before: Instances, packed: Packed | None, moved: Pixels | None, size: Size) -> Instances:
-    """Give the instances of which masks, or boxes (N, 5) with their numbers, are left."""
+    """Return the instances of which masks, or boxes (N, 5) with their numbers, are left."""
     if packed is not None:
         kept, boxes, masks = unpack(packed)
         return Instances(boxes, before.labels[kept], masks, before.crowd[kept])

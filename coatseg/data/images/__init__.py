@@ -1,1 +1,1 @@
-"""Image files to arrays."""
+"""Read image files to arrays, resize them, and find the images that a user names."""

@@ -1,7 +1,7 @@
-"""Image files to arrays by Pillow and OpenCV, whole or not at all.
+"""Decode image files by Pillow and OpenCV, whole or not at all.
 
 Pillow decodes 8-bit files, since it refuses truncated ones and knows palettes; OpenCV decodes the deeper ones, which
-Pillow would cut to 8 bit.
+Pillow would reduce to 8 bit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from coatseg.errors import ImageError
 
 Pixels = npt.NDArray[Any]
 
-# What 1.0 of the pixel scale is, for each type that an image may have.
+# The value that is 1.0 on the pixel scale, for each type that an image may have.
 PIXEL_RANGE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 DAMAGED = "The file is damaged or cut short: copy or download it again, or leave it out of the dataset."
@@ -38,16 +38,17 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 }
 ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
 
-# Pillow's modes that are not plain channels yet, and what they become.
+# Pillow's modes that are not plain channels, and the modes that they are converted to.
 _PLAIN_MODES = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
 LABEL_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B", "I;16L"})
 
 
 def decode_image(path: Path) -> Pixels:
-    """Decode a whole image file, upright: (H, W, C) uint8, uint16 or float32 with the channels that it shows.
+    """Decode a whole image file, upright, to plain channels: (H, W, C) uint8, uint16 or float32.
 
     Raises:
-        ImageError: no such file; damaged or cut short; other pixel types; more pixels than Pillow allows.
+        ImageError: there is no such file; it is damaged or cut short, has another pixel type, or more pixels than
+            Pillow allows.
     """
     content = content_of(path)
     opened = open_image(path, io.BytesIO(content))
@@ -59,13 +60,13 @@ def decode_image(path: Path) -> Pixels:
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn pixels as an EXIF or TIFF orientation, 1 to 8, says."""
+    """Rotate and mirror pixels upright, given their EXIF or TIFF orientation, 1 to 8."""
     turn = _UPRIGHT.get(orientation)
     return pixels if turn is None else turn(pixels)
 
 
 def content_of(path: Path) -> bytes:
-    """Read a file."""
+    """Return the bytes of a file; raises ImageError if it cannot be opened."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -73,14 +74,14 @@ def content_of(path: Path) -> bytes:
 
 
 def unreadable(path: Path, error: OSError) -> ImageError:
-    """Say that a file cannot be opened, and why."""
+    """Return the error for a file that cannot be opened, with the reason."""
     return ImageError(
         f"{path} cannot be read: {error.strerror}.", "Check the path and that the dataset is unpacked whole."
     )
 
 
 def unsupported(path: Path, dtype: object) -> ImageError:
-    """Say that pixels of this type are no image's."""
+    """Return the error for a file with pixels of a type that images do not have."""
     return ImageError(
         f"{path} has {dtype} pixels; images have uint8, uint16 or float32.",
         "Save it as 8- or 16-bit unsigned or as 32-bit float; for TIFF, `gdal_translate -ot Float32` does.",
@@ -88,7 +89,7 @@ def unsupported(path: Path, dtype: object) -> ImageError:
 
 
 def open_image(path: Path, file: Any) -> Image.Image | None:
-    """Open without decoding; None if Pillow does not know the format, which others may."""
+    """Open an image without decoding it; None if Pillow does not know its format, which another library may."""
     try:
         return Image.open(file)
     except Image.DecompressionBombError as error:
@@ -97,12 +98,12 @@ def open_image(path: Path, file: Any) -> Image.Image | None:
             "Save it as a tiled TIFF, which has no limit, or cut it into tiles. If it is meant to be that large, "
             "a plugin module may raise PIL.Image.MAX_IMAGE_PIXELS.",
         ) from error
-    except Exception:  # Pillow's parsers let any error of theirs through when bytes make no sense
+    except Exception:  # Pillow's parsers may raise any error when bytes make no sense
         return None
 
 
 def decode(path: Path, opened: Image.Image) -> Image.Image:
-    """Decode what Pillow opened."""
+    """Decode an image that Pillow opened; raises ImageError if it is damaged."""
     try:
         opened.load()
     except Exception as error:  # as above
@@ -125,7 +126,7 @@ def _decode_deep(path: Path, content: bytes, opened: Image.Image | None) -> Pixe
 
 
 def is_deep(opened: Image.Image) -> bool:
-    """Say whether Pillow would lose depth."""
+    """Return whether Pillow would reduce the bit depth of an image."""
     tiles = opened.tile if isinstance(opened, ImageFile.ImageFile) else []
     arguments = tiles[0][3] if tiles else ""
     raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
@@ -133,18 +134,18 @@ def is_deep(opened: Image.Image) -> bool:
 
 
 def plain_mode(opened: Image.Image) -> str:
-    """Give the mode of plain channels that an image becomes."""
+    """Return the mode of plain channels that an image is converted to."""
     if opened.mode == "P":
         return "RGBA" if "transparency" in opened.info else "RGB"
     return _PLAIN_MODES.get(opened.mode, opened.mode)
 
 
 def orientation(opened: Image.Image | None) -> int:
-    """Give the EXIF orientation that is left to apply after decoding."""
-    # Both libraries turn TIFF by themselves. For a PNG without EXIF ahead of its pixels Pillow would decode it all.
+    """Return the EXIF orientation that has to be applied after decoding, 1 if none."""
+    # Both libraries turn TIFF by themselves. For a PNG without EXIF before its pixels Pillow would decode it all.
     if opened is None or opened.format == "TIFF" or (opened.format == "PNG" and "exif" not in opened.info):
         return 1
     try:
         return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):  # damaged, and the pixels are not
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):  # damaged EXIF, sound pixels
         return 1

@@ -1,4 +1,4 @@
-"""Where on Earth the pixels of a GeoTIFF lie, kept for the maps that are made of it."""
+"""Read the georeference of a GeoTIFF, and write it to the label maps that are predicted from it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from coatseg.structures import Colour
 Affine = tuple[float, float, float, float, float, float]
 RPC = "RPC"
 DOMAINS = ("", RPC)
-"""The domains of tags that are kept: the file's own, and where its rational polynomials are."""
+"""The domains of tags that are kept: the file's own, and that of its rational polynomials."""
 
 
 @dataclass(frozen=True)
 class GeoTags:
-    """A coordinate reference system as WKT, empty if it is not stated, and the place of the pixels in it.
+    """A coordinate reference system as WKT, empty if it is not stated, and the position of the pixels in it.
 
-    `transform` (a, b, c, d, e, f) places the corner of a pixel: x = a * column + b * row + c and
-    y = d * column + e * row + f. `points` (row, column, x, y, z) are ground control points in place of it. `texts` are
+    `transform` (a, b, c, d, e, f) maps the corner of a pixel: x = a * column + b * row + c and
+    y = d * column + e * row + f. `points` (row, column, x, y, z) are ground control points in its place. `texts` are
     the file's other tags by domain and name; the domain RPC holds rational polynomials.
     """
 
@@ -39,7 +39,7 @@ def read_tags(path: Path) -> GeoTags | None:
     """Read the tags of a GeoTIFF; None for other files, and for a TIFF that has none.
 
     Raises:
-        ImageError: no such file; a damaged one; rasterio is not installed.
+        ImageError: there is no such file, it is damaged, or rasterio is not installed.
     """
     if read_header(path) is None:
         return None
@@ -47,7 +47,7 @@ def read_tags(path: Path) -> GeoTags | None:
         points, points_crs = raster.gcps
         crs = points_crs if points else raster.crs
         texts = {domain: dict(raster.tags(ns=domain or None)) for domain in DOMAINS}
-        texts[""].pop("AREA_OR_POINT", None)  # which the transform has in it, and GDAL would apply once more
+        texts[""].pop("AREA_OR_POINT", None)  # the transform includes it, and GDAL would apply it a second time
         if crs is None and raster.transform.is_identity and not texts[RPC]:
             return None
         a, b, c, d, e, f = raster.transform[:6]
@@ -56,7 +56,7 @@ def read_tags(path: Path) -> GeoTags | None:
 
 
 def encode_label_map(labels: Pixels, tags: GeoTags, colours: Sequence[Colour] = ()) -> bytes:
-    """Make a GeoTIFF of (H, W) class numbers, uint8 or uint16, tiled and deflated; uint8 has the `colours` as palette.
+    """Encode (H, W) class numbers, uint8 or uint16, as a tiled, deflated GeoTIFF; `colours` are the palette of uint8.
 
     Raises:
         ImageError: rasterio is not installed.

@@ -1,6 +1,6 @@
-"""Image and label files to arrays, and arrays to what a model takes: nothing half read, nothing guessed.
+"""Read image and label files to arrays, whole or not at all, and normalise arrays for a model.
 
-Pillow and OpenCV decode what they read right; all other TIFF, and windows of TIFF, are rasterio's.
+Pillow and OpenCV decode what they read correctly; rasterio reads all other TIFF files, and windows of TIFF files.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _grey(pixels: Pixels) -> Pixels | None:
     return grey if bool((pixels[..., :3] == grey).all()) else None
 
 
-# (channels in the file, channels wanted) -> the conversion, None from it if colour would be lost.
+# (channels in the file, channels wanted) -> the conversion, which returns None if colour would be lost.
 _CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
     (1, 3): lambda pixels: pixels.repeat(3, axis=2),
     (2, 3): lambda pixels: pixels[..., :1].repeat(3, axis=2),
@@ -80,14 +80,14 @@ def read_image(
 ) -> Pixels:
     """Read an image, upright by its EXIF orientation.
 
-    Gives (H, W, C) uint8, uint16 or float32, as deep as the file is. C is `channels`, with grey repeated to RGB and
-    a fourth channel dropped from it, or what the file has. `bands` picks channels, counted from 1, before that. Of a
-    TIFF a `window` is read by itself; other files, and a TIFF that is turned or in other colours than RGB, are
-    decoded whole for it.
+    Returns (H, W, C) uint8, uint16 or float32, in the bit depth of the file. C is `channels`, with grey repeated to RGB
+    and a fourth channel dropped, or what the file has. `bands` selects channels, counted from 1, before that. A
+    `window` of a TIFF is read by itself; other files, and a TIFF that is rotated or in other colours than RGB, are
+    decoded whole and then cut.
 
     Raises:
-        ImageError: no such file; damaged or cut short; other pixel types, channels or bands; a file other than TIFF of
-            more pixels than Pillow allows; rasterio is needed and not installed.
+        ImageError: there is no such file; it is damaged or cut short, has other pixel types, channels or bands, or is
+            not a TIFF and has more pixels than Pillow allows; or rasterio is needed and not installed.
     """
     header = read_header(path)
     plain = header is None or _is_plain(path, header, channels, bands)
@@ -108,10 +108,10 @@ def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | No
     """Read the upright (height, width) from an image's header, without decoding it.
 
     Raises:
-        ImageError: what `read_image` would raise, as far as the header tells.
+        ImageError: as `read_image` would, as far as the header tells.
     """
     header = read_header(path)
-    # Of deep files Pillow does not count all channels.
+    # Pillow does not count all channels of files with more than 8 bit.
     if header is not None and (not _is_plain(path, header, channels, bands) or header.bits >= 16):
         size, stored = header.upright_size, header.channels
     else:
@@ -124,23 +124,23 @@ def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | No
 
 
 def read_mask_size(path: Path) -> Size:
-    """Read the upright (height, width) from a mask's header, whatever its pixels are.
+    """Read the upright (height, width) from a mask's header, whatever its pixel type.
 
     Raises:
-        ImageError: no such file, or a damaged header.
+        ImageError: there is no such file, or its header is damaged.
     """
     header = read_header(path)
     return header.upright_size if header is not None else _size_and_channels(path)[0]
 
 
 def read_label_map(path: Path, window: Window | None = None) -> Pixels:
-    """Read a mask that holds class numbers, or a window of it: (H, W), as deep as stored; palette indices stay indices.
+    """Read a mask of class numbers, or a window of it: (H, W) in the bit depth of the file; palettes are not applied.
 
     A TIFF's nodata value counts as any other number.
 
     Raises:
-        ImageError: no such file; damaged or cut short; rasterio is needed and not installed.
-        DatasetError: a colour picture, several bands, or a lossy JPEG, whose labels cannot be told.
+        ImageError: there is no such file; it is damaged or cut short; or rasterio is needed and not installed.
+        DatasetError: it is a colour picture, has several bands, or is a lossy JPEG, which does not preserve labels.
     """
     header = read_header(path)
     if header is not None:
@@ -165,7 +165,7 @@ def read_label_map(path: Path, window: Window | None = None) -> Pixels:
 
 @dataclass(frozen=True)
 class ColourMasks:
-    """Reads masks that paint each class in a colour: (H, W) int32 of the numbers that `colours` gives them."""
+    """Reads masks in which each class has a colour, as (H, W) int32 of the class numbers that `colours` assigns."""
 
     colours: tuple[tuple[Colour, int], ...]
 
@@ -174,7 +174,7 @@ class ColourMasks:
 
         Raises:
             ImageError: as `read_image`.
-            DatasetError: a colour without a class, named with the place where it is first seen, or a 16-bit mask.
+            DatasetError: a colour has no class (the message names it and its first pixel), or the mask has 16 bit.
         """
         pixels = read_image(path, channels=3, window=window)
         if pixels.dtype != np.uint8:
@@ -196,12 +196,12 @@ class ColourMasks:
 
 
 def normalise(image: Pixels, info: DatasetInfo, out: Tensor | None = None) -> Tensor:
-    """Turn an (H, W, C) image as read into the (C, H, W) float32 that a model takes: pixel scale, minus mean, over std.
+    """Normalise an (H, W, C) image to a model's input (C, H, W) float32: on the pixel scale, minus mean, over std.
 
     It is written to `out` if that is given, which may be a part of a larger tensor.
 
     Raises:
-        ImageError: another number of channels, or another pixel type, than the dataset may have.
+        ImageError: the image has another number of channels, or another pixel type, than the dataset may have.
     """
     if image.ndim != 3 or image.shape[2] != info.channels or image.dtype not in PIXEL_RANGE:
         raise ImageError(
@@ -229,7 +229,7 @@ def denormalise(tensor: Tensor, info: DatasetInfo) -> npt.NDArray[np.uint8]:
     """Turn a normalised (C, H, W) tensor back into a picture: (H, W, 3) uint8.
 
     It shows the first three channels, or the first in grey where there are fewer. A channel whose mean is not in 0 to 1
-    (float32 in units of its own), or whose values keep to less than a quarter of that range (a satellite's 16 bit), is
+    (float32 in units of its own), or whose values fill less than a quarter of that range (a satellite's 16 bit), is
     shown from two standard deviations below its mean to two above.
     """
     count = 3 if info.channels >= 3 else 1
@@ -245,7 +245,7 @@ def denormalise(tensor: Tensor, info: DatasetInfo) -> npt.NDArray[np.uint8]:
 def _size_and_channels(path: Path) -> tuple[Size, int]:
     with path.open("rb") as file:
         opened = open_image(path, file)
-        if opened is None:  # only decoding tells
+        if opened is None:  # only decoding tells the size
             height, width, stored = decode_image(path).shape
             return (height, width), stored
         width, height = opened.size
@@ -275,10 +275,10 @@ def _lossy(path: Path) -> DatasetError:
 
 
 def with_channels(name: object, pixels: Pixels, channels: int | None) -> Pixels:
-    """Convert an image (H, W, C) to so many channels: grey to colour, and back where no colour is lost, alpha dropped.
+    """Convert an image (H, W, C) to `channels`: grey to colour, and back where no colour is lost; alpha is dropped.
 
     Raises:
-        ImageError: there is no such conversion; `name` is what the image is called.
+        ImageError: there is no such conversion; the message calls the image `name`.
     """
     stored = pixels.shape[2]
     if channels is None or channels == stored:

@@ -1,7 +1,7 @@
-"""TIFF of any number of bands and any size, by rasterio, which reads a window without decoding the rest.
+"""Read TIFF files of any number of bands and any size by rasterio, which reads a window without decoding the rest.
 
-A band is a channel, and so is an alpha band; masks beside the bands, nodata and overviews are not looked at. rasterio
-comes with `pip install "coatseg[geo]"`, and is imported only where it is needed.
+A band is a channel, and so is an alpha band; masks beside the bands, nodata and overviews are ignored. rasterio comes
+with `pip install "coatseg[geo]"`, and is imported only where it is needed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 from coatseg.data.images.decoding import DAMAGED, PIXEL_RANGE, Pixels, unsupported
 from coatseg.errors import ImageError
 
-# Without a list of the folder, which may hold thousands of files, GDAL looks for none beside the one that it opens.
-# Decoded blocks are kept up to 256 MiB, a few rows of tiles, instead of a share of the machine's memory per process.
+# GDAL would list the folder, which may hold thousands of files, to look for files beside the one that it opens.
+# Its cache of decoded blocks is limited to 256 MiB, a few rows of tiles; the default is a share of the machine's memory
+# for each process.
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 2**28}
 
 
@@ -34,7 +35,7 @@ class Window:
     width: int
 
     def cut(self, pixels: Pixels) -> Pixels:
-        """Cut the window out of an image or map."""
+        """Return the part of an image or map that lies in the window."""
         return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
@@ -44,7 +45,8 @@ def read_raster(path: Path, bands: Sequence[int] | None = None, window: Window |
     `bands` are counted from 1, and may come in any order; None reads all. A window must lie in the image.
 
     Raises:
-        ImageError: rasterio is not installed; no such band; another pixel type; damaged or cut short.
+        ImageError: rasterio is not installed; or the file lacks a band, has another pixel type, or is damaged or cut
+            short.
     """
     with opened_raster(path) as raster:
         dtype = np.dtype(raster.dtypes[0])
@@ -58,14 +60,14 @@ def read_band(path: Path, window: Window | None = None) -> Pixels:
     """Read the only band of a TIFF as it is stored, of any type: (H, W).
 
     Raises:
-        ImageError: rasterio is not installed; damaged or cut short.
+        ImageError: rasterio is not installed, or the file is damaged or cut short.
     """
     with opened_raster(path) as raster:
         return _read(path, raster, [1], window)[..., 0]
 
 
 def check_bands(path: Path, stored: int, bands: Sequence[int] | None) -> None:
-    """Refuse a band that a file does not have."""
+    """Raise ImageError if a file with `stored` bands lacks one of `bands`."""
     beyond = [band for band in bands or () if band > stored]
     if beyond:
         raise ImageError(
@@ -75,7 +77,7 @@ def check_bands(path: Path, stored: int, bands: Sequence[int] | None) -> None:
 
 
 def import_rasterio(need: str) -> Any:
-    """Import rasterio.
+    """Import rasterio and return the module.
 
     Raises:
         ImageError: it is not installed; `need` says what it is needed for.
@@ -89,7 +91,7 @@ def import_rasterio(need: str) -> Any:
 
 @contextmanager
 def opened_raster(path: Path) -> Iterator[Any]:
-    """Open a TIFF by rasterio; its errors become ImageError, within the block too."""
+    """Open a TIFF by rasterio; its errors, also those within the context, become ImageError."""
     rasterio = import_rasterio(
         f"{path} is a TIFF that only rasterio reads: for its bands, compression or size, or by windows."
     )
@@ -111,6 +113,6 @@ def _read(path: Path, raster: Any, bands: list[int], window: Window | None) -> P
     if place.y + place.height > raster.height or place.x + place.width > raster.width:
         raise ValueError(f"{place} is not in {path}, which is {raster.height}x{raster.width}")
     pixels = np.empty((place.height, place.width, len(bands)), raster.dtypes[0])
-    # Into a view whose strides are those of channels last: no second copy of a large image.
+    # Into a view with channels-last strides: no second copy of a large image.
     raster.read(bands, window=Rectangle(place.x, place.y, place.width, place.height), out=pixels.transpose(2, 0, 1))
     return pixels

@@ -1,4 +1,4 @@
-"""What `input=DIR|FILE|GLOB` means: image files with ids, read one by one, each whole or not at all, or skipped."""
+"""Find the image files that `input=DIR|FILE|GLOB` names, and read them one by one, whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Size
 
 MAX_PIXELS = 10**9
-"""Above that a file is taken for a decompression bomb."""
+"""A file that states more pixels is taken for a decompression bomb."""
 MAGIC = frozenset("*?[")
 SHOWN = 3
-"""How many files a message names."""
+"""How many skipped files a message names."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One image file: its `address`, a path or whatever fsspec opens, and its `id`, unique and fit for file names.
+    """One image file: its `address`, a path or an address of fsspec, and its `id`, unique and fit for file names.
 
     The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files whose ids
-    would be the same keep it. `remote` says that the address is no path.
+    would be the same keep the suffix. `remote` means that the address is not a path.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """The images of an input in the order of their paths, and the addresses of files beside them that are no images."""
+    """The images of an input in the order of their paths, and the addresses of files among them that are no images."""
 
     images: tuple[Source, ...]
     others: tuple[str, ...]
@@ -53,7 +53,7 @@ class Sources:
 
     @cached_property
     def words(self) -> str:
-        """Say how many there are, and what is skipped."""
+        """How many images there are and which other files are skipped, in words."""
         images = f"{len(self.images)} image{'s' * (len(self.images) != 1)}"
         if not self.others:
             return images
@@ -66,11 +66,11 @@ class Sources:
 def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sources:
     """Find the images of a folder and those below it, of one file, or of a pattern with *, ** and ?.
 
-    `given` is local or any address of fsspec, as memory://images. What counts is the suffix. Hidden files and folders
-    are passed over, and so is `output`, which may lie in the input folder.
+    `given` is a local path or any address of fsspec, such as memory://images. Images are told by their suffix. Hidden
+    files and folders are skipped, and so is `output`, which may lie in the input folder.
 
     Raises:
-        ConfigError: nothing is there, or no image among it; or the output would come among the images.
+        ConfigError: there are no files, or no images among them; or the output is the folder of the images.
     """
     import fsspec
     from fsspec.implementations.local import LocalFileSystem
@@ -116,7 +116,7 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
 
 @contextmanager
 def fetched(source: Source) -> Iterator[Path]:
-    """Give a source as a local file: its own, or a copy that is deleted afterwards.
+    """Yield the path of a local file of a source: its own, or a copy that is deleted afterwards.
 
     Raises:
         ImageError: it cannot be fetched.
@@ -136,7 +136,7 @@ def fetched(source: Source) -> Iterator[Path]:
             raise ImageError(f"{source.address} cannot be fetched: {error}.", "Check the address.") from error
         try:
             yield local
-        except ImageError as error:  # which names the copy
+        except ImageError as error:  # it names the copy
             raise ImageError(error.what.replace(str(local), source.address), error.mend) from error
 
 
@@ -146,7 +146,7 @@ def read_source(
     """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32. See `read_image`.
 
     Raises:
-        ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
+        ImageError: it is unreadable, empty or cut short, has more than `max_pixels`, or other channels or pixel types.
     """
     with fetched(source) as path, any_pixels():
         checked_size(path, channels, bands, max_pixels)
@@ -154,7 +154,7 @@ def read_source(
 
 
 def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixels:
-    """Read an image as `read_image` does; too little memory for it is its error, not the program's."""
+    """Read an image as `read_image` does; if it does not fit into memory, raise an ImageError of this image."""
     try:
         return read_image(path, channels, bands)
     except MemoryError as error:
@@ -165,7 +165,7 @@ def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pix
     """Read the (height, width) from an image's header.
 
     Raises:
-        ImageError: it has more than `max_pixels`, or what the header tells of what `read_image` would raise.
+        ImageError: it has more than `max_pixels`, or as `read_image` would, as far as the header tells.
     """
     try:
         with any_pixels():  # a header is read whatever it states
@@ -181,7 +181,7 @@ def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pix
 
 
 class _Unlimited:
-    """Pillow's own limit, which is one for all threads: lifted by the first that reads, put back by the last."""
+    """Pillow's limit of pixels, which all threads share: lifted by the first that reads, restored by the last."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -206,7 +206,7 @@ _unlimited = _Unlimited()
 
 @contextmanager
 def any_pixels() -> Iterator[None]:
-    """Have Pillow open images of any size, in whatever thread; `checked_size` refuses those that are too large."""
+    """Let Pillow open images of any size, in any thread; `checked_size` refuses those that are too large."""
     _unlimited.begin()
     try:
         yield
@@ -215,20 +215,20 @@ def any_pixels() -> Iterator[None]:
 
 
 def _below(base: str, output: str, system: Any) -> str | None:
-    """Give the path of the output below a folder, empty if it is the folder itself, None if it lies elsewhere."""
+    """Return the path of the output below a folder, empty if it is the folder itself, None if it lies elsewhere."""
     import fsspec
     from fsspec.implementations.local import LocalFileSystem
 
     other, path = fsspec.core.url_to_fs(output)
     if type(other) is not type(system):
         return None
-    real = os.path.realpath if isinstance(system, LocalFileSystem) else str  # whatever links lead there
+    real = os.path.realpath if isinstance(system, LocalFileSystem) else str  # whichever links are on the way
     base, path = (f"{real(f'{folder}/').rstrip('/')}/" for folder in (base, path))
     return path.removeprefix(base).rstrip("/") if path.startswith(base) else None
 
 
 def _fixed_part(pattern: str) -> str:
-    """Give the folder above the first wildcard; the whole where there is none."""
+    """Return the folder above the first wildcard of a pattern, or the whole pattern if there is none."""
     parts = pattern.split("/")
     first = next((place for place, part in enumerate(parts) if MAGIC & set(part)), None)
     return pattern if first is None else "/".join(parts[:first])
@@ -248,7 +248,7 @@ SKIPPED_FILE = "skipped.jsonl"
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that was skipped: its id, its file ("" where it has none), and why."""
+    """An image that was skipped: its id, its file ("" where it has none), and the reason."""
 
     id: str
     file: str

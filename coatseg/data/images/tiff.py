@@ -1,4 +1,4 @@
-"""The header of a TIFF: what its pixels are, without decoding any, and which library reads them right."""
+"""Read the header of a TIFF, to know its pixels without decoding any and which library reads them correctly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Found = TypeVar("Found")
 _CLASSIC, _BIG = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 _UNREAD = _BIG[1]  # Pillow takes it for classic
 
-# Numbers of the TIFF 6.0 specification, those of tags and those that its tags hold.
+# Numbers of the TIFF 6.0 specification: of its tags, and of the values that they hold.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR = 274, 277, 284
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 273, 279, 324, 325, 338, 339
@@ -29,8 +29,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 JPEG, _PREMULTIPLIED = 7, 1
 _FORMATS = {1: "uint", 2: "int", 3: "float", 4: "uint", 5: "complex int", 6: "complex"}
 
-# None, LZW, deflate in both numberings, PackBits: what OpenCV's builds decode. And the channels that it then gives
-# in the right number and order, for each (type, photometric interpretation).
+# None, LZW, deflate in both numberings, PackBits: what OpenCV's builds decode. Then the numbers of channels that it
+# reads correctly and in order, for each (type, photometric interpretation).
 _OPENCV_COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773})
 _OPENCV_CHANNELS = {
     ("uint16", _BLACK_IS_ZERO): {1},
@@ -43,10 +43,10 @@ _OPENCV_CHANNELS = {
 
 @dataclass(frozen=True)
 class TiffHeader:
-    """What the first page of a TIFF says of itself.
+    """What the header of a TIFF states about its first page.
 
     `size` is as stored, before `orientation` (1 to 8) is applied; `kind` is uint, int, float, complex or another one
-    that no image has, and `bits` the depth of a channel.
+    that no image has, and `bits` is the depth of a channel.
     """
 
     size: Size
@@ -61,12 +61,12 @@ class TiffHeader:
 
     @property
     def dtype(self) -> str:
-        """The pixels' type by its name."""
+        """The name of the pixels' type, such as uint16."""
         return f"{self.kind}{self.bits}"
 
     @property
     def is_image(self) -> bool:
-        """Whether an image may have such pixels."""
+        """Whether these are pixels of a type that an image may have."""
         return self.dtype == "float32" or (self.kind == "uint" and self.bits <= 16)
 
     @property
@@ -77,14 +77,14 @@ class TiffHeader:
 
     @property
     def is_as_stored(self) -> bool:
-        """Whether the pixels of an image are the stored numbers at their stored places, so that windows can be read."""
+        """Whether an image's pixels are the stored numbers at their stored positions, so that windows can be read."""
         by_codec = self.photometric == _YCBCR and self.compression == JPEG
         plain = self.photometric in (_BLACK_IS_ZERO, _RGB) and not self.premultiplied
         return self.orientation == 1 and (plain or by_codec) and self.bits >= 8
 
     @property
     def labels_are_as_stored(self) -> bool:
-        """Whether the same holds for a map of class numbers, whose palette does not count."""
+        """Whether `is_as_stored` holds for the pixels as class numbers, to which a palette is not applied."""
         return self.orientation == 1 and self.photometric in (_BLACK_IS_ZERO, _PALETTE) and self.bits >= 8
 
 
@@ -92,7 +92,7 @@ def read_header(path: Path) -> TiffHeader | None:
     """Read the header of a TIFF; None if the file is no TIFF.
 
     Raises:
-        ImageError: no such file, or a header that is damaged.
+        ImageError: there is no such file, or its header is damaged.
     """
     try:
         file = path.open("rb")
@@ -103,10 +103,10 @@ def read_header(path: Path) -> TiffHeader | None:
 
 
 def check_length(path: Path) -> None:
-    """Refuse a TIFF that ends before its pixels do, without decoding it. Other files pass.
+    """Check without decoding that a TIFF holds all of its pixels; other files pass.
 
     Raises:
-        ImageError: it is cut short, or its header is.
+        ImageError: the file or its header is cut short.
     """
     with path.open("rb") as file:
         end, there = _read(path, file, _end), path.stat().st_size
@@ -115,9 +115,9 @@ def check_length(path: Path) -> None:
 
 
 def is_plain(path: Path, header: TiffHeader, channels: int | None) -> bool:
-    """Say whether Pillow or OpenCV read a whole TIFF right, as `channels` (None: as many as it has).
+    """Return whether Pillow or OpenCV reads a whole TIFF correctly, as `channels` (None: as many as it has).
 
-    Both give a channel too few, or others, without a word for many of those that they do not know.
+    For many TIFF files that they do not know, both silently return one channel too few, or wrong ones.
     """
     if _is_too_large(header):
         return False
@@ -128,12 +128,12 @@ def is_plain(path: Path, header: TiffHeader, channels: int | None) -> bool:
         opened = open_image(path, file)
         shown = len(opened.getbands()) if opened is not None else 0
         same = shown == header.channels and (header.contiguous or shown != 2)
-        # Without a word on what it is, Pillow leaves out the fourth channel, which three do without anyway.
+        # Pillow omits a fourth channel whose meaning is not stated, and it is not needed where three are wanted.
         return same or (shown, header.channels, channels) == (3, 4, 3)
 
 
 def is_plain_map(path: Path, header: TiffHeader) -> bool:
-    """Say whether Pillow reads a whole TIFF of class numbers right."""
+    """Return whether Pillow reads a whole TIFF of class numbers correctly."""
     if _is_too_large(header) or header.dtype == "int8" or not (header.contiguous or header.bits <= 8):
         return False
     with path.open("rb") as file:
@@ -142,7 +142,7 @@ def is_plain_map(path: Path, header: TiffHeader) -> bool:
 
 
 def _is_too_large(header: TiffHeader) -> bool:
-    """Say whether Pillow would refuse so many pixels."""
+    """Return whether a TIFF has more pixels than Pillow opens."""
     limit = Image.MAX_IMAGE_PIXELS
     return limit is not None and header.size[0] * header.size[1] > 2 * limit
 
@@ -160,7 +160,7 @@ def _read(path: Path, file: BinaryIO, find: Callable[[ImageFileDirectory_v2], Fo
         file.seek(directory.next)
         directory.load(file)
         return find(directory)
-    except Exception as error:  # Pillow's parser lets any error of its own through when bytes make no sense
+    except Exception as error:  # Pillow's parser may raise any error when bytes make no sense
         raise ImageError(f"The TIFF header of {path} cannot be read.", DAMAGED) from error
 
 

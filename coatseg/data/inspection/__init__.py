@@ -1,4 +1,4 @@
-"""What is in a dataset, and what is wrong with it, before hours are spent on training."""
+"""Inspect a dataset: what it holds and what is wrong with it, before hours are spent on training."""
 
 from coatseg.data.inspection.findings import Finding
 from coatseg.data.inspection.reading import Inspection, inspect_dataset

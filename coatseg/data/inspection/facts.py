@@ -1,4 +1,4 @@
-"""What is kept of a sample that was read: numbers and digests, so that a hundred thousand samples fit in memory."""
+"""The facts kept of each sample of a dataset: numbers and digests, so that a hundred thousand samples fit in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """The pixels of each class (K,), those that are ignored, those of numbers that are no class, and all of them.
+    """The number of pixels of each class (K,), of ignored ones, of those whose number is no class, and of all.
 
-    Of layers each pixel counts once for each class.
+    In layers each pixel counts once for each class.
     """
 
     pixels: Counts
@@ -35,8 +35,8 @@ class ObjectFacts:
 
     labels (N,); crowd (N,); sides (N, 2) float32, width and height of the boxes in pixels; areas (N,) float64 in pixels
     as the annotations state them, else those of the masks, else of the boxes; `empty` counts masks without a pixel,
-    `repeated` objects that have the box and class of another one, `outside` boxes without area or beyond the image,
-    `unknown` labels that are no class with instances.
+    `repeated` objects that have the box and class of another one, `outside` boxes without area or reaching out of the
+    image, `unknown` labels that are no class with instances.
     """
 
     labels: Counts
@@ -51,10 +51,10 @@ class ObjectFacts:
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """What is known of a sample that could be read.
+    """The facts of a sample that could be read.
 
     `image` and `truth` are digests of the decoded pixels and of the labels. mean and std (C,) are in units of the pixel
-    scale. `not_finite` counts values that are no numbers; there is no mean then.
+    scale. `not_finite` counts values that are NaN or infinite; mean and std mean nothing then.
     """
 
     index: int
@@ -72,7 +72,7 @@ class SampleFacts:
 
     @property
     def sound(self) -> bool:
-        """Whether the sample is as readers promise: finite, with labels that are classes and boxes in the image."""
+        """Whether the sample keeps a reader's contract: finite, with labels that are classes and boxes in the image."""
         labels, objects = self.labels, self.objects
         wrong = (0 if labels is None else labels.unknown, 0 if objects is None else objects.unknown + objects.outside)
         return not (self.not_finite or any(wrong))
@@ -80,23 +80,23 @@ class SampleFacts:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A sample that could not be read, and why."""
+    """A sample that could not be read, and the reason."""
 
     index: int
     reason: str
 
 
 def read_facts(dataset: Dataset, index: int) -> SampleFacts | Unreadable:
-    """Read a sample and keep the facts; whatever its reader raises is the reason why it cannot be read."""
+    """Read a sample and return its facts; any error of its reader is returned as the reason that it is unreadable."""
     try:
         return facts_of(dataset[index], index, dataset.info)
-    except Exception as error:  # a reader of the user's own may raise anything, and the others are still to be read
+    except Exception as error:  # a user's own reader may raise anything, and the other samples are still to be read
         what = getattr(error, "what", None)
         return Unreadable(index, what or f"{type(error).__name__}: {error}")
 
 
 def facts_of(sample: Sample, index: int, info: DatasetInfo) -> SampleFacts:
-    """Keep the facts of a sample."""
+    """Return the facts of a sample."""
     image = sample.image
     broken = 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
     mean, std = _statistics(image)
@@ -174,7 +174,7 @@ def _object_facts(objects: Instances, size: Size, info: DatasetInfo) -> ObjectFa
 
 
 def _areas(objects: Instances, sides: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Give the areas (N,) by which COCO tells small objects from large ones."""
+    """Return the areas (N,) by which COCO calls objects small, medium or large."""
     if objects.areas is not None:
         return objects.areas
     areas: npt.NDArray[Any] = sides.prod(1) if objects.masks is None else objects.masks.sum((1, 2))

@@ -1,4 +1,4 @@
-"""What is broken in a dataset, and what looks as if it were."""
+"""Checks that find what is broken or suspicious in a dataset."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from coatseg.data.inspection.facts import SampleFacts
 from coatseg.data.inspection.splits import SplitFacts
 
 SHIFTED = 2.0
-"""How many of the stated standard deviations the images' mean may be off."""
+"""By how many stated standard deviations the mean of the images may differ from the stated one."""
 NARROW = 0.25
-"""Which part of the stated standard deviation the images' own has at least."""
+"""The least share of the stated standard deviation that the images' own may have."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is `broken`, and stops a training or spoils it for certain, or else suspicious.
+    """Something that is `broken`, and certainly stops or spoils training, or else suspicious.
 
-    `what` says what was found, `mend` what to do about it, and `where` names every place.
+    `what` says what was found, `mend` what to do about it, and `where` lists every place.
     """
 
     what: str
@@ -31,13 +31,13 @@ class Finding:
 
 
 def find(splits: Sequence[SplitFacts]) -> tuple[Finding, ...]:
-    """Look for all that may be wrong, what is broken first."""
+    """Run all checks on the splits and return their findings, broken things first."""
     found = [finding for check in CHECKS for finding in check(splits)]
     return tuple(sorted(found, key=lambda finding: not finding.broken))
 
 
 def unopened(split: str, reason: str, mend: str) -> Finding:
-    """Make the finding that a split cannot be opened."""
+    """Return the finding that a split cannot be opened."""
     return Finding(f"the split {split} cannot be opened", mend, (f"{split}: {reason}",), broken=True)
 
 
@@ -49,7 +49,7 @@ def unreadable(splits: Sequence[SplitFacts]) -> list[Finding]:
 
 
 def _images(what: str, mend: str, is_so: Callable[[SampleFacts], str | bool], broken: bool = False) -> Check:
-    """Make a check of each image by itself; `is_so` may say more in words. `what` follows the number of images."""
+    """Make a check of single images: `is_so` tells whether, or in which words, the finding `what` applies to one."""
 
     def check(splits: Sequence[SplitFacts]) -> list[Finding]:
         found = [(f"{split.name} {sample.id}", is_so(sample)) for split in splits for sample in split.samples]
@@ -79,7 +79,7 @@ def _of_objects(name: str, words: str) -> Callable[[SampleFacts], str]:
 
 
 def zeros_and_ignored(splits: Sequence[SplitFacts]) -> list[Finding]:
-    """Find masks of two numbers whose second one is the ignore index, as black and white masks are."""
+    """Find masks that hold only 0 and the ignore index, which are probably black and white masks."""
     info = splits[0].info
     if info.annotates & {"multilabel"} or len(info.classes) > 2:
         return []
@@ -102,7 +102,7 @@ def zeros_and_ignored(splits: Sequence[SplitFacts]) -> list[Finding]:
 
 
 def unseen_classes(splits: Sequence[SplitFacts]) -> list[Finding]:
-    """Find classes that no sample shows, and those that the split that trains does not; only where all were read."""
+    """Find classes that no sample shows, and those that the train split does not show, if all samples were read."""
     if not all(split.complete for split in splits):
         return []
     info = splits[0].info

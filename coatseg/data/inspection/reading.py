@@ -1,4 +1,4 @@
-"""Reading a whole dataset in several processes, and what comes out of it."""
+"""Read a whole dataset in several processes, and return the facts of its splits and the findings."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from coatseg.structures import Dataset, DatasetInfo
 
 SPLITS = ("train", "val")
 OPTIONAL = ("test",)
-"""A split that many datasets do not have."""
+"""The splits that many datasets do not have."""
 ABSENT = (ConfigError, DatasetNotFoundError, DownloadError, SplitNotFoundError)
-"""What a reader raises of a split that is not there; any other error is of one that is, and broken."""
+"""The errors that a reader raises for a split that is missing; any other error means that the split is broken."""
 MOST_WORKERS = 8
 
 Progress = Callable[[str, int, int], None]
-"""Is told after each sample: the split, how many of its samples are done, and how many there are to do."""
+"""Called after each sample with the split, how many of its samples are done, and how many there are to do."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a dataset, split by split, and what was found to be wrong.
+    """The facts of a dataset, split by split, and the findings.
 
-    `absent` says of the splits that were looked for unasked why they are not there.
+    `absent` maps each optional split that was looked for and is missing to the reason.
     """
 
     info: DatasetInfo
@@ -45,7 +45,7 @@ class Inspection:
 
     @property
     def broken(self) -> bool:
-        """Whether anything is broken, and not only suspicious."""
+        """Whether anything is broken rather than only suspicious."""
         return any(finding.broken for finding in self.findings)
 
 
@@ -57,13 +57,13 @@ def inspect_dataset(
     workers: NonNegativeInt | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Read the samples of the splits that `dataset` opens by name, and say what is in them and what is wrong.
+    """Read the samples of the splits that `dataset` opens by name, and return what they hold and what is wrong.
 
-    `splits` default to train and val, and test if there is one. Of each split at most `samples`, evenly spread, are
-    read. `workers` are processes that read, None for one a core and 0 for this process alone.
+    `splits` default to train and val, and test if there is one. At most `samples` of each split, evenly spread, are
+    read. `workers` is the number of processes that read: None for one per core, up to eight; 0 for this process alone.
 
     Raises:
-        ConfigError, DatasetNotFoundError: a split is unknown, or the files are not there.
+        ConfigError, DatasetNotFoundError: a split is unknown, or the files are missing.
         DatasetError: no split can be opened.
     """
     opened: dict[str, Dataset] = {}
@@ -94,7 +94,7 @@ def inspect_dataset(
 def read_split(
     name: str, dataset: Dataset, samples: int | None, workers: int, progress: Progress | None = None
 ) -> SplitFacts:
-    """Read the samples of a split, at most `samples` of them."""
+    """Read the samples of a split, at most `samples` of them, and return their facts."""
     indices = spread(len(dataset), samples)
     facts: list[SampleFacts] = []
     unreadable: list[Unreadable] = []
@@ -110,14 +110,14 @@ def read_split(
 
 
 def spread(length: int, samples: int | None) -> list[int]:
-    """Choose at most `samples` of `length` indices, evenly spread, the first and the last among them."""
+    """Return at most `samples` of `length` indices, evenly spread and including the first and the last."""
     if samples is None or samples >= length:
         return list(range(length))
     return sorted(set(np.linspace(0, length - 1, samples).round().astype(int).tolist()))
 
 
 def default_workers() -> int:
-    """Give the number of reading processes: one a core, up to eight; none besides this one on a single core."""
+    """Return the number of reading processes: one per core, up to eight; 0, this process alone, on a single core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if cores == 1 else min(MOST_WORKERS, cores)
 
@@ -143,7 +143,7 @@ def _results(dataset: Dataset, indices: Sequence[int], workers: int) -> Iterator
     )
     try:
         yield from loader
-    except RuntimeError as error:  # all that a reader raises is a result; this is a process that ended
+    except RuntimeError as error:  # errors of a reader are results; this one means that a process was ended
         if "DataLoader worker" not in str(error):
             raise
         raise DatasetError(

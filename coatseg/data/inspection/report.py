@@ -1,4 +1,4 @@
-"""An inspection as report.md, for people, and inspection.json, with every place of every finding."""
+"""Write an inspection to report.md, for people, and to inspection.json, with every place of every finding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from coatseg.system.atomic import whole_file
 
 REPORT, DETAILS = "report.md", "inspection.json"
 MOST_PLACES = 20
-"""So many places of a finding are named in the report; inspection.json has all."""
+"""At most this many places of a finding are listed in the report; inspection.json has all."""
 
 
 def write_report(folder: Path, inspection: Inspection, pictures: Sequence[tuple[str, str]] = ()) -> Path:
-    """Write FOLDER/report.md and FOLDER/inspection.json; `pictures` are (caption, path below the folder)."""
+    """Write FOLDER/report.md, whose path is returned, and inspection.json; `pictures` are (caption, relative path)."""
     path = folder / REPORT
     with whole_file(path) as file:
         file.write(markdown(inspection, pictures).encode())
@@ -28,7 +28,7 @@ def write_report(folder: Path, inspection: Inspection, pictures: Sequence[tuple[
 
 
 def markdown(inspection: Inspection, pictures: Sequence[tuple[str, str]] = ()) -> str:
-    """Compose the report: what is broken, what is suspicious, what the reader mended, tables, pictures."""
+    """Return the report as Markdown: what is broken, what is suspicious, what the reader mended, tables, pictures."""
     info = inspection.info
     lines = [
         f"# {info.name}, inspected",
@@ -55,7 +55,7 @@ def _finding(finding: Finding) -> list[str]:
 
 
 def plain(inspection: Inspection) -> dict[str, Any]:
-    """Give an inspection as JSON can hold it."""
+    """Return an inspection as plain containers, for JSON."""
     return {
         "dataset": inspection.info.name,
         "classes": list(inspection.info.classes),

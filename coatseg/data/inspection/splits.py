@@ -1,4 +1,4 @@
-"""What the samples of a split add up to."""
+"""The facts of a split, summed over its samples."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from coatseg.data.inspection.facts import Counts, LabelFacts, ObjectFacts, Sampl
 from coatseg.structures import DatasetInfo, Size
 
 SMALL, LARGE = 32**2, 96**2
-"""The areas in pixels between which COCO calls an object medium."""
+"""The limits of area, in pixels, between which COCO calls an object medium."""
 
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What was read of a split, which has `total` samples.
+    """The facts of the samples that were read of a split, which has `total` samples.
 
-    `repairs` say what its reader mended or left out of the annotations, a line each.
+    `repairs` are lines on what its reader mended in the annotations or left out of them.
     """
 
     name: str
@@ -32,22 +32,22 @@ class SplitFacts:
 
     @property
     def complete(self) -> bool:
-        """Whether every sample was looked at."""
+        """Whether every sample was read, or found to be unreadable."""
         return len(self.samples) + len(self.unreadable) == self.total
 
     @cached_property
     def sizes(self) -> Counter[Size]:
-        """How many images have each (height, width)."""
+        """The number of images of each (height, width)."""
         return Counter(sample.size for sample in self.samples)
 
     @cached_property
     def kinds(self) -> Counter[tuple[int, str]]:
-        """How many images have each number of channels and pixel type."""
+        """The number of images of each (number of channels, pixel type)."""
         return Counter((len(sample.mean), sample.dtype) for sample in self.samples)
 
     @cached_property
     def statistics(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-        """Give mean and standard deviation (C,) of all pixels, in units of the pixel scale; None without any."""
+        """Mean and standard deviation (C,) of all pixels, on the pixel scale; None if there are none to compute."""
         good = [sample for sample in self.samples if not sample.not_finite]
         if not good or len({len(sample.mean) for sample in good}) > 1:
             return None
@@ -59,22 +59,22 @@ class SplitFacts:
 
     @cached_property
     def labels(self) -> list[LabelFacts]:
-        """The labels of pixels of each sample that has them."""
+        """The label facts of each sample with a label map or layers."""
         return [sample.labels for sample in self.samples if sample.labels is not None]
 
     @cached_property
     def objects(self) -> list[ObjectFacts]:
-        """The objects of each sample that is annotated with objects."""
+        """The object facts of each sample that is annotated with objects."""
         return [sample.objects for sample in self.samples if sample.objects is not None]
 
     @cached_property
     def class_pixels(self) -> Counts:
-        """How many pixels each class has (K,)."""
+        """The number of pixels of each class (K,)."""
         return self._summed([facts.pixels for facts in self.labels])
 
     @cached_property
     def class_images(self) -> Counts:
-        """How many images show each class (K,), by a pixel or by an object."""
+        """The number of images that show each class (K,), by a pixel or by an object."""
         shown = []
         for sample in self.samples:
             seen = np.zeros(len(self.info.classes), bool)
@@ -87,12 +87,12 @@ class SplitFacts:
 
     @cached_property
     def class_objects(self) -> Counts:
-        """How many objects each class has (K,), crowds included."""
+        """The number of objects of each class (K,), crowds included."""
         return self._summed([_per_class(facts, len(self.info.classes)) for facts in self.objects])
 
     @cached_property
     def objects_per_image(self) -> Counts:
-        """How many objects each image has."""
+        """The number of objects in each image that is annotated with objects."""
         return np.array([len(facts.labels) for facts in self.objects], np.int64)
 
     @cached_property
@@ -102,7 +102,7 @@ class SplitFacts:
 
     @property
     def object_sizes(self) -> dict[str, int]:
-        """How many objects are small, medium and large, by COCO's limits on their area."""
+        """The number of small, medium and large objects, by COCO's limits of area."""
         areas = np.concatenate([np.zeros(0), *(facts.areas for facts in self.objects)])
         small, large = int((areas < SMALL).sum()), int((areas >= LARGE).sum())
         return {"small": small, "medium": len(areas) - small - large, "large": large}

@@ -1,4 +1,4 @@
-"""An inspection as tables, for the terminal and for Markdown."""
+"""The tables of an inspection, for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_SIZES = 8
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words under columns, the first of which is text; `note` says how to read it."""
+    """Rows of text under columns, of which all but the first are aligned right; `note` says how to read them."""
 
     title: str
     columns: tuple[str, ...]
@@ -26,19 +26,19 @@ class Table:
     note: str = ""
 
     def markdown(self) -> list[str]:
-        """Lay it out as lines of Markdown."""
+        """Return the table, with its title and note, as lines of Markdown."""
         rule = ("---", *("---:" for _ in self.columns[1:]))
         lines = [f"| {' | '.join(row)} |" for row in (self.columns, rule, *self.rows)]
         return [f"## {self.title}", "", *lines, "", *([self.note, ""] if self.note else [])]
 
 
 def tables(inspection: Inspection) -> list[Table]:
-    """Give the tables of an inspection: its splits, the sizes of its images, its classes."""
+    """Return the tables of an inspection: its splits, the sizes of its images, its classes."""
     return [splits_table(inspection.splits), sizes_table(inspection.splits), classes_table(inspection)]
 
 
 def splits_table(splits: Sequence[SplitFacts]) -> Table:
-    """Compare splits; lines that say something of none are left out."""
+    """Return a table that compares the splits; rows that are empty for all of them are left out."""
     rows = ((name, *(write(split) for split in splits)) for name, write in LINES.items())
     note = "Three numbers are the least, the median and the greatest."
     if any(split.objects for split in splits):
@@ -52,7 +52,7 @@ def splits_table(splits: Sequence[SplitFacts]) -> Table:
 
 
 def sizes_table(splits: Sequence[SplitFacts]) -> Table:
-    """List the most common sizes of images."""
+    """Return a table of the most common sizes of images."""
     total = sum((split.sizes for split in splits), Counter())
     rows = [(f"{height}x{width}", *(str(split.sizes[height, width]) for split in splits))
             for (height, width), _ in total.most_common(MOST_SIZES)]  # fmt: skip
@@ -62,7 +62,7 @@ def sizes_table(splits: Sequence[SplitFacts]) -> Table:
 
 
 def classes_table(inspection: Inspection) -> Table:
-    """List what each class has, the most common in the first split first."""
+    """Return a table of each class's pixels, images and objects, the most common in the first split first."""
     splits, info = inspection.splits, inspection.info
     columns, cells = ["class"], []
     for split in splits:
@@ -110,7 +110,7 @@ def _statistics(split: SplitFacts, number: int) -> str:
 
 
 def _range(values: npt.NDArray[Any], write: str = "{:.0f}") -> str:
-    """Write the least, the median and the greatest."""
+    """Return the least, the median and the greatest value as text."""
     if not len(values):
         return ""
     return " / ".join(write.format(value) for value in (values.min(), np.median(values), values.max()))
@@ -144,4 +144,4 @@ LINES: dict[str, Callable[[SplitFacts], str]] = {
         " / ".join(str(count) for count in split.object_sizes.values()) if split.objects else ""
     ),
 }
-"""What is said of a split, by name."""
+"""The rows of the table of splits: for each name, the function that writes a split's entry."""

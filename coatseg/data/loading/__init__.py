@@ -1,1 +1,1 @@
-"""Samples to batches: the exact stream, its workers, the data module."""
+"""From samples to batches: the exact sample stream, its worker processes, the data module."""

@@ -1,7 +1,7 @@
 """Class-balanced sampling: rare classes are drawn more often, and crops show them.
 
-Rare class sampling of DAFormer (Hoyer et al., CVPR 2022, section 3.2): first a class is drawn, then an image that has
-it.
+This is the rare class sampling of DAFormer (Hoyer et al., CVPR 2022, section 3.2): first a class is drawn, then an
+image that has it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RareClasses:
-    """Draws (sample, class) pairs: a class by its probability, then any of the samples that have it, all alike.
+    """Draws (sample, class) pairs: a class by its probability, then one of the samples that have it, uniformly.
 
-    `probabilities` (K,); `holders`, for each class the samples that have it.
+    `probabilities` (K,); `holders`, for each class the indices of the samples that have it.
     """
 
     probabilities: npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class RareClasses:
 
     @classmethod
     def from_counts(cls, counts: Counts, temperature: float) -> RareClasses:
-        """Weigh classes by exp((1 - share) / temperature), share being that of all labelled pixels (equation 5).
+        """Make the sampler of classes by exp((1 - share of all labelled pixels) / temperature) (equation 5).
 
         `counts` (N, K) are the pixels of each class in each sample. Classes that no sample has are never drawn.
 
@@ -50,8 +50,8 @@ class RareClasses:
         return cls(weights / weights.sum(), tuple(np.flatnonzero(column) for column in counts.T))
 
     def draw(self, seed: int, epoch: int, position: int) -> tuple[int, int]:
-        """Give the sample and the class of one place in the stream, a pure function of the three numbers."""
-        # The fourth number keeps this draw apart from the augmentation's, which has the first three.
+        """Return the sample and the class of one place in the stream, a pure function of the three numbers."""
+        # The fourth number makes this draw independent of the augmentation's, which has the first three.
         random = np.random.default_rng([seed, epoch, position, 1])
         focus = int(random.choice(len(self.probabilities), p=self.probabilities))
         return int(random.choice(self.holders[focus])), focus
@@ -64,7 +64,7 @@ def class_counts(dataset: Dataset) -> Counts:
 
 
 def labels_of(dataset: Dataset, index: int) -> Pixels | None:
-    """Give the label map (H, W) or layers (H, W, K) of a sample, without its image where the dataset can do that."""
+    """Return the label map (H, W) or layers (H, W, K) of a sample, without reading its image if the dataset can."""
     if hasattr(dataset, "labels"):
         alone: Pixels | None = dataset.labels(index)
         return alone

@@ -1,4 +1,4 @@
-"""Samples to batches: the one place where images become padded, normalised tensors."""
+"""Collate samples into batches: the one place where images become padded, normalised tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sa
 
 
 def collate(samples: Sequence[Sample], info: DatasetInfo, repeated: Sequence[bool]) -> Batch:
-    """Normalise and pad samples into one batch; zeros, the mean colour, fill up at the bottom and right."""
+    """Normalise samples and pad them, with zeros (the mean colour) at the bottom and right, into one batch."""
     sizes = tuple((sample.image.shape[0], sample.image.shape[1]) for sample in samples)
     images = torch.empty(len(samples), info.channels, *(max(lengths) for lengths in zip(*sizes, strict=True)))
     for row, sample, (height, width) in zip(images, samples, sizes, strict=True):
@@ -37,7 +37,7 @@ def collate(samples: Sequence[Sample], info: DatasetInfo, repeated: Sequence[boo
 def collate_step(
     samples: Sequence[Sample], info: DatasetInfo, parts: int = 1, repeated: Sequence[bool] | None = None
 ) -> list[Batch]:
-    """Make the `parts` accumulated batches of one optimizer step, each knowing the targets of the whole step."""
+    """Return the `parts` accumulated batches of one optimizer step, each with the targets of the whole step."""
     marks = repeated if repeated is not None else (False,) * len(samples)
     size = len(samples) // parts
     batches = [
@@ -49,7 +49,7 @@ def collate_step(
 
 
 def target_of(sample: Sample) -> Target:
-    """Turn a sample's truth into tensors."""
+    """Return the truth of a sample as tensors."""
     label_map, layers = sample.label_map, sample.layers
     return Target(
         label_map=None if label_map is None else torch.from_numpy(label_map.astype(np.int64)),

@@ -1,4 +1,4 @@
-"""Datasets to data loaders: the part of a run that knows processes, workers and accumulation."""
+"""The data module: makes data loaders of datasets, for several processes, workers and accumulated batches."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ VERIFY_SECONDS = 4.0
 
 
 class DataModule(lightning.LightningDataModule):
-    """The loaders of a run.
+    """The data loaders of a run.
 
     `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
-    facts; of the truths only what the task `needs` is kept (needs.py; None keeps all). `batch_size` is what one
-    optimizer step sees, over all processes and accumulated batches. `evaluation_resize` is the [short, long] that
-    images, but not their truths, are resized to in evaluation (None: as read): the shorter side is short then, unless
-    the longer would pass long. `workers` are processes that read, None for a number that suits the machine. `limit`
-    keeps the first samples of every split. `train_split` is the split of the dataset that trains, such as trainval.
-    `rare_class_temperature` draws training samples for their classes, the rarer the more often (0.01 for much more, 1
-    for hardly; None: every sample once an epoch), and has crops show them; see balance.py. With `group_by_shape` the
-    images of a training step are all upright (square, too) or all lying, as read, so that little is padded.
+    facts; of the truths only the one that the task `needs` is kept (see steps.py; None keeps all). `batch_size` is the
+    number of samples of one optimizer step, over all processes and accumulated batches. `evaluation_resize` is the
+    [short, long] that images, but not their truths, are resized to in evaluation (None: not resized): the shorter side
+    becomes short, unless the longer would exceed long. `workers` is the number of processes that read, None for one
+    that suits the machine. `limit` keeps the first samples of every split. `train_split` is the split of the dataset
+    that is trained on, such as trainval. `rare_class_temperature` draws training samples by their classes, rarer ones
+    more often (much more at 0.01, hardly at 1; None: every sample once an epoch), and makes crops show these classes;
+    see balance.py. With `group_by_shape` the images of a training step are all portrait or square, or all landscape, as
+    read, so that little is padded.
     """
 
     def __init__(
@@ -75,24 +76,24 @@ class DataModule(lightning.LightningDataModule):
         self._splits: dict[str, Dataset] = {}
 
     def split(self, name: str) -> Dataset:
-        """Give the dataset of a split, read once; "train" is the one that trains."""
+        """Return the dataset of a split, which is read once; "train" is the split that is trained on."""
         if name not in self._splits:
             dataset = self.dataset(self.train_split if name == "train" else name)
             self._splits[name] = dataset if self.limit is None else Limited(dataset, self.limit)
         return self._splits[name]
 
     def verify(self, splits: Sequence[str], seconds: float = VERIFY_SECONDS) -> str:
-        """Check files and label ranges for at most `seconds`, spread evenly, and say how many were checked."""
+        """Check files and label ranges for at most `seconds`, spread evenly; return how many were checked, in words."""
         checked = [verify_dataset(self.split(name), seconds / len(splits)) for name in splits]
         counts = (f"{count} of {len(self.split(name))} {name}" for name, count in zip(splits, checked, strict=True))
         return f"checked the files and labels of {', '.join(counts)} samples"
 
     def repairs(self, name: str) -> tuple[str, ...]:
-        """Say what the reader of a split mended in its annotations or left out of them, a line each."""
+        """Return lines on what the reader of a split mended in its annotations or left out of them."""
         return tuple(getattr(self.split(name), "repairs", ()))
 
     def lacks_objects(self, name: str) -> bool:
-        """Say whether a split is known, without decoding an image, to have no object to learn."""
+        """Return whether a split is known, without decoding an image, to have no object to learn."""
         dataset = self.split(name)
         if self.needs not in ("boxes", "instances") or not isinstance(dataset, ObjectDataset):
             return False
@@ -100,10 +101,10 @@ class DataModule(lightning.LightningDataModule):
 
     @cached_property
     def groups(self) -> Groups | None:
-        """The group of each training sample, of which every step has one; None if all may meet.
+        """The group of each training sample; a step has samples of one group. None if they are not grouped.
 
         Raises:
-            ConfigError: samples are drawn otherwise than each once an epoch, or their sizes are not known.
+            ConfigError: samples are not drawn exactly once an epoch, or their sizes are not known.
         """
         dataset = self.split("train")
         if not self.group_by_shape:
@@ -118,15 +119,15 @@ class DataModule(lightning.LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many optimizer steps show the training split once.
+        """The number of optimizer steps in an epoch of the training split.
 
         Raises:
-            ConfigError: a batch cannot be filled, or images not be grouped.
+            ConfigError: a batch cannot be filled, or images cannot be grouped.
         """
         return steps_per_epoch(len(self.split("train")), self.batch_size, self.groups)
 
     def train_dataloader(self) -> Batches:
-        """Give the exact stream of augmented samples, one batch for each accumulated part of a step."""
+        """Return the exact stream of augmented samples, with one batch for each accumulated part of a step."""
         trainer = self._trainer()
         parts = trainer.accumulate_grad_batches
         dataset = self.split("train")
@@ -154,11 +155,11 @@ class DataModule(lightning.LightningDataModule):
         return RareClasses.from_counts(class_counts(dataset), self.rare_class_temperature)
 
     def val_dataloader(self) -> Batches:
-        """Give the validation split."""
+        """Return the batches of the validation split."""
         return self.evaluation_dataloader("val")
 
     def evaluation_dataloader(self, split: str) -> Batches:
-        """Give a split, every sample once: as read, or with its image resized."""
+        """Return the batches of a split with every sample once, as read or with its image resized."""
         trainer = self._trainer()
         dataset = self.split(split)
         stream = EvaluationStream(
@@ -176,7 +177,7 @@ class DataModule(lightning.LightningDataModule):
         return self.trainer
 
     def check_shares(self, world_size: int, parts: int) -> None:
-        """Refuse a batch size that processes and accumulated parts cannot share evenly."""
+        """Raise ConfigError if the batch size cannot be divided evenly among processes and accumulated parts."""
         shares = world_size * parts
         if self.batch_size % shares:
             legal = max(1, round(self.batch_size / shares)) * shares
@@ -195,19 +196,19 @@ class DataModule(lightning.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=one_thread,
-            # A generator of its own: iterating must not touch the global random state, which belongs to the model.
+            # Its own generator: iterating must not change the global random state, which belongs to the model.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
 
 def with_image_resized(sample: Sample, sides: tuple[int, int]) -> Sample:
-    """Resize the image alone, its shorter side to the first of `sides` unless the longer would pass the second."""
+    """Resize only the image, its shorter side to the first of `sides` unless the longer would exceed the second."""
     height, width = sample.image.shape[:2]
     return replace(sample, image=resize_image(sample.image, size_within((height, width), *sides)))
 
 
 def check_rare_classes(temperature: float | None, needs: str | None) -> None:
-    """Refuse to draw the rarer classes more often for a task that `needs` objects."""
+    """Raise ConfigError if rare classes are to be drawn more often for a task that `needs` objects."""
     if temperature is not None and needs in ("boxes", "instances"):
         raise ConfigError(
             "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
@@ -216,7 +217,7 @@ def check_rare_classes(temperature: float | None, needs: str | None) -> None:
 
 
 def verify_dataset(dataset: Dataset, seconds: float) -> int:
-    """Check samples for at most `seconds`, all of them if they are few, else spread evenly; give their number."""
+    """Check samples in random order for at most `seconds`, and return how many were checked."""
     end = time.monotonic() + seconds
     order = np.random.default_rng(0).permutation(len(dataset)).tolist()
     for count, index in enumerate(order):
@@ -227,20 +228,20 @@ def verify_dataset(dataset: Dataset, seconds: float) -> int:
 
 
 def default_workers() -> int:
-    """Give the number of reading processes: up to four beside an accelerator, a quarter of the cores that train.
+    """Return the number of reading processes: up to four with an accelerator, else a quarter of the cores.
 
-    Where the CPU itself trains, a reader on one of few cores keeps the threads of every operation waiting.
+    Where the CPU itself trains, a reader on one of few cores makes every operation wait for its thread on that core.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(4, cores if torch.accelerator.is_available() else cores // 4)
 
 
 def as_is(read: Any) -> Any:
-    """Collate nothing."""
+    """Return what was read unchanged, for a loader that is not to collate."""
     return read
 
 
 def one_thread(worker: int) -> None:
-    """Keep a worker's libraries from taking the cores that train."""
+    """Limit a worker's libraries to one thread, so that they leave the cores to training."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

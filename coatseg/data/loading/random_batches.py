@@ -1,4 +1,4 @@
-"""Images and truths of no dataset, for a model that is to be measured."""
+"""Random images and truths, to measure a model without a dataset."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from coatseg.data.annotations.classes import generated_palette
 from coatseg.structures import Batch, DatasetInfo, InstanceTarget, Size, Target
 
 OBJECTS = 8
-"""How many objects an image has."""
+"""The number of objects in each random image."""
 
 
 def random_info(classes: int, channels: int) -> DatasetInfo:
-    """Make the facts of data that is not there: truths of all kinds, and classes that are all things."""
+    """Return the facts of random data: truths of all kinds, and classes that are all things."""
     return DatasetInfo(
         name="random",
         classes=tuple(f"class {number}" for number in range(classes)),
@@ -26,7 +26,7 @@ def random_info(classes: int, channels: int) -> DatasetInfo:
 
 
 def random_batch(info: DatasetInfo, needs: str, count: int, size: Size) -> Batch:
-    """Make `count` random images, always the same, with a truth of the kind that a task `needs`."""
+    """Return a batch of `count` random images, always the same, with the truth that a task `needs`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         images = torch.randn(count, info.channels, *size)
@@ -36,7 +36,7 @@ def random_batch(info: DatasetInfo, needs: str, count: int, size: Size) -> Batch
 
 
 def random_target(info: DatasetInfo, needs: str, size: Size) -> Target:
-    """Make the truth of an image: labels of pixels, or rectangular objects of four tenths of its sides."""
+    """Return the random truth of an image: labels of pixels, or rectangular objects of 0.4 times its sides."""
     classes = len(info.classes)
     if needs == "semantic":
         return Target(label_map=torch.randint(classes, size))

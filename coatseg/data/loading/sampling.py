@@ -1,7 +1,7 @@
-"""The exact sample stream: what a step sees is a pure function of (seed, epoch, position).
+"""The exact sample stream: the samples of a step are a pure function of (seed, epoch, position).
 
-Order and augmentation derive from these three numbers; splitting over processes and workers comes afterwards. So the
-number of processes does not change what a step sees, and resuming is an offset.
+Order and augmentation derive from these three numbers; processes and workers share the stream afterwards. So the number
+of processes does not change the samples of a step, and resuming is an offset.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Groups = npt.NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Draw:
-    """One place in a stream: which sample, the seed of its augmentation (None: as read), whether it only fills up.
+    """One place in a stream: the sample, its augmentation's seed (None: as read), whether it only fills a batch.
 
     `focus` is the class for which the sample was drawn.
     """
@@ -33,37 +33,37 @@ class Draw:
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
-    """Shuffle `length` indices, as a function of seed and epoch."""
+    """Return `length` indices in random order, as a function of seed and epoch."""
     order: list[int] = np.random.default_rng([seed, epoch]).permutation(length).tolist()
     return order
 
 
 def grouped_order(groups: Groups, batch_size: int, seed: int, epoch: int) -> list[int]:
-    """Shuffle indices so that every `batch_size` of them are of one group, as a function of seed and epoch.
+    """Return indices in random order, every `batch_size` of them from one group, as a function of seed and epoch.
 
-    `groups` (N,) is the group of each sample. Within a group the order is that of `epoch_order`, and what does not fill
-    a batch in the end is left out; the batches of all groups are shuffled.
+    `groups` (N,) is the group of each sample. Within a group the order is that of `epoch_order`, and samples that do
+    not fill a last batch are left out; then the batches of all groups are shuffled.
     """
     order = np.array(epoch_order(len(groups), seed, epoch))
     of_groups = (order[groups[order] == group] for group in np.unique(groups))
     batches = np.concatenate(
         [members[: len(members) // batch_size * batch_size].reshape(-1, batch_size) for members in of_groups]
     )
-    # The third number keeps this draw apart from that of the order, which has the first two.
+    # The third number makes this draw independent of that of the order, which has the first two.
     shuffled: list[int] = np.random.default_rng([seed, epoch, 1]).permutation(batches).ravel().tolist()
     return shuffled
 
 
 def augmentation_seed(seed: int, epoch: int, position: int) -> int:
-    """Give the seed of the augmentation of one position in one epoch, 32 bits."""
+    """Return the seed, of 32 bits, of the augmentation at one position in one epoch."""
     return int(np.random.SeedSequence([seed, epoch, position]).generate_state(1)[0])
 
 
 def steps_per_epoch(length: int, batch_size: int, groups: Groups | None = None) -> int:
-    """Give the number of whole batches in an epoch, each of one group if there are `groups` (N,).
+    """Return the number of whole batches in an epoch, each of one group if there are `groups` (N,).
 
     Raises:
-        ConfigError: there is not even one, or none of a group.
+        ConfigError: the samples, or those of a group, do not fill one batch.
     """
     if length < batch_size:
         raise ConfigError(
@@ -85,10 +85,10 @@ def steps_per_epoch(length: int, batch_size: int, groups: Groups | None = None) 
 class TrainingStream:
     """A batch sampler that yields, step by step, the draws of one process.
 
-    Step `s` of an epoch sees the positions from `s * batch_size` on, over all processes; process `rank` takes its
-    contiguous share of them. An incomplete last batch is left out. `first_step` is asked whenever iteration begins, and
-    answers with the number of optimizer steps taken since the start of the run. With `rare_classes`, samples are drawn
-    for their classes instead of each once an epoch. With `groups` (N,), one number a sample, the samples of a step are
+    Step `s` of an epoch takes the positions from `s * batch_size` on, over all processes; process `rank` takes its
+    contiguous share of them. An incomplete last batch is left out. `first_step` is called whenever iteration begins,
+    and returns the number of optimizer steps since the start of the run. With `rare_classes`, samples are drawn by
+    their classes instead of each once an epoch. With `groups` (N,), one number per sample, the samples of a step are
     all of one group.
     """
 
@@ -138,10 +138,10 @@ class TrainingStream:
 
 
 class EvaluationStream:
-    """A batch sampler that gives every sample to exactly one process, in order, as read.
+    """A batch sampler that assigns every sample to exactly one process, in order, without augmentation.
 
-    Every process gets the same number of batches, as collective operations ask for; draws that only fill up are
-    marked repeated.
+    Every process gets the same number of batches, as collective operations require; draws that only fill up its share
+    are marked repeated.
     """
 
     def __init__(self, length: int, *, batch_size: int, rank: int = 0, world_size: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Draws to samples, in the worker processes, with the truths that the task needs, and from there to batches."""
+"""Read the samples of the draws of a step, with the truth that the task needs, in the worker processes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class DrawnSteps(torch.utils.data.Dataset[DrawnSamples | CoatsegError]):
     """Turns the draws of one optimizer step, or of one evaluation batch, into samples; runs in the worker processes.
 
     Truths that the task does not need are dropped first. `transform` augments draws that have a seed, `as_read` is
-    applied to the others. An error comes back as a value: raised in a worker, it would lose its type and mend on the
-    way.
+    applied to the others. An error is returned as a value: raised in a worker, it would arrive without its type and
+    mend.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Batches:
         for drawn in self.loader:
             if isinstance(drawn, CoatsegError):
                 raise drawn
-            yield from drawn.batches() if isinstance(drawn, DrawnSamples) else drawn  # pinned ones are batches already
+            yield from drawn.batches() if isinstance(drawn, DrawnSamples) else drawn  # if pinned, they are batches
 
 
 def _bare(sample: Sample) -> Sample:
@@ -79,7 +79,7 @@ def _bare(sample: Sample) -> Sample:
 def _boxes(sample: Sample) -> Sample:
     instances = sample.instances
     if instances is not None and instances.masks is not None:
-        # The masks tell small objects from large ones, of which average precision is given apart.
+        # Average precision is also reported by the size of objects, which is the area of their masks.
         areas = instances.masks.sum((1, 2)).astype(np.float64) if instances.areas is None else instances.areas
         instances = replace(instances, masks=None, areas=areas)
     return replace(_bare(sample), instances=instances)
@@ -93,10 +93,10 @@ KEPT: Mapping[str, Callable[[Sample], Sample]] = MappingProxyType(
         "instances": lambda sample: replace(_bare(sample), instances=sample.instances),
     }
 )
-"""For what a task may need, one of DatasetInfo.annotates: the sample with that truth alone."""
+"""For each truth that a task may need (see DatasetInfo.annotates), the function that keeps only that of a sample."""
 
 
 def only_needed(sample: Sample, needs: str | None) -> Sample:
-    """Drop the truths that a task which needs `needs` does not look at; None, or a need of no known kind, keeps all."""
+    """Return a sample with only the truth that a task `needs`; None, or an unknown kind of truth, keeps all."""
     keep = None if needs is None else KEPT.get(needs)
     return sample if keep is None else keep(sample)

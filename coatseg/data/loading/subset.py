@@ -1,4 +1,4 @@
-"""The first samples of a dataset, and what may be asked of any: whether it draws, a training example, a size."""
+"""The first samples of a dataset, and the optional abilities of datasets: to draw examples, to know sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coatseg.structures import Dataset, ObjectDataset, RandomDataset, Sample, Si
 
 
 class Limited:
-    """The first `limit` samples of a dataset."""
+    """The dataset of the first `limit` samples of another."""
 
     def __init__(self, dataset: Dataset, limit: int) -> None:
         self.dataset = dataset
@@ -28,19 +28,19 @@ class Limited:
         return self.dataset[index]
 
     def drawn(self, index: int, seed: int) -> Sample:
-        """Give a training example of one sample."""
+        """Return a training example of one sample, a function of index and seed."""
         return example(self.dataset, index, seed)
 
     def labels(self, index: int) -> Pixels | None:
-        """Give the truth of one sample alone."""
+        """Return the label map or layers of one sample (see `labels_of`)."""
         return labels_of(self.dataset, index)
 
     def size(self, index: int) -> Size:
-        """Give the (height, width) of one sample, if the dataset knows it."""
+        """Return the (height, width) of one sample; raises ConfigError if the dataset does not know it."""
         return size_of(self.dataset, index)
 
     def has_objects(self, index: int) -> bool | None:
-        """Say whether one sample has an object to learn, if the dataset knows it."""
+        """Return whether one sample has an object to learn; None if the dataset does not know it."""
         return self.dataset.has_objects(index) if isinstance(self.dataset, ObjectDataset) else None
 
     def verify(self, index: int) -> None:
@@ -49,17 +49,17 @@ class Limited:
 
 
 def example(dataset: Dataset, index: int, seed: int) -> Sample:
-    """Give a training example of sample `index`: drawn by the dataset if it draws, else as read."""
+    """Return a training example of sample `index`: drawn by the dataset if it draws, else as read."""
     return dataset.drawn(index, seed) if isinstance(dataset, RandomDataset) else dataset[index]
 
 
 def draws(dataset: Dataset) -> bool:
-    """Say whether training examples of a dataset are drawn by itself."""
+    """Return whether a dataset draws its training examples itself, such as windows of large images."""
     return isinstance(dataset, RandomDataset) and dataset.draws
 
 
 def lying(dataset: Dataset) -> npt.NDArray[np.int64]:
-    """Give 1 for each sample whose image is wider than high, 0 for the others, (N,).
+    """Return 1 for each sample whose image is wider than high, else 0, (N,).
 
     Raises:
         ConfigError: the dataset does not know sizes.
@@ -69,12 +69,12 @@ def lying(dataset: Dataset) -> npt.NDArray[np.int64]:
 
 
 def size_of(dataset: Dataset, index: int) -> Size:
-    """Give the (height, width) of a sample without decoding it.
+    """Return the (height, width) of a sample without decoding it.
 
     Raises:
         ConfigError: the dataset does not know it.
     """
-    if not isinstance(dataset, SizedDataset) or not callable(dataset.size):  # it may have a size of another kind
+    if not isinstance(dataset, SizedDataset) or not callable(dataset.size):  # `size` may be something else there
         raise ConfigError(
             f"data.group_by_shape needs the sizes of images, which {dataset.info.name} does not know without "
             "decoding them.",

@@ -1,7 +1,7 @@
-"""Samples on their way from the process that reads them to the one that trains.
+"""Pass samples from the process that reads them to the one that trains.
 
-They travel as they are read, in bytes, and become batches where they arrive: floats and int64 labels are four and eight
-times as large, and filling fresh shared memory takes longer than all else that is done to a pixel.
+They are passed in the bytes that were read, and become batches where they arrive: floats and int64 labels are four and
+eight times as large, and filling fresh shared memory takes longer than everything else that is done to a pixel.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class DrawnSamples:
     parts: int = 1
 
     def batches(self) -> list[Batch]:
-        """Make the batches.
+        """Return the batches of these samples.
 
         Raises:
-            ImageError: an image of another number of channels, or another pixel type, than the dataset may have.
+            ImageError: an image has another number of channels, or another pixel type, than the dataset may have.
         """
         return collate_step(self.samples, self.info, self.parts, self.repeated)
 
     def pin_memory(self) -> list[Batch]:
-        """Make the batches in page-locked memory, which an accelerator's loader does in a thread of its own."""
+        """Return the batches in page-locked memory; a loader for an accelerator calls this in a thread of its own."""
         return [batch.pin_memory() for batch in self.batches()]
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -1,1 +1,1 @@
-"""Images to pyramids: CoaT, its weights, and any timm feature extractor to compare with."""
+"""Backbones, which map images to pyramids of feature maps: CoaT, and any timm feature extractor to compare with."""

@@ -1,9 +1,9 @@
-"""The conv-attentional module of CoaT: attention linear in the number of tokens, with positions from convolutions.
+"""The conv-attentional module of CoaT: attention linear in the number of tokens, positions encoded by convolutions.
 
 Xu et al., "Co-Scale Conv-Attentional Image Transformers", ICCV 2021, section 3.
 
-The functions here are the definitions, and what compiled and exported graphs are made of. Otherwise the modules compute
-the same by the functions of lean.py, which keep less and copy less, but have no second derivatives.
+The functions here are the definitions, and compiled and exported graphs are made of them. Otherwise the modules call
+the equivalents in kernels/lean.py, which store and copy less but have no second derivatives.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from coatseg.models.precision import full_precision
 from coatseg.structures import Size
 
 HEADS = 8
-CRPE_WINDOWS = {3: 2, 5: 3, 7: 3}  # window size: how many of the heads look through it
+CRPE_WINDOWS = {3: 2, 5: 3, 7: 3}  # window size: how many of the heads use it
 
 
 class QueriesKeysValues(NamedTuple):
-    """What attention works on, each with the channels of its scale."""
+    """The queries, keys and values of one scale, each with the channels of that scale."""
 
     queries: Tokens
     keys: Tokens
@@ -36,7 +36,7 @@ class QueriesKeysValues(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Factorized attention with convolutional relative position encoding."""
+    """The layers of factorized attention with convolutional relative position encoding."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,39 +44,39 @@ class Attention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, norm: nn.LayerNorm, tokens: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
-        """Attend within one scale over normalised tokens, up to where `mix` follows: C channels in and out."""
+        """Normalise the tokens of one scale and attend within it, C channels in and out; `mix` is to follow."""
         windows: list[nn.Conv2d] = [] if crpe is None else list(crpe.windows)
         if lean.applies(tokens.rows, norm, self.qkv, *windows):
             return lean.conv_attention(lean.normed_linear(norm, self.qkv, tokens), HEADS, windows)
         return attend(*self.project(norm, tokens), crpe)
 
     def project(self, norm: nn.LayerNorm, tokens: Tokens) -> QueriesKeysValues:
-        """Give the queries, keys and values of normalised tokens."""
+        """Normalise tokens and return their queries, keys and values."""
         parts = self.qkv(norm(tokens.rows)).chunk(3, dim=1)
         return QueriesKeysValues(*(tokens._replace(rows=part) for part in parts))
 
     def mix(self, tokens: Tokens) -> Tokens:
-        """Mix the heads' outputs."""
+        """Mix the outputs of the heads by the output projection."""
         if lean.applies(tokens.rows, self.proj):
             return lean.linear(self.proj, tokens)
         return tokens._replace(rows=self.proj(tokens.rows))
 
     def add_mixed(self, tokens: Tokens, attended: Tokens, kept: Tensor | None) -> Tokens:
-        """Add to tokens the heads' outputs mixed, scaled by `kept` (see `drop_path`)."""
+        """Mix the heads' outputs and add them to the tokens, scaled by `kept` (see `drop_path`)."""
         if lean.applies(tokens.rows, self.proj):
             return lean.add_linear(self.proj, tokens, attended, kept)
         return add(tokens, self.proj(attended.rows), kept)
 
 
 class PositionEncoding(nn.Module):
-    """CPE: adds a depthwise convolution of the image tokens to them; the class token has no position."""
+    """CPE: adds to the image tokens their depthwise convolution; the class token has no position."""
 
     def __init__(self, channels: int, window: int = 3) -> None:
         super().__init__()
         self.proj = depthwise(channels, window)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """Encode tokens of one scale."""
+        """Return the tokens of one scale with their positions encoded."""
         if lean.applies(tokens.rows, self.proj):
             return lean.add_convolution(tokens, self.proj)
         return Tokens.join(tokens.image + self.proj(tokens.within()), tokens.cls, tokens.valid)
@@ -85,7 +85,7 @@ class PositionEncoding(nn.Module):
 class RelativePositionEncoding(nn.Module):
     """CRPE: each query times, channel by channel, a window-weighted sum of the values around it.
 
-    One depthwise convolution for every window size, over the channels of the heads that look through it.
+    There is one depthwise convolution for each window size, over the channels of the heads that use it.
     """
 
     def __init__(self, channels: int) -> None:
@@ -99,7 +99,7 @@ class RelativePositionEncoding(nn.Module):
         return iter(self.conv_list)  # type: ignore[arg-type]  # a list of modules of unknown kind
 
     def forward(self, queries: Tensor, values: Tensor) -> Tensor:
-        """Encode (B, C, H, W) queries and values as a map of the same size."""
+        """Return the encoding of (B, C, H, W) queries and values, a map of the same size."""
         parts = torch.split(values, self.channels, dim=1)
         windows = torch.cat([conv(part) for conv, part in zip(self.conv_list, parts, strict=True)], dim=1)
         # As sequences: exporters derive spurious conditions from products of maps that are slices of a larger one.
@@ -107,7 +107,7 @@ class RelativePositionEncoding(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with GELU between, applied to every token alike."""
+    """Two linear layers with GELU between them, applied to each token."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -115,14 +115,14 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, channels)
 
     def forward(self, norm: nn.LayerNorm, tokens: Tokens, kept: Tensor | None = None) -> Tokens:
-        """Add to tokens what comes of them normalised, scaled by `kept` (see `drop_path`)."""
+        """Normalise tokens, apply the MLP and add its output to them, scaled by `kept` (see `drop_path`)."""
         if lean.applies(tokens.rows, norm, self.fc1, self.fc2):
             return lean.add_mlp(norm, self.fc1, self.fc2, tokens, kept)
         return add(tokens, self.fc2(F.gelu(self.fc1(norm(tokens.rows)))), kept)
 
 
 def attend(queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
-    """Conv-attention: factorized attention plus the relative position encoding of the image tokens."""
+    """Return conv-attention: factorized attention plus the relative position encoding of the image tokens."""
     image, cls = factorized_attention(queries, keys, values).split()
     if crpe is not None:
         image = image + crpe(queries.image, values.within())
@@ -130,7 +130,7 @@ def attend(queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePosition
 
 
 def factorized_attention(queries: Tokens, keys: Tokens, values: Tokens) -> Tokens:
-    """Give Q / sqrt(d) (softmax(K)^T V), the softmax over all tokens, for every head.
+    """Return Q / sqrt(d) (softmax(K)^T V) of every head, with the softmax over all tokens.
 
     The product in brackets is a d x d matrix, so the cost is linear in the number of tokens.
     """
@@ -142,7 +142,7 @@ def factorized_attention(queries: Tokens, keys: Tokens, values: Tokens) -> Token
 
 
 def summarize(keys: Tokens, values: Tokens) -> Tensor:
-    """Sum the values, weighted by the softmax of the keys over all tokens: (B, heads, d, d) float32.
+    """Sum the values, weighted by the softmax of the keys over all tokens, to (B, heads, d, d) float32.
 
     Whatever the precision of the model, this stays in float32 and is normalised last, on the small matrix: among the
     67,201 tokens of an 800x1344 image a weight is 1.5e-5 on average, below the smallest normal float16, and sums of
@@ -150,7 +150,7 @@ def summarize(keys: Tokens, values: Tokens) -> Tensor:
     """
     with full_precision(keys.rows.device):
         image_keys, cls_keys = at_least_float(pixels(keys.within(-math.inf))), at_least_float(keys.cls)
-        # Softmax does not change when all keys move by as much, so no gradient flows through the largest one.
+        # Softmax does not change when all keys are shifted alike, so no gradient flows through the largest one.
         largest = torch.maximum(image_keys.detach().amax(1, keepdim=True), cls_keys.detach())
         image_weights, cls_weights = (image_keys - largest).exp(), (cls_keys - largest).exp()
         total = image_weights.sum(1, keepdim=True) + cls_weights
@@ -171,9 +171,9 @@ def join_heads(tokens: Tensor) -> Tensor:
 
 
 def resize(tokens: Tokens, like: Tokens) -> Tensor:
-    """Resize image tokens bilinearly to a map of the size of another scale's.
+    """Resize image tokens bilinearly to a map of another scale's size.
 
-    In a padded batch each image's valid part becomes its valid part at the other scale.
+    In a padded batch the valid part of each image becomes its valid part at the other scale.
     """
     _, height, width = like.shape
     if tokens.valid is None or like.valid is None:
@@ -191,9 +191,9 @@ def bilinear(image: Tensor, size: Size) -> Tensor:
 
 
 def drop_path(tokens: Tokens, rate: float) -> Tensor | None:
-    """Draw what the residual branch of each example is scaled by: 0, or what keeps the mean; None if nothing drops.
+    """Draw the factor of each example's residual branch: 0, or the one that keeps the mean; None if the rate is 0.
 
-    One number (B * H * W + B, 1) for every row of the tokens.
+    It is returned for every row of the tokens: (B * H * W + B, 1).
     """
     if rate == 0:
         return None

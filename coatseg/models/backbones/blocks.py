@@ -24,7 +24,7 @@ CO_SCALES = (2, 3, 4)  # the scales that parallel blocks work on
 
 
 class SerialBlock(nn.Module):
-    """Conv-attention and MLP at one scale."""
+    """A block of CoaT at one scale: conv-attention, then an MLP."""
 
     def __init__(self, channels: int, mlp_ratio: int, drop_path: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class SerialBlock(nn.Module):
         self.drop_path = drop_path
 
     def forward(self, tokens: Tokens, cpe: PositionEncoding | None, crpe: RelativePositionEncoding | None) -> Tokens:
-        """Transform the tokens of one scale, with the encodings that its blocks share."""
+        """Transform the tokens of one scale, with the position encodings that its blocks share."""
         rate = self.drop_path if self.training else 0.0
         if cpe is not None:
             tokens = cpe(tokens)
@@ -46,16 +46,17 @@ class SerialBlock(nn.Module):
 
 
 class ParallelBlock(nn.Module):
-    """Conv-attention at scales 2 to 4 side by side, with an exchange between them, and one MLP for all.
+    """A block of CoaT across scales 2 to 4: conv-attention in each, an exchange between them, and one MLP for all.
 
-    The exchange is one of section 4's two designs, or none:
+    The exchange is one of the two designs of section 4, or none:
     - "interpolation": each scale's attention output is resized to the others' sizes and added there. The authors'
       weights are of this design.
     - "cross_attention": the queries of a scale also attend to the keys and values of the other scales, resized to its
-      own resolution, and the outputs are summed. The authors published no code for it. It is read here so that
-      cross-attention is the whole conv-attention, with the CRPE of the queries' scale, as keys and values then have its
-      resolution; class tokens are not resized; one output projection, that of the queries' scale, follows the sum.
-    - "none": the scales stay apart, in the same blocks with the same parameters, so that only the exchange is ablated.
+      own resolution, and the outputs are summed. The authors published no code for it. Here the paper is read to mean
+      that cross-attention is the whole conv-attention, with the CRPE of the queries' scale, as keys and values then
+      have its resolution; that class tokens are not resized; and that one output projection, that of the queries'
+      scale, follows the sum.
+    - "none": nothing is exchanged, in the same blocks with the same parameters, so that only the exchange is ablated.
     """
 
     def __init__(self, channels: int, mlp_ratio: int, drop_path: float, co_scale: CoScale) -> None:
@@ -77,7 +78,7 @@ class ParallelBlock(nn.Module):
         crpes: Sequence[RelativePositionEncoding | None],
         wanted: Collection[int] = CO_SCALES,
     ) -> list[Tokens]:
-        """Transform the tokens of scales 2 to 4, with the encodings of each scale; those not `wanted` have no MLP."""
+        """Transform the tokens of scales 2 to 4 with the encodings of each; scales not `wanted` skip the MLP."""
         rate = self.drop_path if self.training else 0.0
         scales = [tokens if cpe is None else cpe(tokens) for tokens, cpe in zip(scales, cpes, strict=True)]
         attended = self._attention(scales, crpes)
@@ -104,7 +105,7 @@ class ParallelBlock(nn.Module):
 
 
 def interpolation(scales: list[Tokens]) -> list[Tokens]:
-    """Add to each scale all others, resized to it ("attention with feature interpolation", section 4)."""
+    """Add to each scale all others, resized to its size ("attention with feature interpolation", section 4)."""
     parts = [tokens.split() for tokens in scales]
     blended = []
     for own, (tokens, (image, cls)) in enumerate(zip(scales, parts, strict=True)):
@@ -137,5 +138,5 @@ def cross_attention(
 
 
 def resized(tokens: Tokens, like: Tokens) -> Tokens:
-    """Resize image tokens to the size of another scale's; class tokens stay as they are."""
+    """Resize image tokens to another scale's size; class tokens are left unchanged."""
     return Tokens.join(resize(tokens, like), tokens.cls, like.valid)

@@ -1,9 +1,9 @@
 """CoaT, the co-scale conv-attentional image transformer (Xu et al., ICCV 2021, arXiv 2104.06399), and its variants.
 
 Four stages of serial blocks halve the size from stride 4 to 32. In CoaT, not in CoaT-Lite, parallel blocks then let the
-scales 2 to 4 exchange what they know (section 4). Each scale has one class token, one position encoding (CPE) and one
-relative position encoding (CRPE, section 3); all blocks of that scale share the encodings, so they live in the network
-and blocks are handed them. Names of parameters are those of the authors' files.
+scales 2 to 4 exchange features (section 4). Each scale has one class token, one position encoding (CPE) and one
+relative position encoding (CRPE, section 3); all blocks of a scale share its encodings, so these belong to the network,
+which passes them to the blocks. Parameters have the names of the authors' files.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ OutIndices = Annotated[
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the paper's table 1: per stage the channels, the number of serial blocks and the MLP's widening."""
+    """One row of the paper's table 1: for each stage the channels, the number of serial blocks and the MLP ratio."""
 
     channels: tuple[int, int, int, int]
     mlp_ratios: tuple[int, int, int, int]
     serial_depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     parallel_depth: int = 0
-    input_size: int = 224  # pixels a side of the images that its weights were trained on
+    input_size: int = 224  # side, in pixels, of the images that its weights were trained on
 
     @property
     def lite(self) -> bool:
-        """Whether it has serial blocks only."""
+        """Whether this is a CoaT-Lite, which has serial blocks only."""
         return self.parallel_depth == 0
 
 
@@ -69,7 +69,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 class PatchEmbed(nn.Module):
-    """Cut a map into patches and embed each: the start of a stage."""
+    """The patch embedding that starts a stage: cuts a map into patches and embeds each."""
 
     def __init__(self, in_channels: int, channels: int, patch: int) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-5)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map (B, in_channels, H, W) to channels-last (B, channels, H // patch, W // patch)."""
+        """Map (B, in_channels, H, W) to (B, channels, H // patch, W // patch) in channels-last memory."""
         embedded: Tensor = self.norm(self.proj(image).permute(0, 2, 3, 1).contiguous())
         return embedded.permute(0, 3, 1, 2)
 
 
 class Encoder(nn.Module):
-    """Images to the tokens of four scales: all of CoaT but what its outputs are used for."""
+    """The part of CoaT that backbone and classifier share: images to the tokens of four scales."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Encoder(nn.Module):
         return mixed
 
     def _run(self, block: nn.Module, *given: Any) -> Any:
-        """Run a block, of which nothing but its inputs is kept for the backward pass if checkpointing."""
+        """Run a block; if checkpointing, nothing but its inputs is kept for the backward pass."""
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(block, *given, use_reentrant=False)
         return block(*given)
@@ -164,8 +164,8 @@ class Encoder(nn.Module):
     def depths(self) -> dict[str, int]:
         """Map every parameter's name to its depth: 0 for the first patch embedding, then one more for every block.
 
-        A later patch embedding and class token have the depth of the block they lead into, a shared encoding that of
-        the first block that uses it, and what follows all blocks comes last.
+        A later patch embedding and class token have the depth of the block that they feed, a shared encoding that of
+        the first block that uses it, and layers after the blocks come last.
         """
         places = {"patch_embed1": 0, "cls_token1": 0}
         depth = 1
@@ -185,7 +185,7 @@ class Encoder(nn.Module):
 
 
 class CoaT(Encoder, Freezable):
-    """The backbone: images to a pyramid of four feature maps.
+    """The CoaT backbone, which maps images to a pyramid of four feature maps.
 
     Options: `in_channels` of the images; `drop_path`, the rate at which residual branches are dropped in training, the
     same in all blocks; `conv_position_encoding` and `conv_relative_position` switch CPE and CRPE off, as the paper's
@@ -198,7 +198,7 @@ class CoaT(Encoder, Freezable):
         self.choose_levels(LEVELS)
 
     def choose_levels(self, indices: Sequence[int]) -> None:
-        """Give the levels of these indices only; what no other level needs is neither computed nor trained from now on.
+        """Output the levels of these indices only; what they do not need is neither computed nor trained from now on.
 
         Raises:
             ConfigError: there are no indices, or they are not in order, or not from 0 to 3.
@@ -216,7 +216,7 @@ class CoaT(Encoder, Freezable):
             self.freeze(self._unused())
 
     def _unused(self) -> list[nn.Parameter]:
-        """Give the parameters that no output depends on: gradients tell, as parallel blocks mix what scales need."""
+        """Return the parameters that no output depends on, found by gradients, since parallel blocks mix the scales."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         images = self.cls_token1.new_zeros(1, self.in_channels, LEAST_SIZE, LEAST_SIZE)  # type: ignore[operator]
         with at_rest(self):
@@ -225,11 +225,12 @@ class CoaT(Encoder, Freezable):
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one map per chosen level, neither normalised nor with a class token.
 
-        H and W are 32 pixels or more; each patch embedding floors, so 250x333 gives 62x83, 31x41, 15x20 and 7x10.
-        For CoaT-Lite these are the outputs of the four stages, for CoaT that of stage 1 and of the parallel blocks.
+        H and W are 32 pixels or more; each patch embedding floors, so 250x333 becomes 62x83, 31x41, 15x20 and 7x10.
+        For CoaT-Lite these are the outputs of the four stages, for CoaT those of stage 1 and of the parallel blocks.
 
-        `sizes` are the (height, width) of the images where they are padded at the bottom and right, with anything. An
-        image's features are then those that it has alone, in the part of its size floored, and zero beyond.
+        `sizes` are the (height, width) of the images where they are padded at the bottom and right, with any values. An
+        image's features are then those that it has alone, within its size divided by the stride and floored, and zero
+        beyond.
 
         Raises:
             ConfigError: the images have other channels than the network or a side shorter than 32 pixels, or the sizes
@@ -241,17 +242,17 @@ class CoaT(Encoder, Freezable):
     def freeze_stages(self, count: int) -> None:
         """Freeze the first `count` stages: patch embedding, class token, CPE, CRPE and serial blocks.
 
-        The encodings of scales 2 to 4 are frozen with their stage, though CoaT's parallel blocks, which train on, use
-        them too: what a frozen stage gives stays what it was.
+        The encodings of scales 2 to 4 are frozen with their stage, though CoaT's parallel blocks, which still train,
+        use them too: otherwise the output of a frozen stage would change.
         """
         frozen = {f"{part}{stage}" for part in STAGE_PARTS for stage in STAGES[:count]}
         self.freeze(parameter for name, parameter in self.named_parameters() if name.partition(".")[0] in frozen)
 
 
 class CoaTClassifier(Encoder):
-    """The classifier of the paper: class tokens to logits, under the names of the authors' files.
+    """The paper's classifier, which maps class tokens to logits; parameters have the names of the authors' files.
 
-    It has a norm for every stage, as these files do, though CoaT-Lite uses the last only and CoaT the last three.
+    It has a norm for every stage, as these files do, though CoaT-Lite uses only the last and CoaT the last three.
     """
 
     def __init__(self, variant: Variant, num_classes: int = 1000) -> None:
@@ -285,10 +286,11 @@ def create_backbone(
     checkpointing: bool = False,
     out_indices: OutIndices = LEVELS,
 ) -> CoaT:
-    """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path (see files.py).
+    """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path.
 
-    `frozen_stages` of the four stages, from the image on, are not trained (see CoaT.freeze_stages). `out_indices` are
-    the levels to give, of 0 to 3 (see CoaT.choose_levels); the other options are those of CoaT.
+    Files are read as in models/weights/files.py. The first `frozen_stages` of the four stages are not trained (see
+    CoaT.freeze_stages). `out_indices` are the levels to output, of 0 to 3 (see CoaT.choose_levels); the other options
+    are those of CoaT.
     """
     model = CoaT(
         find_variant(name),
@@ -313,14 +315,14 @@ def create_classifier(name: str, *, pretrained: bool | str | Path = False, num_c
 
 
 def find_variant(name: str) -> Variant:
-    """Give the row of a variant; raises ConfigError with the nearest name."""
+    """Return the row of a variant's name; raises ConfigError, with the nearest name, if there is none."""
     if name not in VARIANTS:
         raise ConfigError(f"There is no CoaT variant {name!r}.", nearest(name, VARIANTS))
     return VARIANTS[name]
 
 
 def initialize(module: nn.Module) -> None:
-    """Initialise as the authors do: linear weights and class tokens from a normal distribution of deviation 0.02."""
+    """Initialise as the authors do: linear weights and class tokens from a truncated normal distribution, std 0.02."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.trunc_normal_(part.weight, std=0.02)
@@ -331,7 +333,7 @@ def initialize(module: nn.Module) -> None:
 
 
 def check_co_scale(variant: Variant, co_scale: str) -> None:
-    """Raise ConfigError for a co-scale design that is unknown, or that CoaT-Lite cannot have."""
+    """Raise ConfigError for a co-scale design that is unknown, or that CoaT-Lite does not have."""
     if co_scale not in get_args(CoScale):
         raise ConfigError(f"co_scale is {co_scale!r}.", nearest(co_scale, get_args(CoScale)))
     if variant.lite and co_scale != "interpolation":
@@ -342,7 +344,7 @@ def check_co_scale(variant: Variant, co_scale: str) -> None:
 
 
 def check_images(images: Tensor, in_channels: int, sizes: Sequence[Size] | None = None) -> None:
-    """Raise ConfigError for images that the network cannot take, or such sizes of padded ones."""
+    """Raise ConfigError for images, or valid sizes of padded images, that the network cannot take."""
     if images.ndim != 4 or images.shape[1] != in_channels:
         raise ConfigError(
             f"The backbone takes images of shape (B, {in_channels}, H, W) and was given {tuple(images.shape)}.",
@@ -357,9 +359,9 @@ def check_images(images: Tensor, in_channels: int, sizes: Sequence[Size] | None 
 
 
 def with_channels_last_gradient(image: Tensor) -> Tensor:
-    """Have the gradient of a feature map arrive in channels-last memory, whatever the head computes in.
+    """Make the gradient of a feature map arrive in channels-last memory, whatever layout the head computes in.
 
-    Gradients take their layout along all residual connections, and an elementwise operation over two layouts is 20 to
+    Gradients keep their layout along all residual connections, and an elementwise operation over two layouts is 20 to
     30 times slower than over one.
     """
     if image.requires_grad and not torch.compiler.is_compiling():

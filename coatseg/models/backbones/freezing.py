@@ -1,4 +1,4 @@
-"""Freezing the first stages of a backbone."""
+"""Freeze the first stages of a backbone, and find the parameters that no output depends on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 Stages = Annotated[int, Ge(0), Le(4)]
-"""How many stages are frozen, from the image on: each ends with one of the four maps."""
+"""How many stages are frozen, counted from the image; each ends with one of the four maps."""
 
 
 class Freezable(nn.Module):
@@ -22,13 +22,13 @@ class Freezable(nn.Module):
     """
 
     def freeze(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Train these parameters no longer."""
+        """Exclude these parameters from training."""
         for parameter in parameters:
             parameter.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of what is not frozen."""
+        """Set training or evaluation mode for all parts that are not frozen."""
         super().train(mode)
         for part in self.modules():
             parameters = list(part.parameters())
@@ -40,7 +40,7 @@ class Freezable(nn.Module):
 
 @contextmanager
 def at_rest(module: nn.Module) -> Iterator[None]:
-    """Have a module in evaluation mode, with gradients, for as long as the context lasts; each part's mode returns."""
+    """Keep a module in evaluation mode, with gradients enabled, during the context; then restore each part's mode."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -52,7 +52,7 @@ def at_rest(module: nn.Module) -> Iterator[None]:
 
 
 def without_use(parameters: Sequence[nn.Parameter], outputs: Sequence[Tensor]) -> list[nn.Parameter]:
-    """Give those of trainable parameters that no output depends on."""
+    """Return those of the given trainable parameters that no output depends on."""
     if not any(output.requires_grad for output in outputs):
         return list(parameters)
     total = torch.stack([output.sum() for output in outputs]).sum()

@@ -1,4 +1,4 @@
-"""Which part of a padded batch is image: images of several sizes, each padded at the bottom and right."""
+"""The valid part of a padded batch: images of several sizes, each padded at the bottom and right."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from coatseg.structures import Size
 
 
 class Valid(NamedTuple):
-    """The part of maps (B, C, H, W) that is no padding: `mask` (B, 1, H, W), true there, and its `sizes` by image."""
+    """The part of maps (B, C, H, W) that is not padding: `mask` (B, 1, H, W), true there, and `sizes`, by image."""
 
     mask: Tensor
     sizes: tuple[Size, ...]
 
     def keep(self, image: Tensor, beyond: float = 0.0) -> Tensor:
-        """Replace what lies beyond the valid part, inf and nan included; maps keep their memory layout."""
+        """Replace all values outside the valid part, inf and nan included; maps keep their memory layout."""
         return torch.where(self.mask, image, beyond)
 
     def coarser(self, factor: int) -> Valid:
-        """Give the valid part of maps `factor` times coarser: the steps that lie in it whole, so sizes are floored."""
+        """Return the valid part of maps `factor` times coarser: the cells wholly inside it, so sizes are floored."""
         mask = self.mask[..., factor - 1 :: factor, factor - 1 :: factor]
         return Valid(mask, tuple((height // factor, width // factor) for height, width in self.sizes))
 
 
 def as_pairs(sizes: Sequence[Size] | Tensor | None) -> tuple[Size, ...] | None:
-    """Give sizes, a sequence or a tensor or array (B, 2), as pairs of whole numbers.
+    """Return sizes, which may be a sequence or a tensor or array (B, 2), as pairs of integers.
 
     Raises:
-        ConfigError: they are none.
+        ConfigError: they are not pairs of integers.
     """
     if sizes is None:
         return None
@@ -47,7 +47,7 @@ def as_pairs(sizes: Sequence[Size] | Tensor | None) -> tuple[Size, ...] | None:
 
 
 def find_valid(images: Tensor, sizes: Sequence[Size] | None) -> Valid | None:
-    """Give the valid part of images (B, C, H, W), or None if no image has padding.
+    """Return the valid part of images (B, C, H, W), or None if no image has padding.
 
     Raises:
         ConfigError: there are not as many sizes as images, or one is larger than the images.

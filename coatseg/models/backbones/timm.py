@@ -1,4 +1,4 @@
-"""Any pyramid of timm under the contract of CoaT, to compare with."""
+"""Any hierarchical model of timm as a backbone under the same contract as CoaT, to compare with."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ COARSEST = STRIDES[-1]
 class TimmBackbone(Freezable):
     """A timm feature extractor with maps at the strides 4, 8, 16 and 32.
 
-    Maps of other strides are left out. `model` is what `timm.create_model(..., features_only=True)` gives, `name` what
-    errors call it.
+    Maps of other strides are left out. `model` is what `timm.create_model(..., features_only=True)` returns, `name` is
+    its name in errors.
 
     Raises:
-        ConfigError: the model has not one map at each of these strides, as plain vision transformers have not.
+        ConfigError: the model does not have one map at each of these strides, as with plain vision transformers.
     """
 
     def __init__(self, model: nn.Module, name: str, in_channels: int) -> None:
@@ -51,11 +51,12 @@ class TimmBackbone(Freezable):
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Tensor]:
         """Map (B, in_channels, H, W) images to one (B, level.channels, H // stride, W // stride) map per level.
 
-        Many models need sides that are multiples of 32: others are padded with zeros, and what maps gain is cut off.
+        Many models need sides that are multiples of 32: images of other sides are padded with zeros, and the maps are
+        cropped accordingly.
 
         `sizes` are the (height, width) of the images where they are padded at the bottom and right. timm's models would
-        take the padding for image, so each image then goes through alone (batch norms in training see it alone too),
-        and the maps are zero beyond its part.
+        take the padding for image, so each image is then computed alone (batch norms in training see it alone too), and
+        the maps are zero outside its valid part.
 
         Raises:
             ConfigError: the images have other channels than the model, a side shorter than 32 pixels, or a size that
@@ -90,7 +91,7 @@ class TimmBackbone(Freezable):
         ]
 
     def freeze_stages(self, count: int) -> None:
-        """Freeze all that the first `count` maps are computed from.
+        """Freeze every parameter that the first `count` maps are computed from.
 
         Models name their stages in many ways, so the parameters are those that the maps of an empty image depend on.
         """
@@ -106,7 +107,7 @@ class TimmBackbone(Freezable):
     def depths(self) -> dict[str, int]:
         """Map every parameter's name to its depth: 0 for the first, then one more for every numbered block.
 
-        Read off the names, in the order in which the model registered them.
+        The blocks are read from the names, in the order in which the model registered them.
         """
         blocks: dict[str, int] = {}
         depths: dict[str, int] = {}
@@ -129,11 +130,11 @@ def create_backbone(
     drop_path: float = 0.0,
     frozen_stages: Stages = 0,
 ) -> TimmBackbone:
-    """Make a timm model into a backbone.
+    """Make a backbone of a timm model.
 
     `model` is a name of `timm.list_models()`. `pretrained` is True for timm's own weights, which timm downloads, or the
-    path of a file of the whole model's parameters. `drop_path` is timm's `drop_path_rate`. What comes up to the map of
-    the `frozen_stages`-th stride is not trained, and its batch norms keep their statistics.
+    path of a file of the whole model's parameters. `drop_path` is timm's `drop_path_rate`. The layers up to the map of
+    the `frozen_stages`-th stride are not trained, and their batch norms keep their statistics.
 
     Raises:
         ConfigError: timm has no such model, or the model cannot be a backbone.

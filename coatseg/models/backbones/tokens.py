@@ -1,4 +1,4 @@
-"""The tokens of one scale: rows of one matrix, seen as a sequence or as a map without a copy."""
+"""The tokens of one scale: the rows of one matrix, viewed as a sequence or as a map without a copy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coatseg.models.backbones.padding import Valid
 
 
 class Shape(NamedTuple):
-    """How many images there are, and how many rows and columns of tokens each has."""
+    """The number of images, and the rows and columns of tokens in each."""
 
     batch: int
     height: int
@@ -19,16 +19,16 @@ class Shape(NamedTuple):
 
     @property
     def parts(self) -> list[int]:
-        """The number of image tokens and of class tokens."""
+        """The number of image tokens and the number of class tokens in the batch."""
         return [self.batch * self.height * self.width, self.batch]
 
 
 class Tokens(NamedTuple):
-    """The tokens of one scale: `rows` (B * H * W + B, C), those of the images, then one class token an image.
+    """The tokens of one scale: `rows` (B * H * W + B, C), first the image tokens, then one class token per image.
 
-    What treats every token alike works on `rows`. The image tokens seen as (B, H, W, C) are the channels-last map that
-    convolutions want. `valid` is the part of the image tokens that is no padding; None if all are. What the others hold
-    means nothing: whatever looks beyond one token takes them from `within`.
+    Layers that treat each token by itself work on `rows`. The image tokens viewed as (B, H, W, C) are the channels-last
+    map that convolutions want. `valid` is the part of the image tokens that is not padding; None if there is none. The
+    values of padding tokens are undefined: layers that combine tokens take them from `within`.
     """
 
     rows: Tensor
@@ -37,13 +37,13 @@ class Tokens(NamedTuple):
 
     @classmethod
     def join(cls, image: Tensor, class_tokens: Tensor, valid: Valid | None = None) -> Tokens:
-        """Make tokens of a channels-last map (B, C, H, W), whose precision they have, and class tokens (B, 1, C)."""
+        """Make tokens, in the map's precision, of a channels-last map (B, C, H, W) and class tokens (B, 1, C)."""
         batch, _, height, width = image.shape
         rows = torch.cat([image.permute(0, 2, 3, 1).flatten(0, 2), class_tokens.flatten(0, 1).to(image.dtype)])
         return cls(rows, Shape(batch, height, width), valid)
 
     def split(self) -> tuple[Tensor, Tensor]:
-        """View as a channels-last map (B, C, H, W) and as class tokens (B, 1, C)."""
+        """Return views of the tokens as a channels-last map (B, C, H, W) and as class tokens (B, 1, C)."""
         if torch.compiler.is_compiling():  # which cannot yet split inside of what is checkpointed
             count = self.shape.parts[0]
             image, class_tokens = self.rows[:count], self.rows[count:]
@@ -62,7 +62,7 @@ class Tokens(NamedTuple):
         return self.split()[1]
 
     def within(self, beyond: float = 0.0) -> Tensor:
-        """Give the image tokens as a map, with a constant in place of the padding."""
+        """Return the image tokens as a map, with a constant in place of the padding."""
         return self.image if self.valid is None else self.valid.keep(self.image, beyond)
 
 

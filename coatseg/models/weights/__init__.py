@@ -1,1 +1,1 @@
-"""Everything between a file of weights and a state dict."""
+"""Weights: where they are published, how their files are read, and how they are loaded into a model."""

@@ -1,6 +1,7 @@
-"""The weights that CoaT's authors released: backbones of ImageNet and detectors of COCO, where they are, and the cache.
+"""The weights that CoaT's authors released: their addresses and the cache they are downloaded to.
 
-Scores of detectors are box / mask AP on val2017, as their authors' pages state them.
+There are backbones trained on ImageNet and detectors trained on COCO. Scores of detectors are box / mask AP on val2017,
+as the authors' pages state them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from coatseg.errors import ConfigError, DownloadError, UnreachableError, Weights
 from coatseg.system.download import RemoteFile, download, exclusive
 
 BASE = "https://vcl.ucsd.edu/coat/pretrained"
-"""Where the authors keep what they released."""
+"""The address under which the authors publish their weights."""
 
 
 def _sources(name: str, authors_name: str, sha256: str) -> tuple[RemoteFile, ...]:
@@ -25,7 +26,7 @@ def _sources(name: str, authors_name: str, sha256: str) -> tuple[RemoteFile, ...
     )
 
 
-# The authors' file comes first because it can be verified; timm's copy on the hub is for where that is out of reach.
+# The authors' file comes first because it can be verified; timm's copy on the hub is for when it cannot be reached.
 SOURCES: dict[str, tuple[RemoteFile, ...]] = {
     "coat_tiny": _sources("coat_tiny", "coat_tiny", "c6efc33c"),
     "coat_mini": _sources("coat_mini", "coat_mini", "40667eec"),
@@ -41,10 +42,10 @@ SOURCES: dict[str, tuple[RemoteFile, ...]] = {
 def fetch(
     name: str, sources: Mapping[str, tuple[RemoteFile, ...]] = SOURCES, option: str = "backbone.pretrained"
 ) -> Path:
-    """Give the path of a catalogue's weights of a name, in the cache; downloads them when they are not there yet.
+    """Return the path in the cache of the weights of a catalogue's name; downloads them if they are not there yet.
 
-    The cache is the folder $COATSEG_CACHE, or ~/.cache/coatseg. `sources` are the addresses of each name, the first to
-    try first; `option` is the key under which a user may give a file of their own.
+    The cache is the folder $COATSEG_CACHE, or ~/.cache/coatseg. `sources` are the addresses of each name, in the order
+    in which they are tried; `option` is the key under which a user may give a file of their own.
 
     Raises:
         ConfigError: the catalogue has no such name.
@@ -63,7 +64,7 @@ def fetch(
 
 
 def cache_folder() -> Path:
-    """Give the folder that downloads are kept in."""
+    """Return the folder that downloads are kept in."""
     return Path(os.environ.get("COATSEG_CACHE") or Path.home() / ".cache" / "coatseg")
 
 
@@ -127,7 +128,7 @@ DETECTORS: Mapping[str, tuple[RemoteFile, ...]] = {
 
 
 def find_weights(source: str | Path) -> Path:
-    """Give the path of weights that are called by a catalogue's name, or by their path.
+    """Return the path of weights that are given by a catalogue's name or by their path.
 
     Raises:
         ConfigError: it is neither the path of a file nor a name of the catalogue.

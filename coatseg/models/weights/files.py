@@ -1,7 +1,7 @@
-"""Weights files of CoaT: how they are read, and how their layouts map onto our names.
+"""Read weights files of CoaT and map the names of their layouts onto ours.
 
 Three layouts hold the same parameters:
-- ours: every parameter once, under the name by which `named_parameters` of the authors' model calls it first;
+- ours: every parameter once, under the first name that `named_parameters` of the authors' model has for it;
 - the authors': a shared module again under the name of every block that uses it;
 - timm's: the authors' without the norms that no output uses.
 A file may wrap the parameters under "model" or "state_dict" and put a prefix before their names, as training
@@ -34,7 +34,7 @@ BLOCK = re.compile(r"serial_blocks\d\.\d+|parallel_blocks\.\d+")
 
 
 def load_pretrained(model: nn.Module, name: str, pretrained: bool | str | Path) -> None:
-    """Load the weights that `pretrained` asks for: none if False, the catalogue's of `name` if True, else a file's."""
+    """Load the weights that `pretrained` asks for: none if False, the catalogue's for `name` if True, else a file's."""
     if pretrained is True:
         load_weights(model, fetch(name))
     elif pretrained is not False:
@@ -44,11 +44,11 @@ def load_pretrained(model: nn.Module, name: str, pretrained: bool | str | Path) 
 def load_weights(model: nn.Module, source: str | Path) -> None:
     """Load a file of any known layout into a CoaT backbone or classifier.
 
-    A backbone leaves the classifier's norms, `aggregate` and `head` in the file. A classifier does without the norms
-    that timm leaves out. Weights for images of 3 channels are adapted to the model's (see `adapt_channels`).
+    For a backbone, the classifier's norms, `aggregate` and `head` are skipped. A classifier may lack the norms that
+    timm leaves out. Weights for images of 3 channels are adapted to the model's (see `adapt_channels`).
 
     Raises:
-        WeightsError: the file is missing or damaged, would run code, gives one shared parameter two values, or its
+        WeightsError: the file is missing or damaged, would run code, holds two values of one shared parameter, or its
             parameters are not those of the model; the error lists them.
     """
     state = to_ours(read(source))
@@ -62,7 +62,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
 
 
 def read(source: str | Path) -> State:
-    """Read the parameters of a CoaT from a file: within its wrapper, and without the prefix of their names."""
+    """Read the parameters of one CoaT from a file, without a wrapper around them or a prefix before their names."""
     tensors = read_tensors(source)
     prefixes = [key.removesuffix(FIRST_CONV) for key in tensors if key.endswith(FIRST_CONV)]
     if len(prefixes) != 1:
@@ -100,7 +100,7 @@ def read_tensors(source: str | Path) -> State:
 
 
 def to_ours(state: Mapping[str, Tensor]) -> State:
-    """Give every parameter once, under our name; raises WeightsError where its names disagree on its value."""
+    """Return every parameter once, under our name; raises WeightsError if its names hold different values."""
     first: dict[str, str] = {}
     ours: State = {}
     conflicts = []
@@ -119,7 +119,7 @@ def to_ours(state: Mapping[str, Tensor]) -> State:
 
 
 def to_authors(state: Mapping[str, Tensor]) -> State:
-    """Give parameters of our layout in the authors': shared ones also under the name of every block that uses them."""
+    """Return parameters of our layout in the authors': shared ones also under the name of each block that uses them."""
     blocks = {match[0] for match in map(BLOCK.match, state) if match}
     authors = dict(state)
     for block in sorted(blocks):
@@ -129,13 +129,13 @@ def to_authors(state: Mapping[str, Tensor]) -> State:
 
 
 def to_timm(state: Mapping[str, Tensor]) -> State:
-    """Give parameters of our layout in timm's: the authors' without the norms that no output uses."""
+    """Return parameters of our layout in timm's: the authors' without the norms that no output uses."""
     unused = unused_norms(state)
     return {key: value for key, value in to_authors(state).items() if _part(key) not in unused}
 
 
 def our_name(key: str) -> str:
-    """Give our name of a parameter that is called `key` in any layout."""
+    """Return our name of the parameter that is called `key` in any layout."""
     block = BLOCK.match(key)
     aliases = block_aliases(block[0]) if block else {}
     for alias, name in aliases.items():
@@ -145,7 +145,7 @@ def our_name(key: str) -> str:
 
 
 def block_aliases(block: str) -> dict[str, str]:
-    """Map the beginnings of names by which a block calls shared modules to the beginnings of our names."""
+    """Map the prefixes under which a block repeats shared modules to the prefixes of our names."""
     if block.startswith("serial"):
         stage = block.removeprefix("serial_blocks")[0]
         return {f"{block}.cpe.": f"cpe{stage}.", f"{block}.factoratt_crpe.crpe.": f"crpe{stage}."}
@@ -154,15 +154,15 @@ def block_aliases(block: str) -> dict[str, str]:
 
 
 def unused_norms(keys: Iterable[str]) -> set[str]:
-    """Name the final norms whose outputs the classifier does not use."""
+    """Return the names of the final norms whose outputs the classifier does not use."""
     return {"norm1"} if any(_part(key) == "parallel_blocks" for key in keys) else {"norm1", "norm2", "norm3"}
 
 
 def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
-    """Adapt the first convolution of (out, 3, h, w) weights to images of other channels, as timm does.
+    """Adapt the (out, 3, h, w) weight of a first convolution to images with other channels, as timm does.
 
-    One channel gets the sum of the three: a grey image then gives what it would give as RGB. Any other number repeats
-    the three in turn and scales them by 3 / in_channels, so that activations keep their size.
+    For one channel it is the sum of the three, so that a grey image has the features that it would have as RGB. For any
+    other number the three are repeated in turn and scaled by 3 / in_channels, so that activations keep their size.
     """
     if weight.ndim != 4 or weight.shape[1] != 3 or in_channels == 3:
         return weight
@@ -173,7 +173,7 @@ def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise WeightsError that lists the keys which are missing, unexpected or of another shape."""
+    """Raise WeightsError, which lists them, if keys are missing, unexpected or of another shape."""
     optional = {key for key in expected if _part(key) in unused_norms(expected)}
     if found := mismatches(state, expected, optional):
         raise WeightsError(

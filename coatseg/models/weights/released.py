@@ -1,15 +1,15 @@
-"""Detectors of other frameworks: how MMDetection and Detectron2 name Mask R-CNN and Cascade R-CNN, mapped to our names.
+"""Map the names of Mask R-CNN and Cascade R-CNN in MMDetection and Detectron2 to ours.
 
-Both number the classes from 0 and put the background last, without refinements or masks of its own; torchvision's
-heads, which are ours, put it first and have rows for it everywhere, which nothing reads. Everything else is the same
-numbers in the same order: pyramid, anchors by ratio, refinements class by class, masks.
+Both number the classes from 0 and put the background last, without box refinements or masks of its own; torchvision's
+heads, which we use, put it first and have rows for it in every layer, which are never used. All else is the same
+numbers in the same order: pyramid, anchors by ratio, box refinements by class, masks.
 
-What both frameworks do in testing, which weights do not say, our heads and conf/data/coco.yaml do as well: images in
-RGB with ImageNet's mean and deviation, resized to 800 and at most 1333, sides rounded to the nearest pixel, with zeros
-to a multiple of 32; anchors of 8 strides, neither rounded nor shifted; 1000 proposals a level before their NMS at 0.7
-and 1000 after it; aligned RoIAlign with as many samples as pixels; boxes above 0.05, NMS at 0.5 by class, 100 boxes;
-mask probabilities from 0.5 on, resampled at pixel centres. Cascade R-CNN averages the logits of its steps, and the
-probabilities of their masks, and refines by the likeliest class that is no background, as MMDetection does.
+Weights do not tell how both frameworks test; our heads and conf/data/coco.yaml do the same: images in RGB with
+ImageNet's mean and deviation, resized to 800 and at most 1333, sides rounded to the nearest pixel, padded with zeros to
+a multiple of 32; anchors of 8 strides, neither rounded nor shifted; 1000 proposals a level before their NMS at 0.7 and
+1000 after it; aligned RoIAlign with as many samples as pixels; boxes above 0.05, NMS at 0.5 by class, 100 boxes; mask
+probabilities from 0.5 on, resampled at pixel centres. Cascade R-CNN averages the logits of its steps, and the
+probabilities of their masks, and refines by the most probable class other than background, as MMDetection does.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from coatseg.models.weights.files import State, to_ours
 
 @dataclass(frozen=True)
 class Layout:
-    """How a framework names a detector: the tensor that tells it, the backbone's prefix, and patterns of the rest.
+    """The names of a detector in a framework: a tensor to recognise it by, the backbone's prefix, patterns of the rest.
 
-    The prefix is a pattern too. A pattern stands for the beginning of a name and is replaced as by `re.sub`.
+    The prefix is a pattern too. A pattern matches the beginning of a name and is replaced as by `re.sub`.
     """
 
     mark: str
@@ -36,7 +36,7 @@ class Layout:
     parts: Mapping[str, str]
 
     def our_name(self, key: str) -> str | None:
-        """Give our name of a tensor of the head, None if there is none."""
+        """Return our name of a tensor of the head, or None if there is none."""
         for pattern, ours in self.parts.items():
             if match := re.match(pattern, key):
                 return "head." + match.expand(ours) + key[match.end() :]
@@ -45,7 +45,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Renamed:
-    """A detector's tensors by our names, and the names of those that have no counterpart in ours."""
+    """A detector's tensors by our names, and the framework's names of tensors that have no counterpart in ours."""
 
     state: State
     unknown: tuple[str, ...]
@@ -79,7 +79,7 @@ MMDETECTION = Layout(
         r"roi_head\.mask_head\.(\d)\.conv_logits\.": r"mask_steps.\1.predictor.mask_fcn_logits.",
     },
 )
-"""MMDetection 2, in which Cascade R-CNN has the 4conv1fc heads of the authors' configurations."""
+"""The names of MMDetection 2, in which Cascade R-CNN has the 4conv1fc heads of the authors' configurations."""
 
 _PYRAMID = {str(level): str(level - 2) for level in range(2, 6)}
 _MASKS = {str(number): str(number - 1) for number in range(1, 5)}
@@ -106,7 +106,7 @@ LAYOUTS = (MMDETECTION, DETECTRON2)
 
 
 def rename(tensors: Mapping[str, Tensor]) -> Renamed | None:
-    """Give a detector's tensors under our names, with the background first; None if it is of no known framework.
+    """Return a detector's tensors under our names, with the background first; None if the framework is not known.
 
     Raises:
         WeightsError: names of one shared parameter of the backbone hold different values.
@@ -128,17 +128,17 @@ def rename(tensors: Mapping[str, Tensor]) -> Renamed | None:
 
 
 def _moved(rows: Tensor) -> Tensor:
-    """Bring the last row, that of the background, to the front."""
+    """Move the last row, that of the background, to the front."""
     return rows.roll(1, dims=0)
 
 
 def _without_refinements(rows: Tensor) -> Tensor:
-    """Put the background's four rows, which nothing reads, before those of the classes."""
+    """Put four rows for the background, which are never used, before those of the classes."""
     return torch.cat([torch.zeros_like(rows[:4]), rows])
 
 
 def _without_mask(rows: Tensor) -> Tensor:
-    """Put the background's row, which nothing reads, before those of the classes."""
+    """Put a row for the background, which is never used, before those of the classes."""
     return torch.cat([torch.zeros_like(rows[:1]), rows])
 
 
@@ -147,7 +147,7 @@ CLASS_LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
     ".box_predictor.bbox_pred.": _without_refinements,
     ".mask_fcn_logits.": _without_mask,
 }
-"""The layers whose rows are classes, and how the background comes to their front."""
+"""For each layer whose rows are classes, the function that puts the background first."""
 
 
 def _background_first(name: str, rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights of a whole model, backbone and head, to start from or to score: released detectors and own checkpoints."""
+"""Load the weights of a whole model, backbone and head: released detectors and checkpoints of coatseg."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BACKBONE, HEAD = "backbone.", "head."
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of the tensors of a file.
+    """What was loaded of the tensors of a file, and what was not.
 
-    `count` of them were loaded. `left_over` are the names of those that the model has no place for; `kept` those of the
-    model's tensors that stay as they were, since the file has them for another number of classes.
+    `count` of them were loaded. `left_over` are the names of those that have no counterpart in the model; `kept` those
+    of the model's tensors that were left unchanged, since the file has them for another number of classes.
     """
 
     source: str
@@ -33,7 +33,7 @@ class Loaded:
     kept: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Say it, in a line for each thing that there is to say."""
+        """Return the report of the loading in one to three lines."""
         lines = [f"starts from {self.source}: {self.count} tensors"]
         if self.kept:
             lines.append(
@@ -49,9 +49,9 @@ class Loaded:
 def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> Loaded:
     """Load a released detector, or a checkpoint of coatseg, into a model: all of its tensors or, on an error, none.
 
-    `source` is a name of the catalogue (heads/catalogue.py) or a path. The model's output layers may have another
-    number of classes than the file's: they then stay as they are, unless the `whole` model is wanted. Images may have
-    other channels than 3 (see `adapt_channels`).
+    `source` is a name of the catalogue (models/weights/catalogue.py) or a path. The model's output layers may have
+    another number of classes than the file's: they are then left unchanged, unless the `whole` model is wanted. Images
+    may have other channels than 3 (see `adapt_channels`).
 
     Raises:
         ConfigError: the catalogue has no such name.
@@ -76,7 +76,7 @@ def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> 
 
 
 def _named_as_ours(tensors: State, path: Path) -> tuple[State, tuple[str, ...]]:
-    """Give the tensors of a whole model by our names, and the names of those that have none."""
+    """Return the tensors of a whole model by our names, and the names of those that have no counterpart in ours."""
     renamed = rename(tensors)
     if renamed is not None:
         return renamed.state, renamed.unknown
@@ -91,6 +91,6 @@ def _named_as_ours(tensors: State, path: Path) -> tuple[State, tuple[str, ...]]:
 
 
 def _other_classes(key: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
-    """Say whether a head's tensor differs from the model's in its number of outputs alone."""
+    """Return whether a head's tensor differs from the model's only in its number of outputs."""
     theirs, ours = state[key].shape, expected[key].shape
     return key.startswith(HEAD) and theirs != ours and theirs[1:] == ours[1:]

@@ -1,4 +1,4 @@
-"""Comparison of named tensors with those that a model expects."""
+"""Compare named tensors with those that a model expects."""
 
 from __future__ import annotations
 

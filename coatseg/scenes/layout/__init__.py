@@ -1,1 +1,1 @@
-"""What stands where."""
+"""The layout of a scene: which things stand where along the street."""

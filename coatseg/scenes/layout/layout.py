@@ -1,4 +1,4 @@
-"""What stands where along the street, to be painted far to near; people, lamps, bollards and signs among it."""
+"""Lay out a scene: everything along the street, from far to near; people, lamps, bollards and masts are placed here."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from coatseg.scenes.world.camera import Point
 from coatseg.scenes.world.stage import Stage
 
 PEOPLE, ON_ROAD = (6, 13), 0.2
-"""How many people, and the share of groups on the road."""
+"""The range of the number of people, and the share of groups on the road."""
 FARTHEST_LAMP = 45.0
 PEOPLE_NEAR, LAMPS_NEAR, SIGNS_NEAR = (5.0, 20.0), (7.0, 18.0), (6.0, 16.0)
 
 
 def lay_out(stage: Stage) -> tuple[list[Placed], list[Point]]:
-    """Place everything; give it ordered from far to near, and where the lamps stand."""
+    """Return everything that is placed in a scene, ordered from far to near, and the positions of the lamps."""
     lamps: list[Point] = []
     cars = Traffic(stage)
     placed = [
@@ -34,7 +34,7 @@ def lay_out(stage: Stage) -> tuple[list[Placed], list[Point]]:
 
 
 def _people(stage: Stage, cars: Traffic) -> Iterator[Placed]:
-    """Put people, alone and in groups, on pavements and crossings, some on the road, none in a car."""
+    """Place people, alone and in groups, on pavements and crossings, some on the road, none inside a car."""
     rng, street = stage.rng, stage.street
     left = rng.randrange(*PEOPLE)
     while left > 0:
@@ -54,7 +54,7 @@ def _people(stage: Stage, cars: Traffic) -> Iterator[Placed]:
 
 
 def _lamps(stage: Stage, lamps: list[Point]) -> Iterator[Placed]:
-    """Set lamps along the kerbs; their places are added to `lamps`."""
+    """Place lamps along the kerbs, and add their positions to `lamps`."""
     rng, street = stage.rng, stage.street
     for side in (-1, 1):
         if rng.random() < 0.3:
@@ -70,7 +70,7 @@ def _lamps(stage: Stage, lamps: list[Point]) -> Iterator[Placed]:
 
 
 def _bollards(stage: Stage) -> Iterator[Placed]:
-    """Set short rows of bollards along the kerbs."""
+    """Place short rows of bollards along the kerbs."""
     rng, street = stage.rng, stage.street
     for side in (-1, 1):
         if rng.random() < 0.75:
@@ -83,7 +83,7 @@ def _bollards(stage: Stage) -> Iterator[Placed]:
 
 
 def _masts(stage: Stage) -> Iterator[Placed]:
-    """Set sign poles, traffic lights and direction boards where they are seen."""
+    """Place sign poles, traffic lights and direction boards where the camera sees them."""
     rng, street = stage.rng, stage.street
     for _ in range(rng.randrange(3, 7)):
         t = distance(stage, *SIGNS_NEAR)

@@ -1,4 +1,4 @@
-"""Where things may stand: distances, what the camera sees of the street, and the list of what is placed."""
+"""Positions for things on the street: random distances, the part of the street that the camera sees, pavements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Placed:
-    """Something to paint: its place along the street, how to paint it, and its shadow on the ground."""
+    """A placed thing: its position along the street, the function that paints it, and its shadow on the ground."""
 
     t: float
     draw: Callable[[], None]
@@ -22,7 +22,7 @@ class Placed:
 
 
 def distance(stage: Stage, low: float, high: float) -> float:
-    """Draw a distance in metres whose logarithm is uniform.
+    """Draw a random distance in metres whose logarithm is uniform.
 
     The bounds are for a focal length of one image height and grow with it, so that things keep their size in the image.
     """
@@ -31,7 +31,7 @@ def distance(stage: Stage, low: float, high: float) -> float:
 
 
 def seen_range(stage: Stage, t: float, margin: float) -> Interval:
-    """Give the range of s that the camera sees at `t`."""
+    """Return the range of s that the camera sees at `t`."""
     camera = stage.camera
     half = math.atan(camera.size[1] / 2 / camera.focal)
     centre = stage.street.centre(t)
@@ -40,7 +40,7 @@ def seen_range(stage: Stage, t: float, margin: float) -> Interval:
 
 
 def place(stage: Stage, t: float, *intervals: Interval) -> float | None:
-    """Draw a place across the street that is seen and lies in one of the intervals."""
+    """Draw a random s that the camera sees and that lies in one of the intervals; None if there is none."""
     low, high = seen_range(stage, t, 0.3)
     cut = [(max(low, a), min(high, b)) for a, b in intervals]
     widths = [max(b - a, 0.0) for a, b in cut]
@@ -50,6 +50,6 @@ def place(stage: Stage, t: float, *intervals: Interval) -> float | None:
 
 
 def pavements(stage: Stage) -> tuple[Interval, Interval]:
-    """Give the ranges of s where people walk."""
+    """Return the ranges of s of the left and the right pavement, where people walk."""
     street = stage.street
     return (-street.edge(-1) + 0.3, -street.half - 0.3), (street.half + 0.3, street.edge(1) - 0.3)

@@ -1,4 +1,4 @@
-"""Trees and hedges along the street: rows at the kerbs, single trees behind, groups where nothing is built."""
+"""Place trees and hedges: rows at the kerbs, single trees behind, groups of trees where there are no houses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEDGES_BUILT, HEDGES_GREEN = 0.25, 0.6
 
 
 def plants(stage: Stage) -> Iterator[Placed]:
-    """Plant rows along the kerbs, hedges, and single trees behind the pavements."""
+    """Place rows of trees along the kerbs, hedges, and single trees behind the pavements."""
     rng, street = stage.rng, stage.street
     look = trees.draw_foliage(rng, stage.light.snow)
     for side in (-1, 1):
@@ -45,7 +45,7 @@ def plants(stage: Stage) -> Iterator[Placed]:
 
 
 def _tree(stage: Stage, s: float, t: float, look: trees.Foliage) -> Placed:
-    """Place a tree with the shadow of its crown."""
+    """Return a tree, with the shadow of its crown, at a position on the street."""
     origin = stage.street.point(s, t)
     shadow = shadows.of_crown(stage.light, origin, look.height * 0.6, look.width * 0.45)
     return Placed(t, partial(trees.draw_tree, stage, origin, look), shadow)

@@ -1,4 +1,4 @@
-"""Houses along the street: plots, a row on each built side, larger houses behind."""
+"""Place houses: plots along the street, a row of houses on each built side, larger houses behind."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from coatseg.scenes.world.street import FARTHEST
 
 HOUSE_LENGTH, HOUSE_DEPTH = (7.0, 22.0), (8.0, 15.0)
 USUAL_STOREYS = (1, 2, 2, 3, 3, 4, 5, 6, 7)
-"""Storeys of a row of houses, from which each house differs a little."""
+"""The usual number of storeys in a row of houses, drawn from these; each house differs a little from it."""
 BEHIND = 200.0
-"""What is added to the place along the street of the second row, which is painted before all else."""
+"""Metres added to the distance of the second row, so that it is painted before everything else."""
 
 
 def houses(stage: Stage) -> Iterator[Placed]:
-    """Line both sides with houses, and put a second row behind."""
+    """Place houses along the built sides of the street, and a second row behind them."""
     rng, street = stage.rng, stage.street
     for side in street.built:
         front = street.edge(side) + (rng.uniform(1, 5) if rng.random() < 0.33 else 0.0)
@@ -37,7 +37,7 @@ def houses(stage: Stage) -> Iterator[Placed]:
 
 
 def _plots(stage: Stage, gaps: float) -> Iterator[Interval]:
-    """Cut one side of the street into plots that leave the side streets free; `gaps` is the chance of a gap."""
+    """Yield the plots of one side of the street, with side streets left free; `gaps` is the probability of a gap."""
     rng = stage.rng
     ends = [start - 2 for start, _ in stage.street.crossings] + [FARTHEST]
     starts = [-rng.uniform(0, 15), *(end + 2 for _, end in stage.street.crossings)]
@@ -52,7 +52,7 @@ def _plots(stage: Stage, gaps: float) -> Iterator[Interval]:
 
 
 def _second_row(stage: Stage, side: int, front: float) -> Iterator[Placed]:
-    """Put a few larger houses behind the first row."""
+    """Place a few larger houses behind the first row."""
     rng = stage.rng
     t = rng.uniform(10, 40)
     while t < FARTHEST and rng.random() < 0.7:
@@ -63,7 +63,7 @@ def _second_row(stage: Stage, side: int, front: float) -> Iterator[Placed]:
 
 
 def _house(stage: Stage, side: int, span: Interval, front: float, usual_storeys: int) -> buildings.House:
-    """Draw a house."""
+    """Draw a random house for the range `span` of t."""
     rng = stage.rng
     storeys = min(max(usual_storeys + rng.randrange(-1, 3), 1), STOREYS)
     return buildings.House(

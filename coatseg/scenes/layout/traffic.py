@@ -1,4 +1,4 @@
-"""Cars on the street: parked at the kerbs, driving on the lanes, crossing at side streets."""
+"""Place cars: parked at the kerbs, driving on the lanes, crossing at side streets."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from coatseg.scenes.world.stage import Stage
 CARS_NEAR = (6.5, 40.0)
 FARTHEST_PARKED = 50.0
 GAP = 0.15
-"""Metres that a car keeps free around it."""
+"""Metres that are kept free around a car."""
 CROSSING_CARS_FROM = 15.0
-"""Cars that drive across are at least this many metres away, lest one fills the image."""
+"""Cars that cross the street are at least this many metres away, so that none fills the image."""
 
 
 @dataclass
 class Traffic:
-    """The cars of a scene, as rectangles on the street: middle s and t, and half their extents along both."""
+    """The cars of a scene, as rectangles in street coordinates: centre (s, t) and half the extent along each."""
 
     stage: Stage
     cars: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def blocks(self, s: float, t: float, half_s: float, half_t: float) -> bool:
-        """Say whether something of that place and those half extents would stand in a car."""
+        """Return whether a thing at (s, t) with these half extents would overlap a car."""
         return any(abs(s - x) < half_s + across and abs(t - y) < half_t + along for x, y, across, along in self.cars)
 
     def add(self, s: float, t: float, heading: float) -> Iterator[Placed]:
-        """Place a car with its shadow, unless another car is in its way."""
+        """Place a random car with its shadow, unless it would overlap another car."""
         kind = cars.draw_kind(self.stage.rng)
         body = car_bodies.BODIES[kind]
         sine, cosine = abs(math.sin(heading)) / 2, abs(math.cos(heading)) / 2
@@ -47,14 +47,14 @@ class Traffic:
 
 
 def drive(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
-    """Park cars along the kerbs, let others drive; `traffic` takes them up."""
+    """Place all cars of a scene, parked, driving and crossing, and add them to `traffic`."""
     yield from _parked_cars(stage, traffic)
     yield from _driving_cars(stage, traffic)
     yield from _crossing_cars(stage, traffic)
 
 
 def _parked_cars(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
-    """Park cars along the kerbs, rows with gaps."""
+    """Place parked cars along the kerbs, in rows with gaps."""
     rng, street = stage.rng, stage.street
     for side in (-1, 1):
         if rng.random() < 0.45:
@@ -68,7 +68,7 @@ def _parked_cars(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
 
 
 def _driving_cars(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
-    """Put cars on the lanes."""
+    """Place driving cars on the lanes."""
     rng, street = stage.rng, stage.street
     for _ in range(rng.randrange(1, 6)):
         t, side = distance(stage, *CARS_NEAR), rng.choice((-1, 1))
@@ -78,7 +78,7 @@ def _driving_cars(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
 
 
 def _crossing_cars(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
-    """Put cars across the street, where side streets are."""
+    """Place cars that cross the street, at the side streets."""
     rng = stage.rng
     for start, end in stage.street.crossings[:2]:
         for _ in range(rng.randrange(3) if end > CROSSING_CARS_FROM else 0):

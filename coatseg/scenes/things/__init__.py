@@ -1,1 +1,1 @@
-"""What stands on a street: buildings, trees, cars, people, poles and signs."""
+"""The things on a street, and how each is painted: buildings, trees, hedges, cars, people, poles and signs."""

@@ -1,4 +1,4 @@
-"""Houses: boxes along the street with facades, roofs and shop signs, and the skyline behind everything."""
+"""Paint houses, boxes with facades, roofs and shop signs, and the skyline behind everything."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ BLIND: Colour = (220.0, 210.0, 196.0)
 LAMPLIT: list[Colour] = [(255, 214, 140), (255, 236, 190), (236, 220, 200)]
 STOREY, BAY = (2.8, 3.8), (2.2, 3.9)
 FINENESS = 1.3
-"""Texture pixels wanted for one pixel of the image."""
+"""How many pixels of a facade are wanted for one pixel of the image."""
 VEIL_STEP = 0.08
-"""A wall whose veil changes by more than this from end to end is veiled in steps."""
+"""A wall along which the haze changes by more than this is shaded in steps."""
 
 
 @dataclass(frozen=True)
 class House:
-    """A box on the street: `side` -1 or 1, from `start` to `end` along it, `front` metres from the centre line.
+    """A house as a box: on `side` -1 or 1, from `start` to `end` along the street, `front` metres from its centre line.
 
-    `colours` belong to a facade's materials; `gable` is the roof's height, 0 for a flat one.
+    `colours` are those of the facade's materials; `gable` is the height of the roof, 0 for a flat one.
     """
 
     side: int
@@ -62,18 +62,18 @@ class House:
 
     @property
     def height(self) -> float:
-        """The height of its walls in metres."""
+        """The height of the walls in metres."""
         return self.storeys * self.storey
 
     def corners(self, street: Street) -> tuple[Point, Point, Point, Point]:
-        """Give its corners on the ground: near front, far front, far back, near back."""
+        """Return the corners on the ground: near front, far front, far back, near back."""
         near, far = self.side * self.front, self.side * (self.front + self.depth)
         start, end = self.start, self.end
         return street.point(near, start), street.point(near, end), street.point(far, end), street.point(far, start)
 
 
 def draw_colours(rng: Random) -> tuple[Colour, ...]:
-    """Draw the colours of a facade's materials: wall, trim, panes, blinds, lit panes, door, band, dark."""
+    """Draw random colours for a facade's materials: wall, trim, panes, blinds, lit panes, door, band, dark."""
     wall = varied(rng, WALL_COLOURS, (0.8, 1.15), 7)
     trim = scaled(wall, rng.uniform(0.5, 1.4)) if rng.random() < 0.5 else grey(rng.uniform(40, 240))
     glass = varied(rng, GLASS_COLOURS, (0.8, 1.3), 3)
@@ -84,7 +84,7 @@ def draw_colours(rng: Random) -> tuple[Colour, ...]:
 
 
 def draw_house(stage: Stage, house: House) -> None:
-    """Draw the roof, then the front and the near end where they face the camera."""
+    """Paint the roof of a house, then its front and near end where they face the camera."""
     near_front, far_front, _, near_back = house.corners(stage.street)
     pairs = ((near_front, far_front), (near_back, near_front))
     walls = [Wall(*(pair if house.side < 0 else pair[::-1]), house.height) for pair in pairs]
@@ -98,7 +98,7 @@ def draw_house(stage: Stage, house: House) -> None:
 
 
 def _draw_wall(stage: Stage, house: House, wall: Wall) -> None:
-    """Lay a cut of the house's facade over a wall, lit and veiled."""
+    """Paint part of the house's facade on a wall, with light and haze."""
     outline = stage.camera.outline(wall.corners)
     box = stage.canvas.clip(outline)
     if box is None:
@@ -115,7 +115,7 @@ def _draw_wall(stage: Stage, house: House, wall: Wall) -> None:
 
 
 def _coloured(stage: Stage, house: House, materials: Bytes, wall: Wall) -> Bytes:
-    """Colour materials (h, w) into a picture (h, w, 4); the veil of a long wall grows along it in steps."""
+    """Colour materials (h, w) to a picture (h, w, 4); along a long wall the haze changes in steps."""
     light = stage.light
     depths = [max(stage.camera.depth(end), 1.0) for end in (wall.start, wall.end)]
     steps = 4 if abs(depths[1] - depths[0]) / light.reach > VEIL_STEP else 1
@@ -131,7 +131,7 @@ def _coloured(stage: Stage, house: House, materials: Bytes, wall: Wall) -> Bytes
 
 
 def _draw_gable(stage: Stage, house: House, front: Wall) -> None:
-    """Draw a roof with its ridge along the street, the gables below it in the wall's colour."""
+    """Paint a roof with its ridge along the street, and the gables below it in the wall's colour."""
     light, camera = stage.light, stage.camera
     depth = max(camera.depth(front.start), camera.depth(front.end), 1.0)
     outwards = np.array(front.normal)
@@ -157,7 +157,7 @@ def _draw_gable(stage: Stage, house: House, front: Wall) -> None:
 
 
 def draw_skyline(stage: Stage, distance: float) -> None:
-    """Draw far blocks along the horizon."""
+    """Paint far blocks of buildings along the horizon."""
     rng, light, camera = stage.rng, stage.light, stage.camera
     blocks, colours = [], []
     for step in range(-14, 14):

@@ -1,4 +1,4 @@
-"""The bodies of cars: measures of several kinds, and the low-poly meshes built from them."""
+"""The bodies of cars: dimensions of several kinds, and the low-poly meshes built from them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PAINT, GLASS, TYRE, HUB, HEADLIGHT, TAIL, DARK, PLATE = range(8)
 
 @dataclass(frozen=True)
 class Body:
-    """The measures of a kind of car in metres, and how often it comes.
+    """The dimensions of a kind of car in metres, and its share of all cars.
 
     `nose`, `belt`, `tail` and `roof` are heights. `bonnet` and `boot` are the lengths in front of and behind the cabin
-    at the belt line; `rake_front` and `rake_back` are how far the roof's edges stand back from there.
+    at the belt line; `rake_front` and `rake_back` are how far the roof's edges are set back from there.
     """
 
     share: float
@@ -52,8 +52,8 @@ CLEARANCE = 0.28
 class Mesh:
     """Vertices (V, 3) in metres, x to the right, y up, z forward; faces as ranges of them, clockwise from outside.
 
-    Of the faces, `materials` (F,) and `normals` (F, 3) are known, their first vertices `starts` (F,), and whether they
-    are `lamps` (F,), which shine at night.
+    For each face there are `materials` (F,), `normals` (F, 3), its first vertex in `starts` (F,), and in `lamps` (F,)
+    whether it shines at night.
     """
 
     vertices: Floats
@@ -65,7 +65,7 @@ class Mesh:
 
 
 class _Builder:
-    """Collects faces; each face brings its own vertices."""
+    """Collects the faces of a mesh, each with its own vertices."""
 
     def __init__(self) -> None:
         self.vertices: list[Floats] = []
@@ -73,7 +73,7 @@ class _Builder:
         self.materials: list[int] = []
 
     def add(self, corners: Floats, material: int) -> None:
-        """Add one face, corners (N, 3) clockwise as seen from outside."""
+        """Add one face with corners (N, 3), clockwise as seen from outside."""
         self.faces.append((len(self.vertices), len(self.vertices) + len(corners)))
         self.vertices.extend(corners)
         self.materials.append(material)
@@ -88,7 +88,7 @@ class _Builder:
         self.add(np.stack([at(left, bottom), at(left, top), at(right, top), at(right, bottom)]), material)
 
     def build(self) -> Mesh:
-        """Give the mesh."""
+        """Return the mesh of the collected faces."""
         vertices = np.array(self.vertices)
         starts = np.array([start for start, _ in self.faces])
         normals = np.cross(vertices[starts + 1] - vertices[starts], vertices[starts + 2] - vertices[starts])

@@ -1,4 +1,4 @@
-"""Cars: low-poly bodies in many colours, seen from any side."""
+"""Paint cars: low-poly bodies in many colours, seen from any side."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PAINT_COLOURS: list[Colour] = [
 GLASS_COLOURS: list[Colour] = [(38, 46, 54), (58, 68, 76), (28, 32, 36)]
 HEADLIGHTS: tuple[Colour, Colour] = ((215, 218, 220), (255, 250, 225))
 TAIL_LIGHTS: tuple[Colour, Colour] = ((150, 26, 28), (230, 40, 36))
-"""By day and at night."""
+"""The colours of headlights and of tail lights, each by day and at night."""
 
 
 NEAREST = 0.6
-"""A car with a corner nearer than this many metres is not drawn."""
+"""A car with a corner nearer than this many metres is not painted."""
 SMALLEST = 5.0
-"""Nor one that is lower than this many pixels."""
+"""A car lower than this many pixels is not painted either."""
 
 
 def draw_colours(rng: Random, dark: float) -> Floats:
-    """Draw the colours of a car's materials, (8, 3)."""
+    """Draw random colours for a car's materials, (8, 3)."""
     night = int(dark > 0)
     hub = grey(rng.uniform(80, 180))
     return np.array(
@@ -51,12 +51,12 @@ def draw_colours(rng: Random, dark: float) -> Floats:
 
 
 def draw_kind(rng: Random) -> str:
-    """Draw the name of a body."""
+    """Draw the name of a random body from `BODIES`."""
     return rng.choices(list(BODIES), [body.share for body in BODIES.values()])[0]
 
 
 def footprint(name: str, origin: Point, heading: float) -> Footprint:
-    """Give the outline on the ground."""
+    """Return the outline on the ground of a car at `origin`, turned by `heading` radians."""
     half, end = BODIES[name].width / 2, BODIES[name].length / 2
     cosine, sine = math.cos(heading), math.sin(heading)
     corners = ((-half, -end), (-half, end), (half, end), (half, -end))
@@ -64,7 +64,7 @@ def footprint(name: str, origin: Point, heading: float) -> Footprint:
 
 
 def draw_car(stage: Stage, name: str, origin: Point, heading: float) -> None:
-    """Draw a car that stands at `origin` and points `heading` radians to the right of Z."""
+    """Paint a car that stands at `origin` and points `heading` radians to the right of Z."""
     if stage.scale(origin) * BODIES[name].roof < SMALLEST:
         return
     shape, light, dark = mesh(name), stage.light, stage.light.dark

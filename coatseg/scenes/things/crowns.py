@@ -1,4 +1,4 @@
-"""A bank of crowns of trees, kept as grey pictures and masks so that every tree colours its own."""
+"""A bank of tree crowns, stored as grey pictures and masks, so that each tree can have its own colour."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import numpy as np
 from coatseg.scenes.world.textures import NEUTRAL, Bytes, Floats, bank_rng, texture
 
 SPRITE = 128
-"""Pixels of a sprite's side."""
+"""The side of a sprite in pixels."""
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A grey picture and its mask, both (SPRITE, SPRITE) uint8."""
+    """The grey picture of a crown and its mask, both (SPRITE, SPRITE) uint8."""
 
     grey: Bytes
     mask: Bytes
 
     def mirrored(self) -> Sprite:
-        """Swap left and right."""
+        """Return the sprite with left and right swapped."""
         return Sprite(cv2.flip(self.grey, 1), cv2.flip(self.mask, 1))
 
 
 @cache
 def crowns() -> dict[str, tuple[Sprite, ...]]:
-    """Give the bank of crowns by kind, each also mirrored."""
+    """Return the bank of crowns by kind, each crown also mirrored."""
     rng = bank_rng("crowns")
     kinds: dict[str, tuple[int, Callable[[np.random.Generator], Sprite]]] = {
         "round": (16, _round),
@@ -42,13 +42,13 @@ def crowns() -> dict[str, tuple[Sprite, ...]]:
 
 
 def _leaves(rng: np.random.Generator) -> Floats:
-    """Cut leaves out of the shared texture, (SPRITE, SPRITE) float32 around 0."""
+    """Return a random crop of the leaf texture, (SPRITE, SPRITE) float32 around 0."""
     top, left = rng.integers(0, SPRITE, 2)
     return texture("leaves")[top : top + SPRITE, left : left + SPRITE].astype(np.float32) - NEUTRAL
 
 
 def _foliage(rng: np.random.Generator, inside: Floats) -> Sprite:
-    """Make leaves where `inside`, negative outside, stays positive after the edge has been frayed."""
+    """Make a crown of leaves where `inside`, which is negative outside, is positive after fraying the edge."""
     rows = np.linspace(1, 0, SPRITE, dtype=np.float32)[:, None]
     leaves = _leaves(rng)
     clumps = cv2.GaussianBlur(_leaves(rng), (0, 0), 5) * 3.5
@@ -58,7 +58,7 @@ def _foliage(rng: np.random.Generator, inside: Floats) -> Sprite:
 
 
 def _grid() -> tuple[Floats, Floats]:
-    """Give x and y (SPRITE, SPRITE) of -1 to 1, y upwards."""
+    """Return the coordinates x and y (SPRITE, SPRITE) from -1 to 1, with y upwards."""
     steps = np.linspace(-1, 1, SPRITE, dtype=np.float32)
     return np.broadcast_to(steps[None], (SPRITE, SPRITE)), np.broadcast_to(-steps[:, None], (SPRITE, SPRITE))
 

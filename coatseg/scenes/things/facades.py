@@ -1,4 +1,4 @@
-"""A bank of facades: grids of windows, doors and shop fronts, kept as materials so that every house colours its own."""
+"""A bank of facades: grids of windows, doors and shop fronts, stored as materials so that houses can colour them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from coatseg.scenes.world.textures import NEUTRAL, TILE, Bytes, bank_rng, texture
 
 CELL = 32
-"""Pixels of a bay and of a storey at the finest level."""
+"""The side in pixels of a cell, one bay of one storey, at the finest level."""
 BAYS, STOREYS = 8, 12
 LEVELS = (32, 16, 8)
-"""Pixels of a cell at each level of detail."""
+"""The side in pixels of a cell at each level of detail."""
 FACADES = 48
 
 WALL, TRIM, GLASS, CURTAIN, LIT, DOOR, BAND, DARK = range(8)
@@ -32,14 +32,14 @@ class Facade:
 
 @cache
 def facades() -> tuple[Facade, ...]:
-    """Give the bank."""
+    """Return the bank of facades."""
     rng = bank_rng("facades")
     makers = (_punched, _punched, _punched, _ribbon, _curtain_wall)
     return tuple(_build(makers[index % len(makers)](rng), rng) for index in range(FACADES))
 
 
 def _build(cell: Bytes, rng: np.random.Generator) -> Facade:
-    """Repeat a storey's cell over the facade, vary its panes, put a ground floor under it, add grain, make levels."""
+    """Build a facade at all levels from a cell: repeated, with varied panes, a ground floor and grain."""
     materials = np.tile(cell, (STOREYS, BAYS))
     panes = rng.choice([GLASS, CURTAIN, LIT], (STOREYS, BAYS), p=[0.6, 0.18, 0.22]).astype(np.uint8)
     spread = np.kron(panes, np.ones((CELL, CELL), np.uint8))
@@ -58,7 +58,7 @@ def _build(cell: Bytes, rng: np.random.Generator) -> Facade:
 
 
 def _punched(rng: np.random.Generator) -> Bytes:
-    """Give a cell (CELL, CELL) with one window in a wall."""
+    """Return a random cell (CELL, CELL) with one window in a wall."""
     cell = np.full((CELL, CELL), WALL, np.uint8)
     side, top, bottom = rng.integers(4, 11), rng.integers(3, 8), rng.integers(4, 12)
     frame = int(rng.integers(0, 3))
@@ -77,7 +77,7 @@ def _punched(rng: np.random.Generator) -> Bytes:
 
 
 def _ribbon(rng: np.random.Generator) -> Bytes:
-    """Give a cell whose windows form one band along the storey."""
+    """Return a random cell whose windows form one band along the storey."""
     cell = np.full((CELL, CELL), WALL, np.uint8)
     top, bottom = rng.integers(4, 9), rng.integers(6, 14)
     cell[top : CELL - bottom] = GLASS
@@ -86,7 +86,7 @@ def _ribbon(rng: np.random.Generator) -> Bytes:
 
 
 def _curtain_wall(rng: np.random.Generator) -> Bytes:
-    """Give a cell of glass between thin bars."""
+    """Return a random cell of glass between thin bars."""
     cell = np.full((CELL, CELL), GLASS, np.uint8)
     cell[: int(rng.integers(2, 9))] = BAND if rng.random() < 0.5 else WALL
     cell[:, : int(rng.integers(1, 3))] = TRIM
@@ -95,7 +95,7 @@ def _curtain_wall(rng: np.random.Generator) -> Bytes:
 
 
 def _shops(rng: np.random.Generator) -> Bytes:
-    """Give a ground floor (CELL, BAYS * CELL) of shop windows under a band."""
+    """Return a random ground floor (CELL, BAYS * CELL) of shop windows under a band."""
     floor = np.full((CELL, BAYS * CELL), WALL, np.uint8)
     floor[3:9] = BAND
     step = CELL * int(rng.choice([1, 2]))
@@ -109,7 +109,7 @@ def _shops(rng: np.random.Generator) -> Bytes:
 
 
 def _entrance(floor: Bytes, rng: np.random.Generator) -> Bytes:
-    """Put doors into a floor of windows."""
+    """Put doors into random bays of a floor of windows."""
     for bay in range(BAYS):
         if rng.random() < 0.3:
             cell = floor[:, bay * CELL : (bay + 1) * CELL]
@@ -120,7 +120,7 @@ def _entrance(floor: Bytes, rng: np.random.Generator) -> Bytes:
 
 
 def _shade(materials: Bytes, rng: np.random.Generator) -> Bytes:
-    """Give grain (h, w, 4): the wall's texture, reflections in the panes, shadows under what juts out."""
+    """Return the grain (h, w, 4): the wall's texture, reflections in panes, shadows at the upper edge of panes."""
     height, width = materials.shape
     repeats = (-(-height // TILE), -(-width // TILE))
     wall = np.tile(texture(rng.choice(WALL_TEXTURES)), repeats)[:height, :width].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Hedges: clipped blocks of leaves along the pavements."""
+"""Paint hedges: clipped blocks of leaves along the pavements."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from coatseg.scenes.world.textures import TILE, texture
 from coatseg.scenes.world.walls import Wall, lay_over
 
 TEXELS = (24, 60)
-"""Texture pixels a metre, far and near."""
+"""The resolution of leaves in pixels per metre, far away and near."""
 NEAR = 15.0
-"""Metres up to which a hedge shows its finer leaves."""
+"""The distance in metres up to which a hedge has the finer leaves."""
 
 
 def draw_hedge(stage: Stage, corners: Sequence[Point], side: int, leaf: Colour, height: float) -> None:
-    """Draw a block on the ground between near front, far front, far back and near back corners."""
+    """Paint a hedge as a block on the ground, given its corners: near front, far front, far back, near back."""
     near_front, far_front, _, near_back = corners
     top = np.array([(x, height, z) for x, _, z in corners])
     depth = max(stage.camera.depth(near_front), 1.0)
@@ -34,7 +34,7 @@ def draw_hedge(stage: Stage, corners: Sequence[Point], side: int, leaf: Colour, 
 
 
 def _draw_face(stage: Stage, wall: Wall, leaf: Colour, depth: float) -> None:
-    """Cover one side with leaves."""
+    """Paint one side of a hedge with leaves."""
     outline = stage.camera.outline(wall.corners)
     box = stage.canvas.clip(outline)
     if box is None:

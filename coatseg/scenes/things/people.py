@@ -1,4 +1,4 @@
-"""People: upright figures of limbs, clothes and hair, walking or standing."""
+"""Paint people: upright figures of limbs, clothes and hair, walking or standing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHILDREN, CHILD_HEIGHT, ADULT_HEIGHT = 0.12, (1.0, 1.4), (1.55, 1.92)
 
 @dataclass(frozen=True)
 class Figure:
-    """A person's look: colours of jacket, trousers, bag and hat; girth is 1 on average; stride in body heights."""
+    """A person's look: the colours of clothes, bag, hat and skin; girth, about 1; stride in body heights."""
 
     jacket: Colour
     trousers: Colour
@@ -38,7 +38,7 @@ class Figure:
 
 
 def draw_person(stage: Stage, origin: Point) -> None:
-    """Draw a person who stands at `origin`."""
+    """Paint a random person who stands at `origin`."""
     rng = stage.rng
     height = rng.uniform(*CHILD_HEIGHT) if rng.random() < CHILDREN else rng.uniform(*ADULT_HEIGHT)
     jacket, trousers, bag, hat = (varied(rng, CLOTH_COLOURS, (0.75, 1.2), 6) for _ in range(4))
@@ -54,7 +54,7 @@ def draw_person(stage: Stage, origin: Point) -> None:
 
 
 def _legs(rng: Random, figure: Figure) -> list[Shape]:
-    """Give legs and shoes, in units of the body's height."""
+    """Return legs and shoes, in units of the body's height."""
     girth, stride = figure.girth, figure.stride
     lower = figure.skin if rng.random() < 0.15 else figure.trousers
     shapes = []
@@ -72,7 +72,7 @@ def _legs(rng: Random, figure: Figure) -> list[Shape]:
 
 
 def _body(rng: Random, figure: Figure) -> list[Shape]:
-    """Give trunk, arms and what is carried."""
+    """Return trunk, arms and a bag that may be carried."""
     shoulder, waist = 0.115 * figure.girth, 0.09 * figure.girth
     hem, flare = (rng.uniform(0.25, 0.42), waist * rng.uniform(1.0, 1.4)) if rng.random() < 0.35 else (0.46, waist)
     left: Flat = [(-shoulder, 0.78), (-0.8 * shoulder, 0.825), (0.0, 0.84), (0.0, hem), (-flare, hem)]
@@ -91,7 +91,7 @@ def _body(rng: Random, figure: Figure) -> list[Shape]:
 
 
 def _head(rng: Random, figure: Figure) -> list[Shape]:
-    """Give neck, head, and hair or a hat; a third look away."""
+    """Return neck, head, and hair or a hat; a third of all people are seen from behind."""
     hair = varied(rng, HAIR_COLOURS, (0.8, 1.2), 3) if rng.random() < 0.8 else figure.hat
     shapes = [Shape(box(-0.06, 0.83, 0.06, 0.94), hair, 0.3)] if rng.random() < 0.3 else []
     shapes.append(Shape(box(-0.028, 0.82, 0.028, 0.88), scaled(figure.skin, 0.85), 0.3))
@@ -102,7 +102,7 @@ def _head(rng: Random, figure: Figure) -> list[Shape]:
 
 
 def _umbrella(colour: Colour) -> list[Shape]:
-    """Give an umbrella held over the head."""
+    """Return an umbrella held over the head."""
     angles = [math.pi * (step / 8 - 0.5) for step in range(9)]
     roof = [(0.36 * math.sin(angle), 1.0 + 0.2 * math.cos(angle)) for angle in angles]
     return [Shape(box(0.08, 0.6, 0.1, 1.1), grey(40), 0.3), Shape(roof, colour, 0.7)]

@@ -1,4 +1,4 @@
-"""Poles: street lamps, masts of signs and traffic lights, bollards."""
+"""Paint poles: street lamps, masts with signs and traffic lights, bollards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LENS: Colour = (215, 215, 205)
 
 
 def _mast(rng: Random, height: float, radius: float) -> tuple[list[Shape], Colour]:
-    """Give a tapered mast in a lit and a shaded half with a thicker foot, and its colour."""
+    """Return a tapered mast, with a lit half, a shaded half and a thicker foot, and its colour."""
     colour = varied(rng, POLE_COLOURS, (0.8, 1.25), 4)
     top = 0.75 * radius
     left, right = rng.choice([(0.9, 0.15), (0.15, 0.9)])
@@ -32,7 +32,7 @@ def _mast(rng: Random, height: float, radius: float) -> tuple[list[Shape], Colou
 
 
 def _towards_camera(stage: Stage, origin: Point, along: float = 0.0) -> Point:
-    """Give a point a little in front of `origin`, and `along` metres to the right as the camera sees it."""
+    """Return a point a little in front of `origin` and `along` metres to its right, as the camera sees it."""
     camera = stage.camera
     return (
         origin[0] - 0.1 * camera.forward[0] + along * camera.right[0],
@@ -42,7 +42,7 @@ def _towards_camera(stage: Stage, origin: Point, along: float = 0.0) -> Point:
 
 
 def draw_lamp(stage: Stage, origin: Point, side: int) -> None:
-    """Draw a street lamp: a globe, or an arm that reaches over the road, away from `side`."""
+    """Paint a street lamp: a lantern on top, or an arm that reaches over the road, away from `side`."""
     rng, shines = stage.rng, stage.light.dark > 0
     height = rng.uniform(4.0, 8.5)
     shapes, colour = _mast(rng, height, rng.uniform(0.13, 0.19))
@@ -66,7 +66,7 @@ def draw_lamp(stage: Stage, origin: Point, side: int) -> None:
 
 
 def draw_sign_pole(stage: Stage, origin: Point) -> None:
-    """Draw a pole with one or two plates, or a board."""
+    """Paint a pole with one or two plates, or with a board."""
     rng = stage.rng
     height, turn = rng.uniform(2.6, 3.8), rng.uniform(-0.6, 0.6)
     shapes, _ = _mast(rng, height, rng.uniform(0.1, 0.15))
@@ -83,7 +83,7 @@ def draw_sign_pole(stage: Stage, origin: Point) -> None:
 
 
 def draw_traffic_light(stage: Stage, origin: Point, side: int) -> None:
-    """Draw a traffic light on a post, and sometimes a second one on an arm over the road."""
+    """Paint a traffic light on a post, and sometimes a second one on an arm over the road."""
     rng = stage.rng
     arm = rng.random() < 0.4
     height, reach = rng.uniform(5.4, 6.2) if arm else rng.uniform(3.2, 3.8), -side * rng.uniform(2.0, 4.5)
@@ -97,7 +97,7 @@ def draw_traffic_light(stage: Stage, origin: Point, side: int) -> None:
 
 
 def draw_gantry(stage: Stage, origin: Point, side: int) -> None:
-    """Draw a strong mast with a direction board out over the road."""
+    """Paint a strong mast with a direction board that hangs over the road."""
     rng = stage.rng
     height, reach = rng.uniform(5.2, 6.5), -side * rng.uniform(2.0, 3.5)
     shapes, colour = _mast(rng, height, rng.uniform(0.15, 0.22))
@@ -108,7 +108,7 @@ def draw_gantry(stage: Stage, origin: Point, side: int) -> None:
 
 
 def draw_bollard(stage: Stage, origin: Point) -> None:
-    """Draw a knee-high post, often with a light band."""
+    """Paint a bollard, often with a light band."""
     rng = stage.rng
     radius = rng.uniform(0.08, 0.13)
     shapes, _ = _mast(rng, rng.uniform(0.8, 1.15), radius)

@@ -1,4 +1,4 @@
-"""Signs: plates of several shapes on poles, boards, shop signs on houses, traffic lights."""
+"""Paint signs: plates of several shapes on poles, boards, shop signs on houses, traffic lights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOP_COLOURS = (RED, BLUE, YELLOW, GREEN, WHITE, ORANGE, (40, 130, 190), (150, 4
 SMALLEST = 0.03
 """Shop signs lower or narrower than this share of the image's height are left out."""
 BACKS = 0.12
-"""The share of plates that are seen from their grey backs."""
+"""The share of plates that are seen from their grey back."""
 
 
 def _triangle(y: float, radius: float) -> Flat:
@@ -63,14 +63,14 @@ PLATES: tuple[tuple[Callable[[float, float], Flat], Colour, Colour, Colour], ...
     (_diamond, WHITE, YELLOW, YELLOW), (_square, WHITE, BLUE, WHITE), (_square, BLACK, YELLOW, BLACK),
     (_tall, BLACK, WHITE, BLACK), (_tall, WHITE, GREEN, WHITE), (_square, WHITE, ORANGE, BLACK),
 )  # fmt: skip
-"""Outline of a height and a radius, rim, face, symbol."""
+"""For each plate, the function that returns its outline, and the colours of rim, face and symbol."""
 
 BOARDS = ((BLUE, WHITE), (GREEN, WHITE), (WHITE, BLACK), (YELLOW, BLACK), (BROWN, WHITE))
-"""Face and writing of direction boards."""
+"""The colours of the face and the writing of direction boards."""
 
 
 def _symbol(rng: Random, y: float, radius: float, colour: Colour) -> list[Shape]:
-    """Draw what is on a plate: a bar, an arrow, two bars, or a slanted one."""
+    """Return a random symbol for a plate: a bar, an arrow, two bars, or a slanted bar."""
     r = radius * 0.5
     symbols: tuple[list[Flat], ...] = (
         [box(-r, y - 0.3 * r, r, y + 0.3 * r)],
@@ -82,7 +82,7 @@ def _symbol(rng: Random, y: float, radius: float, colour: Colour) -> list[Shape]
 
 
 def _writing(rng: Random, left: float, bottom: float, right: float, top: float, colour: Colour) -> list[Shape]:
-    """Draw lines of words, as blocks, into a rectangle."""
+    """Return random lines of words, as blocks, in a rectangle."""
     lines = min(max(int((top - bottom) / 0.4), 1), 3)
     pitch = (top - bottom) / lines
     shapes = []
@@ -97,7 +97,7 @@ def _writing(rng: Random, left: float, bottom: float, right: float, top: float, 
 
 
 def plate(rng: Random, y: float, radius: float) -> list[Shape]:
-    """Give a plate whose centre is `y` metres up."""
+    """Return a random plate whose centre is `y` metres above the ground."""
     outline, rim, face, symbol = rng.choice(PLATES)
     facing = rng.uniform(0.2, 0.8)
     if rng.random() < BACKS:
@@ -107,7 +107,7 @@ def plate(rng: Random, y: float, radius: float) -> list[Shape]:
 
 
 def board(rng: Random, y: float, width: float, height: float) -> list[Shape]:
-    """Give a board with writing, its lower edge `y` metres up."""
+    """Return a random board with writing, whose lower edge is `y` metres above the ground."""
     face, ink = rng.choice(BOARDS)
     half = width / 2
     shapes = [Shape(box(-half, y, half, y + height), ink)]
@@ -116,7 +116,7 @@ def board(rng: Random, y: float, width: float, height: float) -> list[Shape]:
 
 
 def traffic_light(rng: Random, y: float) -> list[Shape]:
-    """Give the head of a traffic light, its lower edge `y` metres up."""
+    """Return the head of a traffic light, whose lower edge is `y` metres above the ground."""
     shining = rng.randrange(3)
     lamps: tuple[Colour, ...] = ((50, 220, 110), (250, 180, 40), (240, 40, 40))
     shapes = [Shape(box(-0.24, y, 0.24, y + 1.25), grey(33)), Shape(box(-0.19, y + 0.05, 0.19, y + 1.2), grey(18))]
@@ -129,13 +129,13 @@ def traffic_light(rng: Random, y: float) -> list[Shape]:
 
 
 def draw_sign(stage: Stage, origin: Point, shapes: list[Shape], turn: float) -> None:
-    """Paint a sign as an object of its own, turned by `turn` radians from the camera."""
+    """Paint a sign as a separate object, turned by `turn` radians from the camera."""
     yaw = stage.camera.yaw + turn
     stage.paint(origin, shapes, stage.canvas.identity(SIGN), (math.cos(yaw), 0.0, -math.sin(yaw)))
 
 
 def draw_shop_sign(stage: Stage, start: Point, end: Point, normal: Point, storey: float) -> None:
-    """Put a sign on a front from `start` to `end`: a board along the wall, or one that stands out from it."""
+    """Paint a shop sign on a front from `start` to `end`: a board along the wall, or one that stands out from it."""
     rng = stage.rng
     dx, dz = end[0] - start[0], end[2] - start[2]
     length = math.hypot(dx, dz)
@@ -161,7 +161,7 @@ def draw_shop_sign(stage: Stage, start: Point, end: Point, normal: Point, storey
 
 
 def _shop_board(stage: Stage, width: float, bottom: float, height: float) -> list[Shape]:
-    """Give a board in any colour, with writing; it shines at night."""
+    """Return a board in a random colour, with writing; it shines at night."""
     rng = stage.rng
     face = varied(rng, SHOP_COLOURS, (0.8, 1.1), 10)
     ink = WHITE if sum(face) < 380 else BLACK

@@ -1,4 +1,4 @@
-"""Trees: trunks with irregular crowns, near and far."""
+"""Paint trees: trunks with irregular crowns, near and far."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from coatseg.scenes.world.stage import Shape, Stage, limb
 from coatseg.scenes.world.textures import NEUTRAL, TILE, Bytes, texture
 
 NEAREST = 1.5
-"""Crowns nearer than this many metres are not drawn."""
+"""Crowns nearer than this many metres are not painted."""
 FRAYED_FROM = 110
-"""Crowns larger than this many pixels get finer leaves than their sprite has."""
+"""Crowns larger than this many pixels get finer leaves than their sprite has (see DETAIL)."""
 DETAIL = 0.7
-"""How strongly they are seen."""
+"""The strength of these finer leaves."""
 MASKED = 110
-"""Where the mask exceeds this there is foliage."""
+"""There is foliage where the mask exceeds this."""
 
 LEAF_COLOURS: list[Colour] = [
     (62, 96, 42), (84, 116, 50), (48, 80, 44), (104, 128, 62), (74, 92, 66), (120, 132, 80), (44, 66, 48),
     (186, 132, 46), (168, 82, 40), (140, 60, 44), (128, 110, 70), (206, 170, 80), (222, 186, 196),
 ]  # fmt: skip
 GREENS = 7
-"""How many of the leaf colours are summer's."""
+"""How many of the leaf colours, the first ones, are those of summer."""
 SUMMER = 0.86
-"""The share of trees in them."""
+"""The share of trees in summer colours only."""
 KINDS = {"round": 0.78, "conifer": 0.14, "bare": 0.08}
 BARK_COLOURS: list[Colour] = [(92, 74, 60), (70, 60, 52), (118, 108, 98), (54, 44, 40), (150, 146, 138)]
 SNOWY: Colour = (226.0, 230.0, 236.0)
@@ -39,7 +39,7 @@ SNOWY: Colour = (226.0, 230.0, 236.0)
 
 @dataclass(frozen=True)
 class Foliage:
-    """The look of a tree: which crowns, its leaf and bark colours, its height and its crown's width in metres."""
+    """The look of a tree: the kind of its crown, the colours of leaves and bark, its height and width in metres."""
 
     kind: str
     leaf: Colour
@@ -49,7 +49,7 @@ class Foliage:
 
 
 def draw_foliage(rng: Random, snow: float) -> Foliage:
-    """Draw the look of a tree."""
+    """Draw a random look of a tree."""
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     summer = kind == "conifer" or rng.random() < SUMMER
     leaf = varied(rng, LEAF_COLOURS[:GREENS] if summer else LEAF_COLOURS, (0.75, 1.2), 6)
@@ -59,7 +59,7 @@ def draw_foliage(rng: Random, snow: float) -> Foliage:
 
 
 def draw_tree(stage: Stage, origin: Point, look: Foliage) -> None:
-    """Draw a trunk and its crown."""
+    """Paint the trunk and the crown of a tree."""
     rng = stage.rng
     if stage.scale(origin) * look.height < 8:
         return
@@ -78,7 +78,7 @@ def draw_tree(stage: Stage, origin: Point, look: Foliage) -> None:
 
 
 def draw_woods(stage: Stage, distance: float) -> None:
-    """Draw far trees along the horizon."""
+    """Paint far trees along the horizon."""
     rng, camera = stage.rng, stage.camera
     look = draw_foliage(rng, stage.light.snow)
     half = 0.5 * camera.size[1] / camera.focal
@@ -93,7 +93,7 @@ def draw_woods(stage: Stage, distance: float) -> None:
 
 
 def _stamp(stage: Stage, origin: Point, kind: str, tint: Colour, place: tuple[float, float, float, float]) -> None:
-    """Stamp a crown into the rectangle (left, bottom, width, height) metres from `origin`, facing the camera."""
+    """Paint a crown, facing the camera, in the rectangle (left, bottom, width, height), in metres from `origin`."""
     left, bottom, width, height = place
     corners = np.array(((left, bottom + height, 1.0), (left + width, bottom, 1.0)))
     (x0, y0, depth), (x1, y1, lower_depth) = (corners @ stage.camera.plane(origin, stage.camera.right)).tolist()
@@ -114,7 +114,7 @@ def _stamp(stage: Stage, origin: Point, kind: str, tint: Colour, place: tuple[fl
 
 
 def _frayed(grey: Bytes, mask: Bytes, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
-    """Give a crown that is drawn larger than its sprite finer leaves, and make its mask sharp."""
+    """Return a crown's picture and sharpened mask, with finer leaves if it is painted large."""
     if max(size) <= FRAYED_FROM:
         return grey, cv2.threshold(mask, MASKED, 255, cv2.THRESH_BINARY)[1]
     leaves = _leaf_detail(mask.shape[0], mask.shape[1])
@@ -123,7 +123,7 @@ def _frayed(grey: Bytes, mask: Bytes, size: tuple[int, int]) -> tuple[Bytes, Byt
 
 
 def _leaf_detail(height: int, width: int) -> Bytes:
-    """Give leaves (height, width) for a crown that is drawn larger than its sprite."""
+    """Return leaves (height, width) for a crown that is painted large."""
     leaves = texture("leaves")
     if max(height, width) > TILE:
         leaves = np.tile(leaves, (-(-height // TILE), -(-width // TILE)))
@@ -131,7 +131,7 @@ def _leaf_detail(height: int, width: int) -> Bytes:
 
 
 def _resized(part: Bytes, size: tuple[int, int], cut: Box) -> Bytes:
-    """Give the cut (left, top, right, bottom) of `part` resized to `size` (width, height), and no more than that."""
+    """Return only the part `cut` (left, top, right, bottom) of a sprite resized to `size` (width, height)."""
     left, top, right, bottom = cut
     if max(size) < SPRITE:
         small: Bytes = cv2.resize(part, size, interpolation=cv2.INTER_AREA)

@@ -1,1 +1,1 @@
-"""Camera, light, ground, sky and film: what a street is seen in and with."""
+"""The world of a scene without its things: camera, light, street, ground, sky, canvas and photograph."""

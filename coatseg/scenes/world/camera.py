@@ -17,7 +17,7 @@ from coatseg.structures import Size
 Point = tuple[float, float, float]
 
 NEAR = 0.4
-"""What is nearer than this many metres is cut off."""
+"""The depth of the near plane in metres; everything nearer is cut off."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Camera:
 
     @cached_property
     def position(self) -> Floats:
-        """Where the camera stands, (3,)."""
+        """The position of the camera in the world, (3,)."""
         return np.array([0.0, self.height, 0.0])
 
     @cached_property
     def matrix(self) -> Floats:
-        """The 3 x 3 matrix from an offset of the camera in the world to (column * depth, row * depth, depth)."""
+        """The 3 x 3 matrix that maps a world offset from the camera to (column * depth, row * depth, depth)."""
         height, width = self.size
         pitch = math.atan2(height / 2 - self.horizon, self.focal)
         forward = np.array(self.forward) * math.cos(pitch) - [0.0, math.sin(pitch), 0.0]
@@ -64,11 +64,11 @@ class Camera:
 
     @cached_property
     def backwards(self) -> Floats:
-        """The transposed matrix, to be multiplied from the right."""
+        """The transpose of `matrix`, by which rows of points are multiplied from the right."""
         return np.ascontiguousarray(self.matrix.T)
 
     def depth(self, point: Point) -> float:
-        """Give the depth of a world point in metres, negative behind the camera."""
+        """Return the depth of a world point in metres, negative behind the camera."""
         x, y, z = self._depth_row
         return x * point[0] + y * (point[1] - self.height) + z * point[2]
 
@@ -86,12 +86,12 @@ class Camera:
         return flattened(self.seen(points))
 
     def plane(self, origin: Point, right: Point) -> Floats:
-        """Give the matrix (3, 3) that takes rows (x, y, 1) metres right and up from `origin`, to what `seen` gives."""
+        """Return the matrix (3, 3) from rows (x, y, 1), metres right and up from `origin`, to what `seen` returns."""
         offset = (origin[0], origin[1] - self.height, origin[2])
         return np.asarray(np.array((right, (0.0, 1.0, 0.0), offset)) @ self.backwards)
 
     def ground(self, first_row: int) -> tuple[Floats, Floats, Floats]:
-        """Give X, Z and depth where the rays of the rows from `first_row` on meet the ground.
+        """Return X, Z and depth of the ground points that the pixels of the rows from `first_row` on show.
 
         Each is (rows, W) float32; the depth is infinite above the horizon.
         """
@@ -106,7 +106,7 @@ class Camera:
 
 
 def flattened(seen: Floats) -> Floats:
-    """Turn a polygon of (column * depth, row * depth, depth), (N, 3), into columns and rows, cut at the near plane."""
+    """Cut a polygon of (column * depth, row * depth, depth), (N, 3), at the near plane, and return columns and rows."""
     if seen[:, 2].min() < NEAR:
         seen = _cut(seen)
     return np.asarray(seen[:, :2] / seen[:, 2:])

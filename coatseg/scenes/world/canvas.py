@@ -1,4 +1,4 @@
-"""What is drawn on: colours and identities in one array, so that a stroke changes both in the same pixels."""
+"""The canvas: colours and identities in one array, so that painting changes both in the same pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coatseg.structures import Size
 
 SKY, BUILDING, TREE, ROAD, PAVEMENT, CAR, PERSON, POLE, SIGN = range(9)
 FIRST_THING = 9
-"""Identities below this are the class numbers of stuff, the others are objects."""
+"""Identities below this are the class numbers of stuff; the others are objects."""
 
 _SUBPIXEL_BITS = 4
 _FARTHEST = 30_000.0
@@ -25,10 +25,10 @@ Box = tuple[int, int, int, int]
 
 
 class Canvas:
-    """An image under way: `pixels` (H, W, 4) uint8 hold red, green, blue and the identity of what is seen there.
+    """An image being painted: `pixels` (H, W, 4) uint8 hold red, green, blue and the identity of the thing seen there.
 
-    `labels` gives the class number of every identity. `glows` are the halos to be laid over the finished image: column,
-    row, radius in pixels, colour.
+    `labels` holds the class number of every identity. `glows` are halos to be added to the finished image: column, row,
+    radius in pixels, colour.
     """
 
     def __init__(self, size: Size) -> None:
@@ -38,12 +38,12 @@ class Canvas:
         self.glows: list[Glow] = []
 
     def identity(self, label: int) -> int:
-        """Take a new identity for an object of class `label`; there are 256, several times what a street holds."""
+        """Return a new identity for an object of class `label`; there are 256, several times what a street needs."""
         self.labels.append(label)
         return len(self.labels) - 1
 
     def polygons(self, points: Floats, ends: Sequence[int], colours: Floats, identity: int) -> None:
-        """Fill convex polygons: points (N, 2) of all of them, where each one ends, colours (len(ends), 3)."""
+        """Fill convex polygons: the points (N, 2) of all, the index where each ends, colours (len(ends), 3)."""
         corners = fixed(points)
         start = 0
         for end, (red, green, blue) in zip(ends, colours.tolist(), strict=True):
@@ -51,7 +51,7 @@ class Canvas:
             start = end
 
     def polygon(self, points: Floats, colour: Floats, identity: int) -> None:
-        """Fill one convex polygon, (N, 2) columns and rows, with a colour (3,)."""
+        """Fill one convex polygon of (N, 2) columns and rows with a colour (3,)."""
         if len(points) > 2:
             self.polygons(points, [len(points)], colour[None], identity)
 
@@ -66,7 +66,7 @@ class Canvas:
         cv2.copyTo(warped, mask, self.pixels[top:bottom, left:right])
 
     def clip(self, points: Floats) -> Box | None:
-        """Give the bounding box (left, top, right, bottom) of points inside the canvas, None where nothing is left."""
+        """Return the bounding box (left, top, right, bottom) of points, clipped to the canvas; None if it is empty."""
         if len(points) < 3:
             return None
         (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
@@ -76,18 +76,18 @@ class Canvas:
 
 
 def fixed(points: Floats) -> npt.NDArray[np.int32]:
-    """Turn columns and rows (N, 2) into the fixed-point numbers that OpenCV draws with."""
+    """Return columns and rows (N, 2) as the fixed-point numbers that OpenCV draws with."""
     limited = np.minimum(np.maximum(points, -_FARTHEST), _FARTHEST)
     return np.asarray((limited * (1 << _SUBPIXEL_BITS) - (1 << _SUBPIXEL_BITS) / 2).astype(np.int32))
 
 
 def blend_table(dark: Floats, light: Floats, identity: int) -> npt.NDArray[np.uint32]:
-    """Give 256 packed pixels from the colour `dark` to `light`, to be indexed by a grey picture; see `unpack`."""
+    """Return 256 packed pixels from the colour `dark` to `light`, to be indexed by a grey picture; see `unpack`."""
     return pack(dark + (light - dark) * _SHARES, identity)
 
 
 def pack(colours: Floats, identity: int) -> npt.NDArray[np.uint32]:
-    """Pack colours (N, 3) and an identity into N numbers: indexing these is far faster than indexing rows."""
+    """Pack colours (N, 3) and an identity into N integers, which are far faster to index than rows."""
     pixels = np.empty((len(colours), 4), np.uint8)
     pixels[:, :3] = np.minimum(np.maximum(colours, 0), 255)
     pixels[:, 3] = identity
@@ -95,5 +95,5 @@ def pack(colours: Floats, identity: int) -> npt.NDArray[np.uint32]:
 
 
 def unpack(packed: npt.NDArray[np.uint32]) -> Bytes:
-    """Turn packed pixels (h, w) into a picture (h, w, 4) uint8."""
+    """Return packed pixels (h, w) as a picture (h, w, 4) uint8."""
     return packed.view(np.uint8).reshape(*packed.shape, 4)

@@ -1,4 +1,4 @@
-"""Colours, red, green and blue of 0 to 255, and how they are drawn from a table and varied."""
+"""Colours, as red, green and blue from 0 to 255: scaled, mixed, and drawn at random from tables."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ Colour = tuple[float, float, float]
 
 
 def scaled(colour: Colour, factor: float) -> Colour:
-    """Multiply every channel."""
+    """Multiply every channel of a colour by a factor."""
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
-    """Blend two colours: `share` of the second."""
+    """Mix two colours, with `share` of the second."""
     a, b, c = ((1 - share) * x + share * y for x, y in zip(first, second, strict=True))
     return a, b, c
 
 
 def varied(rng: Random, table: Sequence[Colour], gain: tuple[float, float], jitter: float) -> Colour:
-    """Draw a colour of a table, brighten it by a factor in the range `gain`, add up to `jitter` to channels."""
+    """Draw a random colour from a table, times a factor in the range `gain`, plus up to `jitter` per channel."""
     base, factor = table[int(rng.random() * len(table))], rng.uniform(*gain)
     a, b, c = (max(0.0, channel * factor + jitter * (2 * rng.random() - 1)) for channel in base)
     return a, b, c
 
 
 def grey(level: float) -> Colour:
-    """Give a grey."""
+    """Return the grey of a level from 0 to 255."""
     return level, level, level

@@ -1,4 +1,4 @@
-"""From the drawn colours to a photograph: wet ground, halos, exposure, colour cast, blur, noise, compression."""
+"""Turn a painted canvas into a photograph: wet ground, halos, exposure, colour cast, blur, noise, compression."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from coatseg.scenes.world.stage import Stage
 from coatseg.scenes.world.textures import TILE, Bytes, grain, texture
 
 LEVEL, NIGHT_LEVEL = (98.0, 140.0), (62.0, 92.0)
-"""The mean grey that the camera exposes for."""
+"""The ranges of the mean grey level that the camera exposes for, by day and at night."""
 GAIN = (0.7, 1.9)
-"""How far it can."""
+"""The range of the exposure's gain."""
 GAMMA = (0.85, 1.2)
 CAST = 0.03
-"""The deviation of a channel's gain."""
+"""The standard deviation of the gain of each colour channel."""
 NOISE = (1.0, 5.0)
 QUALITY = (40, 90)
 SHARP, SOFT, SHARP_SHARE = (0.35, 0.55), (0.55, 0.95), 0.8
-"""The deviation of the blur in pixels of an image 256 pixels high."""
+"""The ranges of the blur's standard deviation in sharp and soft images, in pixels at 256 pixels of height."""
 VIGNETTES, COMPRESSED = 0.4, 0.4
-"""The shares of photographs that have them."""
+"""The shares of photographs with a vignette, and with JPEG compression."""
 
 
 def develop(stage: Stage) -> Bytes:
-    """Give the photograph (H, W, 3) uint8 of a finished canvas."""
+    """Return the photograph (H, W, 3) uint8 of a finished canvas."""
     rng = stage.rng
     image: Bytes = cv2.cvtColor(stage.canvas.pixels, cv2.COLOR_RGBA2RGB)
     if stage.light.wet > 0:
@@ -48,7 +48,7 @@ def develop(stage: Stage) -> Bytes:
 
 
 def _curves(stage: Stage, image: Bytes) -> Bytes:
-    """Draw exposure, gamma and colour cast as a table (1, 256, 3)."""
+    """Draw random exposure, gamma and colour cast, and return them as a lookup table (1, 256, 3)."""
     rng = stage.rng
     wanted = rng.uniform(*(NIGHT_LEVEL if stage.light.dark > 0 else LEVEL))
     gain = min(max(wanted / max(sum(cv2.mean(image)[:3]) / 3, 1.0), GAIN[0]), GAIN[1])
@@ -76,7 +76,7 @@ def _expose(rng: Random, image: Bytes) -> Bytes:
 
 
 def _mirror(stage: Stage, image: Bytes) -> Bytes:
-    """Let the wet ground mirror what stands above the horizon, in puddles more than elsewhere."""
+    """Mirror the image above the horizon in the wet ground, in puddles more than elsewhere."""
     height, width = stage.canvas.size
     horizon = int(min(max(stage.camera.horizon, 1), height - 1))
     source = np.clip(2 * horizon - np.arange(horizon, height), 0, horizon)
@@ -91,7 +91,7 @@ def _mirror(stage: Stage, image: Bytes) -> Bytes:
 
 
 def _falling(stage: Stage) -> Bytes:
-    """Give rain or snow in the air, (H, W, 3) uint8."""
+    """Return an image of the rain or snow in the air, (H, W, 3) uint8."""
     height, width = stage.canvas.size
     top, left = stage.rng.randrange(TILE // 2), stage.rng.randrange(TILE // 2)
     drops = texture(stage.light.falling)[top : top + TILE // 2, left : left + TILE // 2]

@@ -1,4 +1,4 @@
-"""The ground: road, markings, kerbs and pavements, coloured per pixel from where its ray meets the street."""
+"""Paint the ground: road, markings, kerbs and pavements, each pixel by the point of the street that it shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coatseg.scenes.world.textures import NEUTRAL, TILE, Bytes, Floats, texture
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Textures with their shares, the range of texture pixels a metre, and of how strongly they are seen."""
+    """Textures with their shares, and the ranges of their resolution, in pixels per metre, and of their strength."""
 
     shares: dict[str, float]
     texels: tuple[float, float]
@@ -48,14 +48,14 @@ SNOW_COLOUR: Colour = (225.0, 229.0, 236.0)
 YELLOW: Colour = (215.0, 170.0, 60.0)
 
 FADED = 18.0
-"""Metres at which textures have half their strength, for a focal length of 256 pixels."""
+"""The distance in metres at which textures have half their strength, for a focal length of 256 pixels."""
 LAMP_RADIUS = 6.0
-"""Metres from a lamp at which its light on the ground is halved."""
+"""The distance in metres from a lamp at which its light on the ground is halved."""
 LEAST_SHADOW = 0.3
-"""The share of light that is missing right under things when there is no sun."""
+"""The share of light that is missing under things when there is no sun."""
 
 FAR_OFF = 20_000
-"""Pixels beyond which corners are not drawn exactly."""
+"""The coordinate in pixels to which corners of shadows are clipped."""
 
 ASPHALT, PAVED, WHITE_PAINT, MIDDLE_PAINT, KERB = range(5)
 LABELS = np.array([ROAD, PAVEMENT, ROAD, ROAD, PAVEMENT] + [SKY] * 251, np.uint8)
@@ -63,7 +63,7 @@ LABELS = np.array([ROAD, PAVEMENT, ROAD, ROAD, PAVEMENT] + [SKY] * 251, np.uint8
 
 @dataclass(frozen=True)
 class Pixels:
-    """Where the ground's pixels lie: street coordinates and depth, each (rows, W) float32."""
+    """The positions of the ground's pixels: street coordinates and depth, each (rows, W) float32."""
 
     s: Floats
     t: Floats
@@ -71,7 +71,7 @@ class Pixels:
 
 
 def draw_ground(stage: Stage, shadows: Sequence[Footprint], lamps: Sequence[Point]) -> None:
-    """Fill the ground below the horizon. `shadows` are outlines on the ground; `lamps` light it at night."""
+    """Paint the ground below the horizon. `shadows` are outlines on the ground; `lamps` light it at night."""
     camera, rng = stage.camera, stage.rng
     height, width = stage.canvas.size
     top = int(min(max(camera.horizon - abs(math.tan(camera.roll)) * width / 2 - 2, 0), height - 1))
@@ -94,7 +94,7 @@ def draw_ground(stage: Stage, shadows: Sequence[Footprint], lamps: Sequence[Poin
 
 
 def _colours(stage: Stage) -> Floats:
-    """Draw the lit colour of every surface, (5, 3) float32."""
+    """Draw a random colour for each surface, and return it lit, (5, 3) float32."""
     rng, light = stage.rng, stage.light
     road = varied(rng, ROAD_COLOURS, (0.7, 1.1), 5)
     paved = varied(rng, PAVEMENT_COLOURS, (0.9, 1.2), 6)
@@ -108,7 +108,7 @@ def _colours(stage: Stage) -> Floats:
 
 
 def _surfaces(street: Street, pixels: Pixels, rng: Random) -> Bytes:
-    """Tell the surface of every pixel, (rows, W) uint8."""
+    """Return the surface of every pixel, (rows, W) uint8."""
     s, t = pixels.s, pixels.t
     across = np.abs(s)
     surface = np.where(across < street.half, np.uint8(ASPHALT), np.uint8(KERB))
@@ -142,7 +142,7 @@ def _lane_lines(surface: Bytes, street: Street, pixels: Pixels, rng: Random) -> 
 
 
 def _grain(pixels: Pixels, rng: Random, surfaces: Surfaces, focal: float) -> Floats:
-    """Sample a texture over the ground, (rows, W) float32 around 0; it fades where it would be finer than a pixel."""
+    """Sample a random texture over the ground, (rows, W) float32 around 0, which fades with distance."""
     name = rng.choices(list(surfaces.shares), list(surfaces.shares.values()))[0]
     texels, strength = np.float32(rng.uniform(*surfaces.texels)), rng.uniform(*surfaces.strength)
     column = (pixels.s * texels).astype(np.int32) & (TILE - 1)
@@ -153,7 +153,7 @@ def _grain(pixels: Pixels, rng: Random, surfaces: Surfaces, focal: float) -> Flo
 
 
 def _light_left(stage: Stage, top: int, shadows: Sequence[Footprint]) -> Floats:
-    """Give the share of light that shadows leave, (rows, W) float32."""
+    """Return the share of light that shadows leave, (rows, W) float32."""
     height, width = stage.canvas.size
     mask = np.zeros((height - top, width), np.uint8)
     ground = np.array([(x, 0.0, z) for outline in shadows for x, z in outline]).reshape(-1, 3)
@@ -175,7 +175,7 @@ def _light_left(stage: Stage, top: int, shadows: Sequence[Footprint]) -> Floats:
 
 
 def _pools(x: Floats, z: Floats, lamps: Sequence[Point]) -> Floats:
-    """Give the factor of lamplight on the ground, (rows, W) float32."""
+    """Return the factor of lamplight on the ground, (rows, W) float32."""
     light = np.full(x.shape, 0.8, np.float32)
     for lamp in lamps[:6]:
         squared = (x - np.float32(lamp[0])) ** 2 + (z - np.float32(lamp[2])) ** 2

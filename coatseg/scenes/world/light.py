@@ -1,4 +1,4 @@
-"""The hour and the weather: what light falls on things, and what the air does to them on the way to the camera."""
+"""Hour and weather: the light that falls on things, and the haze between them and the camera."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from coatseg.scenes.world.textures import Floats
 
 @dataclass(frozen=True)
 class Hour:
-    """A kind of sky: how often it comes, its colours at the top and at the horizon, and its clouds' colour.
+    """A kind of sky: its share of scenes, its colours at the zenith and at the horizon, and that of its clouds.
 
     `cover` is the range of the share of sky under cloud; `ambient` and `sun` are factors of a surface's colour per
-    channel; `elevation` is the sun's, in degrees; `dark` is 1 at night.
+    channel; `elevation` is the range of the sun's elevation in degrees; `dark` is 1 at night.
     """
 
     share: float
@@ -56,7 +56,7 @@ HOURS = {
 # fmt: on
 
 CLEAR_AIR, MIST, FOG = (350.0, 1500.0), (90.0, 250.0), (40.0, 90.0)
-"""How many metres hide all but 1/e."""
+"""The ranges of `reach` (see Light) in metres, in clear air, mist and fog."""
 MIST_SHARE, FOG_SHARE, WET_SHARE, SNOW_SHARE = 0.1, 0.03, 0.14, 0.04
 FALLING_SHARE = 0.5
 """The share of wet and of snowy scenes in which it still rains or snows."""
@@ -65,10 +65,10 @@ LAMPLIGHT: Colour = (255.0, 205.0, 140.0)
 
 @dataclass(frozen=True)
 class Light:
-    """The light of one scene. `sun` points to the sun; `reach` is how many metres the air takes to hide all but 1/e.
+    """The light of one scene. `sun` points to the sun; `reach` is the distance in metres at which 1/e is still visible.
 
-    `wet` is how far the ground mirrors, `snow` how much of it lies, both 0 to 1; `falling` names the texture of what
-    falls, if anything does. Colours are (3,).
+    `wet` is how much the ground mirrors, `snow` how much snow lies on it, both 0 to 1; `falling` is the name of the
+    texture of rain or snow, if any falls. Colours are (3,).
     """
 
     hour: Hour
@@ -86,33 +86,33 @@ class Light:
 
     @property
     def dark(self) -> float:
-        """0 by day, 1 at night."""
+        """The darkness, from 0 by day to 1 at night."""
         return self.hour.dark
 
     @property
     def shadow(self) -> float:
-        """The share of light that a shadow takes from the ground."""
+        """The share of light that the ground loses in a shadow."""
         direct = float(self.sun_colour.mean()) * self.sun[1]
         return direct / (direct + float(self.ambient.mean()))
 
     def shade(self, colours: Floats, facing: Floats | float, depth: float) -> Floats:
-        """Light colours (N, 3) that face the sun by `facing` (cosines) and veil them by the air over `depth` metres."""
+        """Shade colours (N, 3) of surfaces with the cosines `facing` to the sun, seen through `depth` metres of air."""
         falling = np.maximum(facing, 0.0)
         sunlit = falling[:, None] * self.sun_colour if isinstance(falling, np.ndarray) else falling * self.sun_colour
         return self.veil(colours * (self.ambient + sunlit), depth)
 
     def veil(self, colours: Floats, depth: float) -> Floats:
-        """Veil lit colours by the air over `depth` metres."""
+        """Blend lit colours with the colour of the air over `depth` metres."""
         kept = math.exp(-max(depth, 0.0) / self.reach)
         return np.asarray(colours * kept + self.air * (1 - kept))
 
     def facing(self, normal: Point) -> float:
-        """Give the cosine between a normal and the sun."""
+        """Return the cosine between a normal and the direction of the sun."""
         return normal[0] * self.sun[0] + normal[1] * self.sun[1] + normal[2] * self.sun[2]
 
 
 def draw_light(rng: Random) -> Light:
-    """Draw an hour and a weather."""
+    """Draw the light of a random hour and weather."""
     hour = rng.choices(list(HOURS.values()), [hour.share for hour in HOURS.values()])[0]
     elevation, azimuth = math.radians(rng.uniform(*hour.elevation)), rng.uniform(0, 2 * math.pi)
     level = math.cos(elevation)

@@ -1,4 +1,4 @@
-"""The sky: a gradient, clouds, a glow around the sun."""
+"""Paint the sky: a gradient, clouds, a glow around the sun."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from coatseg.scenes.world.stage import Stage
 from coatseg.scenes.world.textures import TILE, Floats, texture
 
 COARSE = 2
-"""The sky has no sharp edges: it is drawn smaller by this factor."""
+"""The sky has no sharp edges, so it is painted smaller by this factor and enlarged."""
 
 
 def draw_sky(stage: Stage) -> None:
-    """Fill the canvas from its top to below the horizon with sky."""
+    """Paint the sky from the top of the canvas to just below the horizon."""
     height, width = stage.canvas.size
     camera, light, rng = stage.camera, stage.light, stage.rng
     tilt = abs(math.tan(camera.roll)) * width / 2
@@ -36,12 +36,12 @@ def draw_sky(stage: Stage) -> None:
 
 
 def _above(direction: Point, height: float) -> Point:
-    """Give the point one metre from the camera in a direction."""
+    """Return the point one metre from the camera in a direction."""
     return direction[0], direction[1] + height, direction[2]
 
 
 def _clouds(stage: Stage, small: tuple[int, int], cover: float) -> Floats:
-    """Give the clouds' opacity, (rows, columns, 3) float32 of 0 to 1."""
+    """Return the opacity of the clouds, (rows, columns, 3) float32 of 0 to 1."""
     rng = stage.rng
     extent = rng.randrange(60, 160)
     top, left = rng.randrange(TILE - extent), rng.randrange(TILE - extent)
@@ -52,7 +52,7 @@ def _clouds(stage: Stage, small: tuple[int, int], cover: float) -> Floats:
 
 
 def _sun_glow(stage: Stage, small: tuple[int, int], rows: int) -> Floats:
-    """Give the glow of the sun, (rows, columns, 3) float32 of 0 to 1."""
+    """Return the glow of the sun, (rows, columns, 3) float32 of 0 to 1."""
     camera = stage.camera
     seen = camera.matrix @ np.array(stage.light.sun)
     column, row = (seen[:2] / seen[2]).tolist()

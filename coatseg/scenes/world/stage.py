@@ -1,4 +1,4 @@
-"""The stage of one scene: canvas, camera, light, street and dice, handed to everything that draws."""
+"""The stage of one scene, which all painting functions take: canvas, camera, light, street and random numbers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Flat = list[tuple[float, float]]
 """A convex polygon on a plane, in metres to the right and upwards."""
 
 TOO_NEAR = 0.5
-"""Figures nearer than this many metres are not painted."""
+"""Shapes nearer than this many metres are not painted."""
 
 
 class Shape(NamedTuple):
-    """A polygon with its colour; `facing` is how far it faces the sun, 0 to 1; `shines` exempts it from the light."""
+    """A polygon with its colour; `facing` is its cosine to the sun, 0 to 1; with `shines` its colour is not shaded."""
 
     points: Flat
     colour: Colour
@@ -35,7 +35,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a scene is drawn."""
+    """The canvas, camera, light, street and random numbers of a scene."""
 
     canvas: Canvas
     camera: Camera
@@ -64,30 +64,30 @@ class Stage:
         self.canvas.polygons(seen[:, :2] / depth, ends, lit, identity)
 
     def scale(self, origin: Point) -> float:
-        """Give how many pixels a metre has at `origin`, 0 behind the camera."""
+        """Return the number of pixels per metre at `origin`; 0 behind the camera and too near it."""
         depth = self.camera.depth(origin)
         return self.camera.focal / depth if depth > TOO_NEAR else 0.0
 
 
 @cache
 def _ring(corners: int) -> tuple[tuple[float, float], ...]:
-    """Give the corners of a regular polygon of radius 1, the first one on top."""
+    """Return the corners of a regular polygon of radius 1, the first one at the top."""
     angles = [2 * math.pi * number / corners for number in range(corners)]
     return tuple((math.sin(angle), math.cos(angle)) for angle in angles)
 
 
 def circle(x: float, y: float, radius: float, corners: int = 12) -> Flat:
-    """Give a regular polygon around (x, y), a corner at its top."""
+    """Return a regular polygon around (x, y) with a corner at its top."""
     return [(x + radius * across, y + radius * up) for across, up in _ring(corners)]
 
 
 def box(left: float, bottom: float, right: float, top: float) -> Flat:
-    """Give a rectangle."""
+    """Return the corners of a rectangle."""
     return [(left, bottom), (right, bottom), (right, top), (left, top)]
 
 
 def limb(start: tuple[float, float], end: tuple[float, float], start_width: float, end_width: float) -> Flat:
-    """Give a tapered bar between two points."""
+    """Return the corners of a tapered bar between two points."""
     along, up = end[0] - start[0], end[1] - start[1]
     length = 2 * max(math.hypot(along, up), 1e-6)
     x, y = -up / length, along / length

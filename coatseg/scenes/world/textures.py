@@ -1,6 +1,6 @@
-"""Tileable grey textures, made once per process from a constant: what gives surfaces their grain.
+"""Tileable grey textures of surfaces, generated once per process from a constant seed.
 
-Each is (TILE, TILE) uint8 around 128, which stands for an unchanged colour; what falls from the sky is on black.
+Each is (TILE, TILE) uint8 around 128, which leaves a colour unchanged; rain and snow are on black.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SEED = 20210413
 
 
 def bank_rng(name: str) -> np.random.Generator:
-    """Give the generator of a bank that all scenes share: it depends on the bank's name and nothing else."""
+    """Return the random generator of a bank that all scenes share; it depends only on the bank's name."""
     return np.random.default_rng([_SEED, *name.encode()])
 
 
@@ -33,7 +33,7 @@ def _to_grey(values: Floats, contrast: float) -> Bytes:
 
 
 def _spectral(rng: np.random.Generator, power: float) -> Floats:
-    """Draw noise whose amplitude falls with frequency**power: 0 is white, 2 is cloud-like. It tiles by nature."""
+    """Generate tileable noise whose amplitude falls with frequency**power: 0 is white, 2 is cloud-like."""
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.fftfreq(TILE)[None])
     frequency[0, 0] = 1.0
     spectrum = np.fft.fft2(rng.standard_normal((TILE, TILE))) / frequency**power
@@ -42,7 +42,7 @@ def _spectral(rng: np.random.Generator, power: float) -> Floats:
 
 
 def _blocks(rng: np.random.Generator, height: int, width: int, joint: int, bond: float) -> Floats:
-    """Lay blocks of (height, width) pixels in courses, each shifted by `bond` of a block, with dark joints."""
+    """Generate blocks of (height, width) pixels in courses, each shifted by `bond` of a block, with dark joints."""
     rows, columns = np.mgrid[0:TILE, 0:TILE]
     course = rows // height
     along = (columns + (course * int(bond * width))) % TILE
@@ -52,7 +52,7 @@ def _blocks(rng: np.random.Generator, height: int, width: int, joint: int, bond:
 
 
 def _cobbles(rng: np.random.Generator) -> Floats:
-    """Lay rounded stones: the distance to the nearest of many jittered points, wrapped at the edges."""
+    """Generate rounded stones from the distance to the nearest of many jittered points, wrapped at the edges."""
     step = 16
     grid = np.stack(np.meshgrid(*[np.arange(0, TILE, step)] * 2), -1).reshape(-1, 2) + step / 2
     points = grid + rng.uniform(-5, 5, grid.shape)
@@ -67,13 +67,13 @@ def _cobbles(rng: np.random.Generator) -> Floats:
 
 
 def _specks(rng: np.random.Generator, share: float) -> Bytes:
-    """Scatter white pixels on black."""
+    """Generate bright pixels, a `share` of all, scattered on black."""
     return np.where(rng.random((TILE, TILE)) < share, np.uint8(80), np.uint8(0))
 
 
 @cache
 def texture(name: str) -> Bytes:
-    """Give one of `TEXTURES`, (TILE, TILE) uint8."""
+    """Return the texture of a name, such as "asphalt" or "clouds", (TILE, TILE) uint8."""
     rng = bank_rng(name)
     makers: dict[str, Callable[[], Bytes]] = {
         "asphalt": lambda: _to_grey(_spectral(rng, 0.3) + 1.2 * _spectral(rng, 1.3), 16),
@@ -94,5 +94,5 @@ def texture(name: str) -> Bytes:
 
 @cache
 def grain() -> npt.NDArray[np.float32]:
-    """Give white noise of unit deviation, (2 TILE, 2 TILE, 3) float32: a sensor's noise, cut at random places."""
+    """Return white noise of unit deviation, (2 TILE, 2 TILE, 3) float32, of which random crops are sensor noise."""
     return bank_rng("grain").standard_normal((2 * TILE, 2 * TILE, 3)).astype(np.float32)

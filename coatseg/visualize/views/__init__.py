@@ -1,1 +1,1 @@
-"""What people see of predictions, a kind of them a file."""
+"""Views: how each kind of prediction is shown to people, one file per kind."""

@@ -1,4 +1,4 @@
-"""What every kind of prediction offers to people who look at it."""
+"""The base class of views, which show people the prediction of one image and score it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ WIDTH = 320
 
 
 class View(ABC):
-    """Pictures of one image with its truth and prediction, and the measure by which images rank."""
+    """Pictures of one image with its truth and prediction, and the score by which images are ranked."""
 
     captions: tuple[str, ...]
-    """What `pictures` shows: the image, its truth, its prediction, and maybe more."""
+    """The captions of `pictures`: the image, its truth, its prediction, and maybe more."""
 
     mistakes: str
-    """What `mistaken` shows."""
+    """The caption of `mistaken`."""
 
     measure: str
     """The name of `score`."""
 
     meaning: str
-    """What `score` is, in words that follow "by"."""
+    """The definition of `score`, in words that can follow "by"."""
 
     def named(self, info: DatasetInfo) -> Sequence[int]:
-        """Give the numbers of the classes that a legend names."""
+        """Return the numbers of the classes that a legend names."""
         return range(len(info.classes))
 
     @abstractmethod
@@ -42,15 +42,15 @@ class View(ABC):
 
     @abstractmethod
     def pictures(self, image: Picture, prediction: Any, target: Target, info: DatasetInfo) -> list[Picture]:
-        """Picture an image (H, W, 3) at its original size, its truth and its prediction, as `captions` name them."""
+        """Return pictures of an image (H, W, 3) at its original size, its truth and its prediction (see `captions`)."""
 
     @abstractmethod
     def mistaken(self, image: Picture, prediction: Any, target: Target, info: DatasetInfo) -> Picture:
-        """Show where the prediction is wrong; the target has a truth."""
+        """Return a picture that shows where the prediction is wrong; the target must have a truth."""
 
 
 def original_image(batch: Batch, number: int, info: DatasetInfo) -> Picture:
-    """Give an image of a batch as a picture at its original size, at which its truth and prediction are."""
+    """Return an image of a batch as a picture at its original size, which is that of its truth and prediction."""
     height, width = batch.sizes[number]
     picture = denormalise(batch.images[number, :, :height, :width], info)
     if (height, width) == batch.original_sizes[number]:

@@ -1,4 +1,4 @@
-"""A view of predicted objects: boxes, masks, names and scores over the image."""
+"""The view of predicted objects: boxes, masks, names and scores over the image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coatseg.visualize.views.base import WIDTH, View
 
 
 class InstanceView(View):
-    """Draws objects; detections of a lower score than LEAST_SCORE are left out."""
+    """Draws objects over the image; detections with a lower score than LEAST_SCORE are left out."""
 
     captions = ("image", "truth", f"prediction (score {LEAST_SCORE:g} and more)")
     mistakes = "missed (red), false (blue)"
@@ -28,17 +28,17 @@ class InstanceView(View):
     )
 
     def named(self, info: DatasetInfo) -> Sequence[int]:
-        """Give the classes that have instances; none if there is one, whose objects have all colours."""
+        """Return the classes that have instances; none if there is only one, whose objects have any colour."""
         return info.things if len(info.things) > 1 else ()
 
     def score(self, prediction: InstancePrediction, target: Target, info: DatasetInfo) -> float:
-        """Give F1."""
+        """Return the F1 of the detections on their image (see `meaning`); NaN without a truth."""
         return float("nan") if target.instances is None else match(prediction, target.instances).f1
 
     def pictures(
         self, image: Picture, prediction: InstancePrediction, target: Target, info: DatasetInfo
     ) -> list[Picture]:
-        """Picture the image, its truth (largest at the back), and what was detected (surest in front)."""
+        """Return the image, its truth (largest at the back) and its detections (highest score in front)."""
         kept = torch.nonzero(prediction.scores >= LEAST_SCORE).flatten()
         kept = kept[prediction.scores[kept].argsort(descending=True, stable=True)]
         labels, scores = prediction.labels[kept].tolist(), prediction.scores[kept].tolist()
@@ -56,7 +56,7 @@ class InstanceView(View):
         return draw_truth(image, boxes, labels, crowd, masks, info, WIDTH)
 
     def mistaken(self, image: Picture, prediction: InstancePrediction, target: Target, info: DatasetInfo) -> Picture:
-        """Draw missed objects and false alarms over what is right, on a faded image."""
+        """Draw missed objects and false alarms, over the right detections, on a faded image."""
         assert target.instances is not None
         truth, matches = target.instances, match(prediction, target.instances)
         named = names(info)
@@ -79,6 +79,6 @@ class InstanceView(View):
 def drawn(
     image: Picture, boxes: Tensor, masks: Tensor | None, colours: Sequence[Colour], texts: Sequence[str]
 ) -> Picture:
-    """Draw objects that are tensors."""
+    """Draw objects given as tensors over an image (see `draw_objects`)."""
     pixels = None if masks is None else masks.cpu().numpy()
     return draw_objects(image, boxes.cpu().numpy(), pixels, colours, texts, WIDTH)

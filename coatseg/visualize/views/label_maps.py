@@ -1,4 +1,4 @@
-"""Views of predictions that give pixels classes: painted label maps."""
+"""The views of predictions that assign classes to pixels, shown as painted label maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Marked = npt.NDArray[np.bool_]
 
 
 class LabelMapView(View):
-    """Paints truth and prediction; a subclass says what label maps they make."""
+    """Paints truth and prediction; a subclass defines the label maps to show for them."""
 
     captions = ("image", "truth", "prediction", "prediction over image")
     mistakes = "where wrong (red)"
@@ -28,64 +28,64 @@ class LabelMapView(View):
 
     @abstractmethod
     def truth(self, target: Target, info: DatasetInfo) -> LabelMap | None:
-        """Give the truth as a label map (H, W), None if there is none."""
+        """Return the truth as a label map (H, W), or None if there is none."""
 
     @abstractmethod
     def label_map(self, prediction: Any, info: DatasetInfo) -> LabelMap:
-        """Give the prediction as a label map (H, W)."""
+        """Return the prediction as a label map (H, W)."""
 
     @abstractmethod
     def wrong(self, prediction: Any, target: Target, info: DatasetInfo) -> tuple[Marked, Marked]:
         """Mark the pixels (H, W) that are wrong, and those that are ignored."""
 
     def pictures(self, image: Picture, prediction: Any, target: Target, info: DatasetInfo) -> list[Picture]:
-        """Picture the image as it is, its truth, its prediction, and the two blended; without a truth that is black."""
+        """Return the image, its truth (black if there is none), its prediction, and its prediction over the image."""
         label_map, truth = self.label_map(prediction, info), self.truth(target, info)
         known = np.full(label_map.shape, info.ignore_index) if truth is None else truth
         return [image, colour(known, info), colour(label_map, info), overlay(image, label_map, info)]
 
     def mistaken(self, image: Picture, prediction: Any, target: Target, info: DatasetInfo) -> Picture:
-        """Tint wrong pixels."""
+        """Return the image with wrong pixels tinted red."""
         return mistakes(image, *self.wrong(prediction, target, info))
 
 
 class SemanticView(LabelMapView):
-    """Shows one class a pixel."""
+    """Shows semantic segmentations: one class per pixel."""
 
     def truth(self, target: Target, info: DatasetInfo) -> LabelMap | None:
-        """Give the label map."""
+        """Return the true label map, or None if there is none."""
         return None if target.label_map is None else target.label_map.cpu().numpy()
 
     def label_map(self, prediction: SemanticPrediction, info: DatasetInfo) -> LabelMap:
-        """Give the label map."""
+        """Return the predicted label map."""
         return prediction.label_map.cpu().numpy()
 
     def wrong(self, prediction: SemanticPrediction, target: Target, info: DatasetInfo) -> tuple[Marked, Marked]:
-        """Compare the label maps."""
+        """Mark the pixels whose label is not the true one, and those that are ignored."""
         assert target.label_map is not None
         truth = target.label_map.cpu().numpy()
         return truth != prediction.label_map.cpu().numpy(), truth == info.ignore_index
 
     def score(self, prediction: SemanticPrediction, target: Target, info: DatasetInfo) -> float:
-        """Give the mean IoU."""
+        """Return the mean IoU over the classes of this image; NaN without a truth."""
         if target.label_map is None:
             return float("nan")
         return image_mean_iou(prediction.label_map, target.label_map, len(info.classes), info.ignore_index)
 
 
 class MultilabelView(LabelMapView):
-    """Shows layers, later classes over earlier ones; a pixel is wrong if any layer is."""
+    """Shows layers, later classes over earlier ones; a pixel is wrong if it is wrong in any layer."""
 
     def truth(self, target: Target, info: DatasetInfo) -> LabelMap | None:
-        """Paint the layers over one another."""
+        """Return the true layers as a label map, or None if there are none."""
         return None if target.layers is None else topmost(target.layers.cpu().numpy(), info)
 
     def label_map(self, prediction: MultilabelPrediction, info: DatasetInfo) -> LabelMap:
-        """Paint the layers over one another."""
+        """Return the predicted layers as a label map."""
         return topmost(prediction.layers.cpu().numpy(), info)
 
     def wrong(self, prediction: MultilabelPrediction, target: Target, info: DatasetInfo) -> tuple[Marked, Marked]:
-        """Compare the layers; ignored is what is so in all."""
+        """Mark the pixels that are wrong in any layer, and those that are ignored in all."""
         assert target.layers is not None
         truth = target.layers.cpu().numpy()
         unknown = truth == info.ignore_index
@@ -93,7 +93,7 @@ class MultilabelView(LabelMapView):
         return wrong.any(0), unknown.all(0)
 
     def score(self, prediction: MultilabelPrediction, target: Target, info: DatasetInfo) -> float:
-        """Give the mean IoU."""
+        """Return the mean IoU over the classes of this image; NaN without a truth."""
         if target.layers is None:
             return float("nan")
         counts = LayerCounts(len(info.classes), info.ignore_index)

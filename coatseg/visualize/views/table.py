@@ -1,4 +1,4 @@
-"""Which kind of prediction is shown how."""
+"""The table of views, one for each kind of prediction."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ VIEWS: dict[type, View] = {
 
 
 def view_of(prediction: Any) -> View | None:
-    """Give the view of a prediction; None for those of a task of the user's own."""
+    """Return the view of a prediction, or None for a prediction of a user's own task."""
     return VIEWS.get(type(prediction))

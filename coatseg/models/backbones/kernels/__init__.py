@@ -1,1 +1,1 @@
-"""The computations of CoaT at full speed: less kept, fewer copies, each by the kernel that is fastest here."""
+"""The computations of CoaT at full speed: less memory, fewer copies, the fastest kernel for device and precision."""

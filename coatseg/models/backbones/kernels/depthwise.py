@@ -1,7 +1,7 @@
 """Depthwise convolutions of channels-last maps that keep the size, and their gradients.
 
 PyTorch's gradient of a depthwise weight is fast on CPUs for windows of 3x3 only: measured on a (2, 64, 128, 128) map in
-float32, 3x3 takes 0.3 ms and 7x7 takes 11 ms. So that of a larger window is put together from 3x3 tiles.
+float32, 3x3 takes 0.3 ms and 7x7 takes 11 ms. The gradient of a larger window is therefore assembled from 3x3 tiles.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def convolve(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def gradient_by_image(gradient: Tensor, weight: Tensor) -> Tensor:
-    """Give the gradient of `convolve` by the map: the convolution with the mirrored weight."""
+    """Return the gradient of `convolve` with respect to the map: the convolution with the mirrored weight."""
     return convolve(gradient, weight.flip(2, 3))
 
 
 def gradient_by_weight(gradient: Tensor, image: Tensor, window: int) -> Tensor:
-    """Give the gradient of `convolve` by the weight, in float32 or better."""
+    """Return the gradient of `convolve` with respect to the weight, in float32 or better."""
     if image.device.type != "cpu" or window <= TILE:
         return _by_weight(gradient, image, window, window // 2)
     reach = window // 2

@@ -1,4 +1,4 @@
-"""Factorized attention over rows of tokens, image by image and head by head without copies, and its gradient."""
+"""Factorized attention over rows of tokens and its gradient, by image and by head without copies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from coatseg.models.backbones.kernels.matmul import at_least_float
 from coatseg.models.backbones.tokens import Shape, Tokens
 
 NARROW = 8
-"""Heads of so few channels are multiplied faster as one matrix with zeros between them, on a CPU."""
+"""On a CPU, heads of at most this many channels are multiplied faster as one block-diagonal matrix."""
 LOG2_E = math.log2(math.e)
 
 
 class Softmax(NamedTuple):
-    """Exponentials `rows` of keys less the `largest`, and their `total` over all tokens (B, C), float32 or better."""
+    """`rows` of exp(K - `largest`) for keys K, and their `total` over all tokens (B, C), in float32 or better."""
 
     rows: Tensor
     largest: Tensor
@@ -26,9 +26,9 @@ class Softmax(NamedTuple):
 
 
 def exponentials(keys: Tokens, largest: Tensor | None = None, total: Tensor | None = None) -> Softmax:
-    """Give exp(K - max K) and its sum, where they are not known already; a softmax is their quotient.
+    """Compute exp(K - max K) and its sum, whose quotient is the softmax; `largest` and `total` may be given if known.
 
-    Padding counts as -inf. Softmax does not change when all keys move by as much, so no gradient flows through the
+    Padding counts as -inf. Softmax does not change when all keys are shifted alike, so no gradient flows through the
     largest one.
     """
     rows = torch.empty(keys.rows.shape, dtype=at_least_float(keys.rows[:0]).dtype, device=keys.rows.device)
@@ -45,7 +45,7 @@ def exponentials(keys: Tokens, largest: Tensor | None = None, total: Tensor | No
 
 
 def summarize(softmax: Softmax, values: Tokens, heads: int) -> Tensor:
-    """Sum the values, weighted by the softmax of the keys over all tokens: (B, heads, d, d) float32 or better."""
+    """Sum the values, weighted by the softmax of the keys over all tokens, to (B, heads, d, d) float32 or better."""
     rows = products(values.rows)
     summed = at_least_float(contract_heads(softmax.rows.to(rows.dtype), rows, values.shape, heads))
     return summed / by_row(softmax.total, heads)
@@ -59,7 +59,7 @@ def factorized_backward(
     context: Tensor,
     out: tuple[Tensor, Tensor, Tensor],
 ) -> None:
-    """Write the gradients of factorized attention by queries, keys and values, rows (M, C) each.
+    """Write to `out` the gradients of factorized attention by queries, keys and values, rows (M, C) each.
 
     Of A = s Q C with the context C = E^T V / t, row by row, where E are the exponentials and t their total:
     dQ = s dA C^T, dC = s Q^T dA, and with dC / t = D: dV = E D, dE = V D^T - (D C summed over each row), dK = E dE.
@@ -81,17 +81,17 @@ def factorized_backward(
 
 
 def by_row(total: Tensor, heads: int) -> Tensor:
-    """View one number a channel (B, C) so that it goes with the rows of matrices (B, heads, d, d)."""
+    """View one number per channel (B, C) so that it broadcasts over the rows of matrices (B, heads, d, d)."""
     return total.view(len(total), heads, -1, 1)
 
 
 def products(rows: Tensor) -> Tensor:
-    """Give rows as their products are to be summed: float16 would overflow."""
+    """Return rows in the precision in which their products are summed: float32 for float16, which would overflow."""
     return rows.float() if rows.dtype == torch.float16 else rows
 
 
 def multiply_heads(rows: Tensor, matrices: Tensor, out: Tensor, shape: Shape) -> None:
-    """Write each head's channels of (M, C) rows times the (B, heads, d, d) matrix of its image; nothing is copied."""
+    """Write to `out` each head of (M, C) rows times its image's matrix, of (B, heads, d, d); nothing is copied."""
     heads, depth = matrices.shape[1:3]
     dense = depth <= NARROW and rows.device.type == "cpu"
     for given, found in zip(by_image(rows, shape), by_image(out, shape), strict=True):
@@ -105,7 +105,7 @@ def multiply_heads(rows: Tensor, matrices: Tensor, out: Tensor, shape: Shape) ->
 
 
 def contract_heads(first: Tensor, second: Tensor, shape: Shape, heads: int) -> Tensor:
-    """Sum the outer products of (M, C) rows of each image, head by head: (B, heads, d, d)."""
+    """Sum the outer products of (M, C) rows over each image, by head: (B, heads, d, d)."""
     image, cls = (
         torch.stack([contract(*pair, heads) for pair in zip(one, other, strict=True)])
         for one, other in zip(by_image(first, shape), by_image(second, shape), strict=True)
@@ -114,7 +114,7 @@ def contract_heads(first: Tensor, second: Tensor, shape: Shape, heads: int) -> T
 
 
 def contract(first: Tensor, second: Tensor, heads: int) -> Tensor:
-    """Sum the outer products of two (N, C), head by head: (heads, d, d)."""
+    """Sum the outer products of the rows of two (N, C) matrices, by head: (heads, d, d)."""
     depth = first.shape[1] // heads
     if depth <= NARROW and first.device.type == "cpu":
         return (first.mT @ second).view(heads, depth, heads, depth).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
@@ -123,6 +123,6 @@ def contract(first: Tensor, second: Tensor, heads: int) -> Tensor:
 
 
 def by_image(rows: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """View rows (M, C) of tokens as those of the images (B, H * W, C) and the class tokens (B, 1, C)."""
+    """Return views of rows (M, C) of tokens: the image tokens (B, H * W, C) and the class tokens (B, 1, C)."""
     image, cls = torch.split(rows, shape.parts)
     return image.view(shape.batch, -1, rows.shape[1]), cls[:, None]

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 LEAST_NUMBERS = 20_480
-"""PyTorch hands float32 convolutions of less to a kernel of its own."""
+"""PyTorch passes float32 convolutions of at most this many numbers to a kernel of its own instead of oneDNN."""
 
 MANY_ROWS = 4096
-"""From so many rows a bfloat16 convolution gains more than the reordering of its weights costs."""
+"""From this many rows on, a bfloat16 convolution saves more time than the reordering of its weights costs."""
 
 Gradients = tuple[Tensor, Tensor | None, Tensor | None]
-"""By the rows, the weight and the bias of a layer; None by what is not trained."""
+"""The gradients by the rows, the weight and the bias of a layer; None for parameters that are not trained."""
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -30,7 +30,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def linear_backward(gradient: Tensor, rows: Tensor, weight: Tensor, trained: bool = True) -> Gradients:
-    """Give the gradients of `linear` by its rows and, if they are trained, weight and bias, in float32 or better."""
+    """Return the gradients of `linear` by its rows and, if they are trained, weight and bias, in float32 or better."""
     if not trained:
         return linear(gradient, weight.mT), None, None
     outputs = len(weight)
@@ -46,7 +46,7 @@ def linear_backward(gradient: Tensor, rows: Tensor, weight: Tensor, trained: boo
 
 
 def convolves(rows: Tensor, faster: bool) -> bool:
-    """Say whether a product of rows goes by a convolution, where that is `faster` on a CPU."""
+    """Return whether to compute a product of rows by a convolution, where that is `faster` on a CPU."""
     return (
         faster
         and rows.device.type == "cpu"
@@ -56,7 +56,7 @@ def convolves(rows: Tensor, faster: bool) -> bool:
 
 
 def at_least_float(tensor: Tensor) -> Tensor:
-    """Give a tensor of 16 bit in float32, others as they are."""
+    """Return a tensor of less than 32 bits in float32, any other unchanged."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 

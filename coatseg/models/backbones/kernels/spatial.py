@@ -1,4 +1,4 @@
-"""What looks across tokens: depthwise convolutions and factorized attention as functions with lean gradients."""
+"""Layers that combine tokens, depthwise convolutions and factorized attention, as functions with lean gradients."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class AddedConvolution(Function):
-    """Image tokens plus a depthwise convolution of them; class tokens as they are."""
+    """Image tokens plus their depthwise convolution; class tokens are passed on unchanged."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, shape: Shape, valid: Valid | None, weight: Tensor, bias: Tensor) -> Tensor:
-        """Map rows (M, C) of tokens; the convolution sees zeros in place of padding."""
+        """Map rows (M, C) of tokens to rows (M, C); the convolution sees zeros in place of padding."""
         with full_precision(rows.device):
             ctx.save_for_backward(rows, weight)
             ctx.shape, ctx.valid = shape, valid
@@ -40,7 +40,7 @@ class AddedConvolution(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of the rows and of the convolution."""
+        """Return the gradients of the rows and of the convolution's weight and bias."""
         rows, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         by_seen = Tokens(gradient, ctx.shape).image
@@ -53,7 +53,7 @@ class AddedConvolution(Function):
 
 
 class ConvAttention(Function):
-    """Factorized attention plus the relative position encoding; keeps queries, keys and values."""
+    """Factorized attention plus the relative position encoding; stores queries, keys and values."""
 
     @staticmethod
     def forward(
@@ -65,9 +65,10 @@ class ConvAttention(Function):
         channels: Sequence[int],
         *windows: Tensor,
     ) -> Tensor:
-        """Map queries, keys and values side by side in rows (M, 3C) to rows (M, C).
+        """Map queries, keys and values, side by side in rows (M, 3C), to rows (M, C).
 
-        `windows` are weight and bias of the depthwise convolution over each of the groups of `channels`.
+        `windows` are weight and bias of the depthwise convolution over each group of channels, whose sizes are
+        `channels`.
         """
         with full_precision(rows.device):
             queries, keys, values = rows.chunk(3, 1)
@@ -87,7 +88,7 @@ class ConvAttention(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of queries, keys and values, and of the windows."""
+        """Return the gradients of queries, keys and values, and of the windows."""
         rows, largest, total, context, *windows = ctx.saved_tensors
         shape, valid = ctx.shape, ctx.valid
         gradient = gradient.contiguous()
@@ -115,7 +116,7 @@ class ConvAttention(Function):
 
 
 def depthwise_backward(gradient: Tensor, image: Tensor, weight: Tensor, trained: bool) -> list[Tensor | None]:
-    """Give the gradients of a depthwise convolution by its weight and bias, if they are trained."""
+    """Return the gradients of a depthwise convolution by its weight and bias; None for each if they are not trained."""
     if not trained:
         return [None, None]
     by_weight = depthwise.gradient_by_weight(gradient, image, weight.shape[-1])
@@ -123,7 +124,7 @@ def depthwise_backward(gradient: Tensor, image: Tensor, weight: Tensor, trained:
 
 
 def groups(channels: Sequence[int]) -> Iterator[slice]:
-    """Give the slice of each group of channels."""
+    """Yield the slice of each group of channels."""
     start = 0
     for count in channels:
         yield slice(start, start + count)

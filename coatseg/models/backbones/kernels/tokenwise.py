@@ -1,4 +1,4 @@
-"""What maps each token by itself: linear layers, norms and MLPs as functions with lean gradients."""
+"""Layers that map each token by itself, linear layers, norms and MLPs, as functions with lean gradients."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     pass
 
 KEPT_RATIO = 4
-"""Hidden maps of up to so many times the channels are kept: computing them again takes long for what they hold."""
+"""Hidden maps of up to this many times the channels are stored: computing them again takes long for what it saves."""
 HIDDEN_BYTES = 8 * 2**20
-"""How much of a larger hidden map exists at once on a CPU; other devices have enough memory for all of it."""
+"""Bytes of a larger hidden map that exist at once on a CPU; other devices have enough memory for all of it."""
 
 
 def gradient_of(function: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) -> Any:
-    """Make a backward function: not differentiable again, and in full precision under an autocast that is still on."""
+    """Make a backward function that cannot be differentiated again and turns off an autocast that is still on."""
 
     @wraps(function)
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -38,7 +38,7 @@ def gradient_of(function: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) ->
 
 
 class AddedLinear(Function):
-    """A linear layer over rows, added to others."""
+    """A linear layer over rows, added to a residual if there is one."""
 
     @staticmethod
     def forward(
@@ -55,7 +55,7 @@ class AddedLinear(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of the residual, the rows and the layer."""
+        """Return the gradients of the residual, the rows and the layer."""
         rows, kept, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         by_branch = scaled(gradient, kept).to(weight.dtype)
@@ -65,11 +65,11 @@ class AddedLinear(Function):
 
 
 class NormedLinear(Function):
-    """A linear layer over normalised rows, which are normalised again in the backward pass."""
+    """A norm and a linear layer over rows; the backward pass normalises the rows again instead of storing them."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, dtype: torch.dtype, eps: float, *layers: Tensor) -> Tensor:
-        """Map (M, C) rows to (M, outputs); the layers are weight and bias of the norm, then of the linear layer."""
+        """Map (M, C) rows to (M, outputs); `layers` are weight and bias of the norm, then of the linear layer."""
         with full_precision(rows.device):
             norm, (weight, bias) = layers[:2], cast(layers[2:], dtype)
             ctx.save_for_backward(rows, weight, *norm)
@@ -79,7 +79,7 @@ class NormedLinear(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of the rows and the layers."""
+        """Return the gradients of the rows and the layers."""
         rows, weight, *norm = ctx.saved_tensors
         norm_trained, layer_trained = trained(ctx, 2)
         normed = normalize(rows, norm, ctx.eps)
@@ -90,13 +90,13 @@ class NormedLinear(Function):
 
 
 class AddedMLP(Function):
-    """Rows plus an MLP over them normalised; the rows are kept, and the hidden map before GELU unless it is wide."""
+    """Rows plus an MLP over their norm; stores the rows, and the hidden map before GELU unless it is wide."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, kept: Tensor | None, dtype: torch.dtype, eps: float, *layers: Tensor) -> Tensor:
-        """Map (M, C) rows; `kept` (M, 1) scales what is added.
+        """Map (M, C) rows to (M, C); `kept` (M, 1) scales the MLP's output before it is added.
 
-        The layers are weight and bias of the norm, of the layer that widens, and of the one that narrows.
+        `layers` are weight and bias of the norm, of the layer that widens, and of the one that narrows.
         """
         with full_precision(rows.device):
             norm, wide, narrow = layers[:2], cast(layers[2:4], dtype), cast(layers[4:], dtype)
@@ -113,7 +113,7 @@ class AddedMLP(Function):
     @staticmethod
     @gradient_of
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of the rows and the layers."""
+        """Return the gradients of the rows and the layers."""
         rows, kept, hidden, *layers = ctx.saved_tensors
         norm, wide, narrow = layers[:2], layers[2:4], layers[4:]
         norm_trained, wide_trained, narrow_trained = trained(ctx, 3)
@@ -136,7 +136,7 @@ class AddedMLP(Function):
 
 
 class Normed(NamedTuple):
-    """Rows over whose channels a layer norm went, with its statistics."""
+    """Rows after a layer norm over their channels, with its statistics."""
 
     rows: Tensor
     mean: Tensor
@@ -151,7 +151,7 @@ def normalize(rows: Tensor, norm: Sequence[Tensor], eps: float) -> Normed:
 def normalize_backward(
     gradient: Tensor, rows: Tensor, normed: Normed, norm: Sequence[Tensor], trained: bool
 ) -> Gradients:
-    """Give the gradients of a layer norm by its rows and, if they are trained, weight and bias."""
+    """Return the gradients of a layer norm by its rows and, if they are trained, weight and bias."""
     gradients: Gradients = torch.ops.aten.native_layer_norm_backward(
         gradient.to(rows.dtype), rows, [rows.shape[-1]], normed.mean, normed.rstd, *norm, [True, trained, trained]
     )
@@ -159,23 +159,23 @@ def normalize_backward(
 
 
 def plus(rows: Tensor, branch: Tensor, kept: Tensor | None, out: Tensor | None = None) -> Tensor:
-    """Add a branch, scaled by `kept`, to rows, in their precision."""
+    """Add a branch, scaled by `kept`, to rows, in the precision of the rows."""
     branch = scaled(branch, kept).to(rows.dtype)
     return torch.add(rows, branch, out=out)
 
 
 def scaled(rows: Tensor, kept: Tensor | None) -> Tensor:
-    """Scale each row by its `kept`, if there is one."""
+    """Scale each row by its entry of `kept`, if that is given."""
     return rows if kept is None else rows * kept.to(rows.dtype)
 
 
 def keeps(wide: Tensor) -> bool:
-    """Say whether the hidden map that a (hidden, C) weight leads to is kept for the backward pass."""
+    """Return whether the hidden map that a (hidden, C) weight computes is stored for the backward pass."""
     return len(wide) <= KEPT_RATIO * wide.shape[1]
 
 
 def parts(rows: Tensor, wide: Tensor) -> Iterator[slice]:
-    """Cut rows into even parts whose hidden map, if it is not kept, is of limited size on a CPU."""
+    """Cut rows into even parts whose hidden map, if it is not stored, is of limited size on a CPU."""
     total = len(rows)
     limited = rows.device.type == "cpu" and not keeps(wide)
     most = HIDDEN_BYTES // (len(wide) * wide.dtype.itemsize) if limited else total
@@ -185,18 +185,18 @@ def parts(rows: Tensor, wide: Tensor) -> Iterator[slice]:
 
 
 def cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Give tensors in a precision."""
+    """Return tensors converted to a precision."""
     return [tensor.to(dtype) for tensor in tensors]
 
 
 def added(sums: list[Tensor | None], terms: list[Tensor | None]) -> list[Tensor | None]:
-    """Add terms to their sums, of which there are none at first; what is not trained has no term."""
+    """Add terms to their sums, which are empty at first; parameters that are not trained have None for a term."""
     if not sums:
         return terms
     return [None if term is None else total.add_(term) for total, term in zip(sums, terms, strict=True)]  # type: ignore[union-attr]
 
 
 def trained(ctx: Any, count: int) -> list[bool]:
-    """Say of each of the `count` layers, which a function takes last, by weight and bias, whether it is trained."""
+    """Return whether each of `count` layers is trained, whose weights and biases are the last inputs of a function."""
     needed = ctx.needs_input_grad[len(ctx.needs_input_grad) - 2 * count :]
     return [weight or bias for weight, bias in zip(needed[::2], needed[1::2], strict=True)]
