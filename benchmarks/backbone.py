@@ -8,8 +8,8 @@ Parts, each a table:
   share of the best rate is the time that the network's multiplications would take at the machine's best rate, which is
   measured with 1x1 convolutions on channels-last maps as the network has them, over the time that it took.
 - processes: the forward as shipped, ours with kept memory, as the commands set it (coatseg.system.allocator), against
-  timm's with the system's allocator; and what the allocator alone gives either side. Each measurement is a fresh process, and
-  the sides' processes take turns.
+  timm's with the system's allocator; and what the allocator alone gives either side. Each measurement is a fresh
+  process, and the sides' processes take turns.
 
 What both are given is told in benchmarks/sides.py.
 """

@@ -24,7 +24,7 @@ from hydra.core.override_parser.types import IntervalSweep
 
 from coatseg.commands import VERBS, benchmark, evaluate, export, feature_options, info, inspect_data, predict
 from coatseg.commands.terminal.composition import compose_typed, config_folder
-from coatseg.config.check import check
+from coatseg.config.read import read
 from coatseg.errors import CoatsegError, ConfigError, nearest
 from tests.conftest import ROOT
 from tests.docs.pages import NOT_RUN, Command
@@ -105,7 +105,7 @@ def check_training(arguments: Sequence[str]) -> None:
         check_apart(typed)
         return
     for job in jobs_of(typed):
-        check(compose_typed(job))
+        read(compose_typed(job))
 
 
 def check_apart(typed: list[str]) -> None:
@@ -118,7 +118,7 @@ def check_apart(typed: list[str]) -> None:
 def refusal(typed: list[str]) -> tuple[str, str] | None:
     """Return what is wrong with the arguments of a training, and its mend."""
     try:
-        check(compose_typed(typed))
+        read(compose_typed(typed))
     except CoatsegError as error:
         return error.what, error.mend
     return None
@@ -170,13 +170,13 @@ def default() -> dict[str, Any]:
 def check_sections(options: dict[str, Any], *sections: str) -> None:
     """Check the keys that are given anew of these sections, on top of those of a default training."""
     anew = {section: options[section] for section in sections if options.get(section)}
-    check({**default(), **{key: keys if "name" in keys else {**default()[key], **keys} for key, keys in anew.items()}})
+    read({**default(), **{key: keys if "name" in keys else {**default()[key], **keys} for key, keys in anew.items()}})
 
 
 def check_evaluation(arguments: list[str]) -> None:
     options = evaluate.read_arguments(arguments)
     if "config" in options:
-        check(options["config"])
+        read(options["config"])
         return
     check_sections(options, *evaluate.SECTIONS)
     up_to("coatseg.config.restore.read_trained", lambda: evaluate.evaluate_checkpoint(options))
@@ -206,7 +206,7 @@ def check_info(arguments: list[str]) -> None:
 
 
 def check_measurement(arguments: list[str]) -> None:
-    up_to("coatseg.commands.terminal.console.settle", lambda: benchmark.measure_typed(arguments))
+    up_to("coatseg.commands.terminal.machine.settle", lambda: benchmark.measure_typed(arguments))
 
 
 READERS: dict[str, Callable[[list[str]], None]] = {

@@ -1,4 +1,4 @@
-"""What the commands print: lines, errors with their mend, skipped images, and Lightning's words only where they help."""
+"""What the commands print: lines, errors with their mend, skipped images, and Lightning's words where they help."""
 
 from __future__ import annotations
 
