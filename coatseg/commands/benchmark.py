@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # importing it takes seconds, which --help has not
     from coatseg.system.measuring import Measured
     from coatseg.tasks.base import Task
 
-USAGE = """Usage: coatseg benchmark [backbone=NAME] [head=NAME] [task=NAME] [size=[512,512]] [batch=2] [precision=auto]
+USAGE = """Usage: coatseg benchmark [backbone=NAME] [head=NAME] [task=NAME] [size=[512,512]] [batch_size=2]
+                         [precision=auto]
        coatseg benchmark checkpoint=PATH [size=[512,512]] ...
 
 Measures the forward pass of a model on random images: the median and the 90th percentile of its time, images a second,
@@ -33,13 +34,13 @@ optimizer, and keys such as head.width=128. The task is that of the head unless 
 and channels=3 are what the data would say. Or it is that of a checkpoint.
 
 precision is Lightning's: auto, 32-true, bf16-mixed, 16-mixed, ...; accelerator=auto is a GPU if there is one.
-repeats=20 calls are timed after warm_up=3; threads=N are those of the CPU. output=FILE.json keeps every time, and takes
-the place of an earlier file. On a CPU under Linux freed memory stays with the process, as in a training, unless
-keep_memory=false."""
+batch_size=2 images go through together; batch= is taken as well. repeats=20 calls are timed after warm_up=3; threads=N
+are those of the CPU. output=FILE.json keeps every time, and takes the place of an earlier file. On a CPU under Linux
+freed memory stays with the process, as in a training, unless keep_memory=false."""
 
 OWN = (
-    "checkpoint", "size", "batch", "precision", "train", "classes", "channels", "accelerator", "repeats", "warm_up",
-    "threads", "output", "keep_memory", "plugins",
+    "checkpoint", "size", "batch_size", "batch", "precision", "train", "classes", "channels", "accelerator", "repeats",
+    "warm_up", "threads", "output", "keep_memory", "plugins",
 )  # fmt: skip
 COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
 TASKS = {"logits": "seg", "boxes": "det", "masks": "inst"}
@@ -88,7 +89,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
 
     quiet_libraries()
     sizes = _sizes(options.get("size", [512, 512]))
-    batch = fitting(options.get("batch", 2), PositiveInt, "batch")
+    batch = _batch_size(options)
     train = fitting(options.get("train", False), bool, "train")
     repeats = fitting(options.get("repeats", 20), PositiveInt, "repeats")
     warm_up = fitting(options.get("warm_up", 3), NonNegativeInt, "warm_up")
@@ -104,7 +105,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     device = placed(task, trainer)
     work = "training step" if train else "forward pass"
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
-    facts = {
+    facts: dict[str, Any] = {
         "model": named,
         "parameters": parameter_count(task.model),
         "classes": len(info.classes),
@@ -124,6 +125,17 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     if output is not None:
         _write(output, facts, sizes, measured)
     return measured
+
+
+def _batch_size(options: Mapping[str, Any]) -> int:
+    """Return how many images go through together; `batch`, the older word, is still taken."""
+    from coatseg.registry.options import PositiveInt, fitting
+
+    if "batch" in options and "batch_size" in options:
+        raise ConfigError("batch and batch_size are one and the same.", "Leave batch out.")
+    key = "batch" if "batch" in options else "batch_size"
+    size: int = fitting(options.get(key, 2), PositiveInt, key)
+    return size
 
 
 def check_output(output: Path) -> None:

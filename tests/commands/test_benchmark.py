@@ -23,7 +23,15 @@ from tests.conftest import TINY
 
 Composed = Callable[..., dict[str, Any]]
 
-FAST = ("batch=1", "repeats=2", "warm_up=1", "size=64", "precision=32-true", "accelerator=cpu", "keep_memory=false")
+FAST = (
+    "batch_size=1",
+    "repeats=2",
+    "warm_up=1",
+    "size=64",
+    "precision=32-true",
+    "accelerator=cpu",
+    "keep_memory=false",
+)
 SMALL = ("backbone=coat_lite_tiny",)
 
 
@@ -126,6 +134,8 @@ def test_a_checkpoint_is_measured(
         (["size=[512]"], "does not fit"),
         (["size=0"], "does not fit"),
         (["batch=0"], "batch=0 does not fit"),
+        (["batch_size=0"], "batch_size=0 does not fit"),
+        (["batch=1", "batch_size=1"], "Leave batch out"),
         (["train=maybe"], "train=maybe does not fit"),
         (["repeats=none"], "repeats=none does not fit"),
         (["checkpoint=x.ckpt", "head=fpn"], "another model than the checkpoint's"),

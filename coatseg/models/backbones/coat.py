@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from annotated_types import Ge, Le, MinLen
@@ -35,6 +35,9 @@ STAGES = (1, 2, 3, 4)
 LEVELS = (0, 1, 2, 3)
 STAGE_PARTS = ("patch_embed", "cls_token", "cpe", "crpe", "serial_blocks")
 LEAST_SIZE = 32
+LevelStrides = Annotated[
+    tuple[Literal[4, 8, 16, 32], ...], MinLen(1), legal("Give strides of 4, 8, 16 and 32 in order, such as [4,8,16]")
+]
 OutIndices = Annotated[
     tuple[Annotated[int, Ge(0), Le(3)], ...], MinLen(1), legal("Give levels from 0 to 3 in order, such as [0,1,2]")
 ]
@@ -284,14 +287,21 @@ def create_backbone(
     co_scale: CoScale = "interpolation",
     frozen_stages: Stages = 0,
     checkpointing: bool = False,
-    out_indices: OutIndices = LEVELS,
+    levels: LevelStrides | None = None,
+    out_indices: OutIndices | None = None,
 ) -> CoaT:
     """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path.
 
     Files are read as in models/weights/files.py. The first `frozen_stages` of the four stages are not trained (see
-    CoaT.freeze_stages). `out_indices` are the levels to output, of 0 to 3 (see CoaT.choose_levels); the other options
+    CoaT.freeze_stages). `levels` are the strides of the maps to output, of 4, 8, 16 and 32, all by default; what only
+    others need is neither computed nor trained. `out_indices`, the older word, counts them from 0. The other options
     are those of CoaT.
+
+    Raises:
+        ConfigError: levels that are not in order, or said in both ways.
+        WeightsError: the weights cannot be had, or do not fit.
     """
+    chosen = chosen_indices(levels, out_indices)
     model = CoaT(
         find_variant(name),
         in_channels=in_channels,
@@ -303,8 +313,25 @@ def create_backbone(
     )
     files.load_pretrained(model, name, pretrained)
     model.freeze_stages(frozen_stages)
-    model.choose_levels(out_indices)
+    model.choose_levels(chosen)
     return model
+
+
+def chosen_indices(levels: Sequence[int] | None, out_indices: Sequence[int] | None) -> Sequence[int]:
+    """Return the numbers, from 0, of the levels that are named by stride or by number; all without either.
+
+    Raises:
+        ConfigError: strides that are not in order, or both ways at once.
+    """
+    if levels is None:
+        return LEVELS if out_indices is None else out_indices
+    if out_indices is not None:
+        raise ConfigError("levels and out_indices both say which maps to output.", "Leave out_indices out.")
+    if not levels or list(levels) != sorted(set(levels) & set(STRIDES)):
+        raise ConfigError(
+            f"levels={list(levels)} does not fit.", "Give strides of 4, 8, 16 and 32 in order, such as [4,8,16]."
+        )
+    return [STRIDES.index(stride) for stride in levels]
 
 
 def create_classifier(name: str, *, pretrained: bool | str | Path = False, num_classes: int = 1000) -> CoaTClassifier:

@@ -24,7 +24,7 @@ CHOSEN = [("coat_lite_tiny", indices, max(indices) + 1) for indices in CHOICES] 
 def test_levels_are_those_of_the_whole_backbone_and_nothing_else_is_run_or_trained(name, indices, stages):
     torch.manual_seed(0)
     whole = create_backbone(name)
-    some = names.create_backbone(name, out_indices=indices)
+    some = create_backbone(name, out_indices=indices)
     assert list(some.state_dict()) == list(whole.state_dict())
     some.load_state_dict(whole.state_dict())
     assert some.levels == tuple(whole.levels[index] for index in indices)
@@ -58,8 +58,25 @@ def test_other_levels_are_refused(indices):
     with pytest.raises(ConfigError, match=r"out_indices=(.|\n)*[Gg]ive levels from 0 to 3 in order"):
         backbone.choose_levels(indices)
     with pytest.raises(ConfigError, match=r"out_indices(.|\n)*[Gg]ive levels from 0 to 3 in order"):
-        create_backbone("coat_lite_tiny", out_indices=indices)
+        names.create_backbone("coat_lite_tiny", out_indices=indices)
     assert backbone.out_indices == (0, 1, 2, 3)
+
+
+def test_levels_are_named_by_their_strides():
+    by_stride = names.create_backbone("coat_lite_tiny", levels=[4, 16])
+    assert by_stride.levels == create_backbone("coat_lite_tiny", out_indices=(0, 2)).levels
+    assert [level.stride for level in by_stride.levels] == [4, 16]
+
+
+@pytest.mark.parametrize("strides", [[], [8, 4], [4, 4], [5], ["4"], 4])
+def test_other_strides_are_refused(strides):
+    with pytest.raises(ConfigError, match=r"levels=(.|\n)*Give strides of 4, 8, 16 and 32 in order"):
+        names.create_backbone("coat_lite_tiny", levels=strides)
+
+
+def test_levels_are_named_in_one_way():
+    with pytest.raises(ConfigError, match=r"both say(.|\n)*Leave out_indices out"):
+        names.create_backbone("coat_lite_tiny", levels=[4], out_indices=[0])
 
 
 def test_levels_may_be_chosen_with_padding():
