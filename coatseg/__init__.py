@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coatseg.models.backbones.coat import create_classifier
+    from coatseg.models.backbones.classifier import create_classifier
     from coatseg.models.smp_encoders import register_smp_encoders
     from coatseg.registry.names import create_backbone, list_backbones, register
     from coatseg.results.features.reader import read_features
@@ -29,7 +29,7 @@ __all__ = [
 
 _HOMES = {
     "create_backbone": "coatseg.registry.names",
-    "create_classifier": "coatseg.models.backbones.coat",
+    "create_classifier": "coatseg.models.backbones.classifier",
     "list_backbones": "coatseg.registry.names",
     "load": "coatseg.results.predict.loading",
     "read_features": "coatseg.results.features.reader",

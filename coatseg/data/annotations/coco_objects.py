@@ -10,23 +10,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from coatseg.data.annotations.boxes import BOXES, mend_boxes, repair_line
-from coatseg.data.annotations.classes import first_repeated
+from coatseg.data.annotations.coco_columns import (
+    NAMES,
+    column_of,
+    places_of,
+    stated_areas,
+    stated_boxes,
+    stated_crowds,
+    unfitting,
+    unique_column,
+)
 from coatseg.data.annotations.segmentations import SegmentationColumn, SegmentationError, Segmentations
 from coatseg.errors import DatasetError
 from coatseg.structures import Instances, Size
-
-NAMES = (int, str)
-"""The types that the id of an image may have."""
-
-LARGEST = 2**63 - 1
-"""The largest integer that an int64 array holds."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class ObjectAnnotations:
                 masks = self.segmentations.masks(self.numbers[own].tolist(), self.size(index))
             except SegmentationError as error:
                 place = np.flatnonzero(self.numbers == error.number)[0]
-                raise _unfitting(self.path, f"annotation {self.annotation_ids[place]}", error.what) from error
+                raise unfitting(self.path, f"annotation {self.annotation_ids[place]}", error.what) from error
         areas = None if self.areas is None else self.areas[own]
         return Instances(self.boxes[own], self.labels[own], masks, self.crowd[own], areas)
 
@@ -148,22 +150,22 @@ def _list(content: Any, key: str) -> list[dict[str, Any]] | None:
 def _parsed(
     path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]], categories: list[dict[str, Any]]
 ) -> ObjectAnnotations:
-    category_ids = _unique(path, "category", categories, "id", int)
-    classes = _unique(path, "category", categories, "name", str)
-    image_ids = _unique(path, "image", images, "id", NAMES)
-    files = _column(path, "image", images, "file_name", str)
+    category_ids = unique_column(path, "category", categories, "id", int)
+    classes = unique_column(path, "category", categories, "name", str)
+    image_ids = unique_column(path, "image", images, "id", NAMES)
+    files = column_of(path, "image", images, "file_name", str)
     if "" in files:
         raise DatasetError(f"{path}: image {image_ids[files.index('')]} has an empty file_name.", "Name its file.")
-    sides = [_column(path, "image", images, side, int) for side in ("height", "width")]
-    ids = _unique(path, "annotation", annotations, "id", int)
+    sides = [column_of(path, "image", images, side, int) for side in ("height", "width")]
+    ids = unique_column(path, "annotation", annotations, "id", int)
     sizes = np.array(sides, np.int64).T
-    rows = _looked_up(path, annotations, "image_id", image_ids, "images")
-    labels = _looked_up(path, annotations, "category_id", category_ids, "categories")
+    rows = places_of(path, annotations, "image_id", image_ids, "images")
+    labels = places_of(path, annotations, "category_id", category_ids, "categories")
 
     def place(number: int) -> str:
         return f"annotation {ids[number]}"
 
-    mended = mend_boxes(_boxes(path, annotations), sizes[rows])
+    mended = mend_boxes(stated_boxes(path, annotations), sizes[rows])
     masks = _masks(path, annotations, sizes[rows], place)
     kept = mended.kept & ~masks.lost
     numbers = np.flatnonzero(kept)
@@ -176,7 +178,7 @@ def _parsed(
     if 0 < len(bare) < len(numbers):
         done, which = "without a mask, so that the masks of the others are not used", np.sort(bare)
         findings.append(Finding(("object", "objects"), done, all_ids[which], rows[which], of_all=True))
-    areas = _areas(path, annotations)[numbers]
+    areas = stated_areas(path, annotations)[numbers]
     return ObjectAnnotations(
         path,
         tuple(classes),
@@ -187,95 +189,13 @@ def _parsed(
         np.searchsorted(rows[numbers], np.arange(len(images) + 1)),
         mended.boxes[numbers].astype(np.float32),
         labels[numbers],
-        _crowd(path, annotations)[numbers],
+        stated_crowds(path, annotations)[numbers],
         None if np.isnan(areas).any() else areas,
         all_ids[numbers],
         numbers,
         None if len(bare) else masks.segmentations,
         tuple(findings),
     )
-
-
-def _column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
-    """Return one field of all entries; all must have it, of the right type, and integers must fit into 64 bits."""
-    column = [entry.get(key) for entry in entries]
-    for number, value in enumerate(column):
-        if not isinstance(value, types) or (types is int and not -LARGEST <= value <= LARGEST):
-            name = entries[number].get("id", f"number {number + 1}")
-            stated = f"{key}={brief(value)}" if key in entries[number] else f"no {key}"
-            raise _unfitting(path, f"{kind} {name}", f"has {stated}")
-    return column
-
-
-def _unique(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
-    column = _column(path, kind, entries, key, types)
-    written = list(map(str, column))  # as in result files, where 1 and "1" are the same
-    if len(set(written)) < len(written):
-        raise DatasetError(
-            f"{path} has the {kind} {key} {first_repeated(written)} twice.",
-            f"Give every {kind} {'an' if key == 'id' else 'a'} {key} of its own.",
-        )
-    return column
-
-
-def _looked_up(
-    path: Path, annotations: list[dict[str, Any]], key: str, known: list[Any], where: str
-) -> npt.NDArray[np.int64]:
-    """Return for each annotation the place in `known` of the image or category that it refers to."""
-    places = {name: place for place, name in enumerate(known)}
-    column = _column(path, "annotation", annotations, key, NAMES)
-    found = np.array([places.get(name, -1) for name in column], np.int64)
-    if (found < 0).any():
-        number = int((found < 0).argmax())
-        raise _unfitting(
-            path, f"annotation {annotations[number]['id']}", f"has {key}={column[number]!r}, which {where} lacks"
-        )
-    return found
-
-
-def _boxes(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
-    """Return the boxes (N, 4) as corners, converted from x, y, width and height."""
-    stated = _column(path, "annotation", annotations, "bbox", list)
-    boxes = np.array([_four(box) for box in stated], np.float64).reshape(-1, 4)
-    wrong = ~np.isfinite(boxes).all(1)
-    if wrong.any():
-        number = int(wrong.argmax())
-        raise _unfitting(
-            path,
-            f"annotation {annotations[number]['id']}",
-            f"has bbox={brief(stated[number])}, which is not x, y, width and height",
-        )
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def _four(box: list[Any]) -> list[float]:
-    return box if len(box) == 4 and all(map(_is_number, box)) else [np.nan] * 4
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a number that fits into an array; a json may state integers of any length."""
-    return isinstance(value, float) or (isinstance(value, int) and -LARGEST <= value <= LARGEST)
-
-
-def _crowd(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.bool_]:
-    """Return whether each annotation is a crowd, (N,); those that do not state it are not."""
-    stated = [annotation.get("iscrowd") for annotation in annotations]
-    for annotation, crowd in zip(annotations, stated, strict=True):
-        if crowd not in (None, 0, 1):
-            raise _unfitting(
-                path, f"annotation {annotation['id']}", f"has iscrowd={brief(crowd)}, which is neither 0 nor 1"
-            )
-    return np.array(stated, bool)
-
-
-def _areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
-    """Return the stated areas (N,), NaN where there is none."""
-    stated = [annotation.get("area") for annotation in annotations]
-    for annotation, area in zip(annotations, stated, strict=True):
-        if area is not None and not _is_number(area):
-            raise _unfitting(path, f"annotation {annotation['id']}", f"has area={brief(area)}")
-    return np.array([np.nan if area is None else area for area in stated], np.float64)
 
 
 @dataclass(frozen=True)
@@ -302,13 +222,9 @@ def _masks(
         ]
         segmentations = column.collected()
     except SegmentationError as error:
-        raise _unfitting(path, place(error.number), error.what) from error
+        raise unfitting(path, place(error.number), error.what) from error
     short = np.array(column.short_polygons, np.int64)
     masked = np.array(there, bool)
     lost = np.zeros(len(annotations), bool)
     lost[short] = True
     return _Masks(segmentations, masked, lost & ~masked, short)
-
-
-def _unfitting(path: Path, place: str, what: str) -> DatasetError:
-    return DatasetError(f"{path}: {place} {what}.", "Correct it there, or export or copy the file again.")

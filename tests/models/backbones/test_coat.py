@@ -20,7 +20,8 @@ from coatseg.models.backbones.attention import (
     split_heads,
 )
 from coatseg.models.backbones.blocks import ParallelBlock
-from coatseg.models.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone, create_classifier
+from coatseg.models.backbones.classifier import create_classifier
+from coatseg.models.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone
 from coatseg.models.backbones.kernels import lean
 from coatseg.models.backbones.padding import find_valid
 from coatseg.models.backbones.tokens import Tokens, as_map, pixels

@@ -12,7 +12,8 @@ import timm
 import torch
 from safetensors import safe_open
 
-from coatseg.models.backbones.coat import VARIANTS, create_backbone, create_classifier
+from coatseg.models.backbones.classifier import create_classifier
+from coatseg.models.backbones.coat import VARIANTS, create_backbone
 from coatseg.models.weights.files import to_ours
 
 SMALL = ("coat_tiny", "coat_lite_tiny")

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from coatseg.errors import ConfigError, WeightsError
-from coatseg.models.backbones.coat import VARIANTS, create_backbone, create_classifier
+from coatseg.models.backbones.classifier import create_classifier
+from coatseg.models.backbones.coat import VARIANTS, create_backbone
 from coatseg.models.weights import catalogue
 from coatseg.models.weights.files import load_weights, to_authors, to_ours, to_timm
 from coatseg.system import download
