@@ -6,7 +6,6 @@ A configuration and a checkpoint hold registered names and plain keywords, never
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +62,15 @@ from coatseg.models.heads.semantic import (
 )
 from coatseg.models.model import Model
 from coatseg.models.probing import Probed, freeze_unused
-from coatseg.registry.options import Constructor, Options, check_options, fitting, function_of, option_schema
+from coatseg.registry.options import (
+    Constructor,
+    Options,
+    check_options,
+    construct,
+    fitting,
+    function_of,
+    option_schema,
+)
 from coatseg.scenes import Scenes
 from coatseg.structures import Backbone, Dataset, DatasetInfo
 from coatseg.tasks.base import Task
@@ -222,9 +229,8 @@ def create_backbone(name: str, pretrained: bool | str | Path = False, **options:
     """
     constructor = constructor_of("backbone", name)
     options = {"pretrained": pretrained, **options} if pretrained else options
-    backbone: Backbone = constructor(
-        **check_options(constructor, options, given=frozenset(), name=name, key="create_backbone")
-    )
+    checked = check_options(constructor, options, given=frozenset(), name=name, key="create_backbone")
+    backbone: Backbone = construct(constructor, checked)
     return backbone
 
 
@@ -240,9 +246,7 @@ def make(kind: str, name: str, options: Options, key: str, **context: Any) -> An
     """Build the object of a name from its options and from those parts of the context that it asks for."""
     constructor = constructor_of(kind, name, key)
     checked = check_options(constructor, options, given=CONTEXT[kind], name=name, key=key)
-    known = inspect.signature(constructor).parameters
-    hands_on = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in known.values())
-    return constructor(**{part: value for part, value in context.items() if hands_on or part in known}, **checked)
+    return construct(constructor, checked, **context)
 
 
 def build(config: Options) -> Built:
@@ -353,7 +357,9 @@ def build_inference(section: Options | None) -> Inference:
     """
     if not isinstance(section, Mapping | None):
         raise ConfigError(f"inference={section} does not fit.", "Choose inference=NAME, or set inference.KEY=VALUE.")
-    return Inference(**check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference"))
+    checked = check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference")
+    inference: Inference = construct(Inference, checked)
+    return inference
 
 
 def build_model(config: Options, info: DatasetInfo) -> Probed:
