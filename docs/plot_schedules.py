@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from coatseg.training.optimization import schedules
-from coatseg.training.optimization.schedules import By, Schedule
+from coatseg.training.optimization.schedules import By, Schedule, Timing
 
 TARGET = Path(__file__).parent / "schedules.png"
 EPOCHS, EPOCH = 12, 100
@@ -24,14 +24,14 @@ WARMUP = 1 / EPOCHS
 
 def table(by: By) -> dict[str, Schedule]:
     """Give every schedule under the options that it is drawn with."""
-    run = {"total": TOTAL, "epoch": EPOCH, "by": by}
-    warm = {**run, "warmup": WARMUP}
+    run = {"total": TOTAL, "epoch": EPOCH}
+    warm = {**run, "timing": Timing(warmup=WARMUP, by=by)}
     return {
         "constant": schedules.constant(**warm),
         "poly": schedules.poly(**warm),
         "cosine": schedules.cosine(**warm),
         "multistep": schedules.multistep(**warm, milestones=[8 / EPOCHS, 11 / EPOCHS]),
-        "onecycle": schedules.onecycle(**run),
+        "onecycle": schedules.onecycle(**run, by=by),
     }
 
 

@@ -10,8 +10,7 @@ from coatseg.config.plan import DataPlan, Plan
 from coatseg.data.augmentations.transform import Transform
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.subset import Limited
-from coatseg.registry.names import construct
-from coatseg.registry.options import Options, option_schema
+from coatseg.registry.options import Options, construct, option_schema
 from coatseg.structures import Dataset
 
 LOADING_GIVEN = frozenset({"dataset", "transform", "info", "seed", "needs"})
@@ -65,6 +64,6 @@ def open_split(plan: DataPlan, split: str) -> Dataset:
         ConfigError, DatasetNotFoundError, DatasetError: the split is unknown, or its files are missing or not right.
     """
     whole = {option: value for option, value in plan.dataset.options.items() if option not in DRAWING}
-    dataset: Dataset = construct(plan.dataset.constructor, whole, {"split": plan.split_of(split)})
+    dataset: Dataset = construct(plan.dataset.constructor, whole, split=plan.split_of(split))
     limit = plan.loading.get("limit")
     return dataset if limit is None else Limited(dataset, limit)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coatseg.config.sections import named
-from coatseg.registry.names import checked, construct
-from coatseg.registry.options import Constructor, Options
+from coatseg.registry.names import checked
+from coatseg.registry.options import Constructor, Options, construct
 
 if TYPE_CHECKING:
     from coatseg.tasks.base import Task
@@ -49,7 +49,7 @@ class Choice:
 
     def make(self, **context: Any) -> Any:
         """Build the object from the options and from those parts of the context that its constructor asks for."""
-        return construct(self.constructor, self.options, context)
+        return construct(self.constructor, self.options, **context)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from coatseg.config.sections import named, present, without
 from coatseg.data.loading.module import check_rare_classes
 from coatseg.errors import ConfigError, nearest
 from coatseg.registry.names import KINDS, constructor_of, load_plugins
-from coatseg.registry.options import NonNegativeInt, Options, PositiveFloat, check_options, fitting, option_schema
+from coatseg.registry.options import (
+    NonNegativeInt,
+    Options,
+    PositiveFloat,
+    check_options,
+    construct,
+    fitting,
+    option_schema,
+)
 from coatseg.tasks.inference.options import Inference
 
 SETTINGS: dict[str, Any] = {
@@ -146,7 +154,9 @@ def read_inference(section: Options | None) -> Inference:
     """
     if not isinstance(section, Mapping | None):
         raise ConfigError(f"inference={section} does not fit.", "Choose inference=NAME, or set inference.KEY=VALUE.")
-    return Inference(**check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference"))
+    checked = check_options(Inference, section or {}, given=frozenset(), name="inference", key="inference")
+    inference: Inference = construct(Inference, checked)
+    return inference
 
 
 def read_data(section: Options, *, trains: bool = True) -> DataPlan:

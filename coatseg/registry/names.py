@@ -6,7 +6,6 @@ A configuration and a checkpoint hold registered names and plain keywords, never
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from coatseg.errors import ConfigError, nearest
-from coatseg.registry.options import Constructor, Options, check_options
+from coatseg.registry.options import Constructor, Options, check_options, construct
 from coatseg.structures import Backbone
 
 Registered = TypeVar("Registered", bound=Constructor)
@@ -116,9 +115,8 @@ def create_backbone(name: str, pretrained: bool | str | Path = False, **options:
     """
     constructor = constructor_of("backbone", name)
     options = {"pretrained": pretrained, **options} if pretrained else options
-    backbone: Backbone = constructor(
-        **check_options(constructor, options, given=frozenset(), name=name, key="create_backbone")
-    )
+    fitting = check_options(constructor, options, given=frozenset(), name=name, key="create_backbone")
+    backbone: Backbone = construct(constructor, fitting)
     return backbone
 
 
@@ -132,20 +130,13 @@ def checked(kind: str, name: str, options: Options, key: str) -> tuple[Construct
     return constructor, check_options(constructor, options, given=KINDS[kind].given, name=name, key=key)
 
 
-def construct(constructor: Constructor, options: Options, context: Options) -> Any:
-    """Call a constructor with checked options and those parts of the context that it asks for."""
-    known = inspect.signature(constructor).parameters
-    hands_on = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in known.values())
-    return constructor(**{part: value for part, value in context.items() if hands_on or part in known}, **options)
-
-
 def make(kind: str, name: str, options: Options, key: str, **context: Any) -> Any:
     """Build the object of a name from its options and from those parts of the context that it asks for.
 
     Raises:
         ConfigError: as `checked`.
     """
-    return construct(*checked(kind, name, options, key), context)
+    return construct(*checked(kind, name, options, key), **context)
 
 
 def load_plugins(names: list[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, get_type_hints
 
@@ -13,7 +14,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, ValidatorFunction
 from pydantic_core import PydanticCustomError
 
 from coatseg.errors import ConfigError, nearest
-from coatseg.structures import Size
 
 Constructor = Callable[..., Any]
 Options = Mapping[str, Any]
@@ -48,18 +48,42 @@ _COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """What a constructor hands on; no option by itself."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptionGroup:
+    """Options that several constructors share: a subclass, a dataclass as this one, has them as its fields.
+
+    A constructor takes one as a single argument, `options: RCNN = RCNN()`; in the configuration its fields are keys as
+    if each were a parameter of the constructor. Where a constructor has more options or other defaults, it takes a
+    subclass that adds or overrides fields.
+    """
+
+
 def option_schema(constructor: Constructor, given: frozenset[str]) -> dict[str, inspect.Parameter]:
-    """Give the parameters that a configuration may set: all but those that the program gives."""
-    bound = len(constructor.args) if isinstance(constructor, partial) else 0
-    signature = inspect.signature(function_of(constructor)).parameters
-    names = [name for name in signature if name != "self" and signature[name].kind not in _COLLECTED][bound:]
-    return {name: signature[name] for name in names if name not in given}
+    """Return the parameters that a configuration may set: all but those that the program gives.
+
+    Their annotations are the types themselves, never text; an OptionGroup stands here as its fields.
+
+    Raises:
+        ConfigError: two parameters or fields have one name, so that a key would mean both.
+    """
+    arguments = _arguments(constructor)
+    schema: dict[str, inspect.Parameter] = {}
+    for name, argument in arguments.items():
+        options = {name: argument} if name in given else _options_of(argument)
+        for option in options:
+            if option in schema:
+                raise ConfigError(
+                    f"{function_of(constructor).__qualname__} has two options called {option}.",
+                    "Rename one of them: each is a key of the configuration.",
+                )
+        schema |= options
+    return {option: parameter for option, parameter in schema.items() if option not in given & arguments.keys()}
 
 
 def check_options(
     constructor: Constructor, options: Options, *, given: frozenset[str], name: str, key: str
 ) -> dict[str, Any]:
-    """Check options against a signature, and give them with the types it asks for.
+    """Check options against a signature, and return them with the types it asks for.
 
     Raises:
         ConfigError: an unknown, missing or unfitting option, called `key.option`.
@@ -72,8 +96,23 @@ def check_options(
     for option, parameter in schema.items():
         if parameter.default is inspect.Parameter.empty and option not in options:
             raise ConfigError(f"{key}.{option} is needed by {name}.", f"Set {key}.{option}=...")
-    hints = get_type_hints(function_of(constructor), include_extras=True)
-    return {option: fitting(value, hints.get(option, Any), f"{key}.{option}") for option, value in options.items()}
+    return {option: fitting(value, schema[option].annotation, f"{key}.{option}") for option, value in options.items()}
+
+
+def construct(constructor: Constructor, options: Options, /, **context: Any) -> Any:
+    """Call a constructor with checked options, and with those parts of the context that it asks for.
+
+    The options that are fields of an OptionGroup reach the constructor as that group.
+    """
+    known = inspect.signature(constructor).parameters
+    hands_on = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    values = {name: value for name, value in context.items() if hands_on or name in known}
+    plain = dict(options)
+    for name, argument in _arguments(constructor).items():
+        if name not in context and (group := _group_of(argument)) is not None:
+            fields = {field: plain.pop(field) for field in _options_of(argument) if field in plain}
+            values[name] = replace(argument.default, **fields) if _has_default(argument) else group(**fields)
+    return constructor(**values, **plain)
 
 
 def fitting(value: Any, hint: Any, key: str) -> Any:
@@ -90,37 +129,44 @@ def fitting(value: Any, hint: Any, key: str) -> Any:
 
 
 def function_of(constructor: Constructor) -> Constructor:
-    """Give the function whose signature tells a constructor's options."""
+    """Return the function whose signature tells a constructor's options."""
     function = constructor.func if isinstance(constructor, partial) else constructor
     return function.__init__ if inspect.isclass(function) else function
 
 
-SECTION = "data.augmentations"
-"""Where the configuration has the options that these checks name."""
-
-Lengths = Annotated[Sequence[int], legal("Write a list of lengths in pixels, such as [800] or [480,640,800]")]
-PixelSize = Annotated[Sequence[int], legal("Write two integers: [height,width]")]
-
-
-def check_range(key: str, value: float, low: float, high: float) -> None:
-    """Refuse a number out of a range."""
-    if not low <= value <= high:
-        raise ConfigError(f"{SECTION}.{key}={value} is out of range.", f"Choose a number from {low} to {high}.")
+def _arguments(constructor: Constructor) -> dict[str, inspect.Parameter]:
+    """Return the parameters that are not bound yet, each with its type for an annotation; without one, with Any."""
+    function = function_of(constructor)
+    bound = len(constructor.args) if isinstance(constructor, partial) else 0
+    signature = inspect.signature(function).parameters
+    names = [name for name in signature if name != "self" and signature[name].kind not in _COLLECTED][bound:]
+    hints = get_type_hints(function, include_extras=True)
+    return {name: signature[name].replace(annotation=hints.get(name, Any)) for name in names}
 
 
-def checked_size(key: str, size: Sequence[int]) -> Size:
-    """Give a size of two positive integers."""
-    lengths = tuple(size) if isinstance(size, Sequence) else ()
-    if len(lengths) != 2 or not all(isinstance(length, int) and length > 0 for length in lengths):
-        raise ConfigError(f"{SECTION}.{key}={size} is not a size in pixels.", "Write two integers: [height, width].")
-    return lengths
+def _group_of(argument: inspect.Parameter) -> type[OptionGroup] | None:
+    """Return the OptionGroup that an argument takes, or None."""
+    hint = argument.annotation
+    return hint if inspect.isclass(hint) and issubclass(hint, OptionGroup) else None
 
 
-def checked_lengths(key: str, lengths: Sequence[int]) -> tuple[int, ...]:
-    """Give some positive integers."""
-    given = tuple(lengths) if isinstance(lengths, Sequence) else ()
-    if not given or not all(isinstance(length, int) and length > 0 for length in given):
-        raise ConfigError(
-            f"{SECTION}.{key}={lengths} is no list of lengths in pixels.", "Write integers: [480, 640, 800]."
-        )
-    return given
+def _has_default(argument: inspect.Parameter) -> bool:
+    return argument.default is not inspect.Parameter.empty
+
+
+def _options_of(argument: inspect.Parameter) -> dict[str, inspect.Parameter]:
+    """Return the options that an argument stands for: itself, or the fields of an OptionGroup.
+
+    A default of the argument states the defaults of the fields.
+    """
+    group = _group_of(argument)
+    if group is None:
+        return {argument.name: argument}
+    # Not those of its __init__, which a subclass's module would have to resolve for every base.
+    hints = get_type_hints(group, include_extras=True)
+    fields = {
+        name: field.replace(annotation=hints[name]) for name, field in inspect.signature(group).parameters.items()
+    }
+    if not _has_default(argument):
+        return fields
+    return {name: field.replace(default=getattr(argument.default, name)) for name, field in fields.items()}

@@ -12,7 +12,7 @@ from coatseg import commands
 from coatseg.commands import info
 from coatseg.commands.terminal.composition import choices
 from coatseg.models.backbones.coat import VARIANTS, create_backbone
-from coatseg.models.heads.detection.rcnn import faster_rcnn, mask_rcnn
+from coatseg.models.heads.detection.rcnn import RCNN, MaskRCNN, faster_rcnn, mask_rcnn
 from coatseg.models.heads.semantic.fcn import fcn
 from coatseg.models.macs import backbone_macs, giga_macs, head_macs
 from coatseg.structures import Level
@@ -62,7 +62,8 @@ def test_a_head_is_counted_by_hand() -> None:
 
 def test_a_mask_head_is_counted_for_a_hundred_detections() -> None:
     with torch.device("meta"):
-        boxes, masks = faster_rcnn(LEVELS, 3, width=16), mask_rcnn(LEVELS, 3, width=16, mask_width=16)
+        boxes = faster_rcnn(LEVELS, 3, RCNN(width=16))
+        masks = mask_rcnn(LEVELS, 3, MaskRCNN(width=16, mask_width=16))
     counts = [head_macs(head, LEVELS, (64, 64)) for head in (boxes, masks)]
     assert counts[0] is not None
     assert counts[1] is not None

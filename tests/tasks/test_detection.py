@@ -9,7 +9,8 @@ from coatseg.data.loading.batching import collate
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import Detections
-from coatseg.registry.names import table
+from coatseg.models.heads.detection.one_stage import FCOSOptions, fcos
+from coatseg.registry.names import make
 from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sample, Size
 from coatseg.tasks.detection import DetectionTask, InstanceTask
 from coatseg.training.optimization.optimizers import adamw
@@ -123,7 +124,8 @@ def test_an_image_is_found_the_same_in_bf16_beyond_pixel_1024(head: str) -> None
     # bf16 has steps of 8 pixels there: boxes that were coded in it would be multiples of 8.
     torch.manual_seed(0)
     backbone = CoaT(SMALL)
-    detector = Detector(backbone, table("head")[head](backbone.levels, 2, width=16, score_threshold=0.0)).eval()
+    options = {"width": 16, "score_threshold": 0.0}
+    detector = Detector(backbone, make("head", head, options, "head", levels=backbone.levels, classes=2)).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         (found,) = detector(torch.randn(1, 3, 64, 2048))
     far = found.boxes[found.boxes[:, 0] > 1100][:, 0]
@@ -133,7 +135,7 @@ def test_an_image_is_found_the_same_in_bf16_beyond_pixel_1024(head: str) -> None
 
 def test_a_compiled_detector_compiles_what_is_convolved() -> None:
     backbone = CoaT(SMALL)
-    detector = Detector(backbone, table("head")["fcos"](backbone.levels, 2, width=16))
+    detector = Detector(backbone, fcos(backbone.levels, 2, FCOSOptions(width=16)))
     compiled = []
     for part in (detector.backbone, detector.head.fpn):
         part.compile = lambda *args, part=part, **kwargs: compiled.append(part)

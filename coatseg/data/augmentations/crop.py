@@ -9,11 +9,11 @@ import albumentations as alb
 import cv2
 import numpy as np
 
+from coatseg.data.augmentations.checks import SECTION, PixelSize, check_range, checked_size
 from coatseg.data.augmentations.moves import Cut, Moved
 from coatseg.data.images.images import Pixels
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
-from coatseg.registry.options import SECTION, PixelSize, check_range, checked_size
 from coatseg.structures import DatasetInfo, Size
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import albumentations as alb
 
+from coatseg.data.augmentations.checks import check_range
 from coatseg.registry.names import register
-from coatseg.registry.options import check_range
 from coatseg.structures import DatasetInfo
 
 

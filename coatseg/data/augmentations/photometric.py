@@ -9,9 +9,9 @@ import albumentations as alb
 import cv2
 import numpy as np
 
+from coatseg.data.augmentations.checks import check_range
 from coatseg.data.images.images import PIXEL_RANGE, Pixels
 from coatseg.registry.names import register
-from coatseg.registry.options import check_range
 from coatseg.structures import DatasetInfo
 
 

@@ -8,20 +8,12 @@ from typing import Annotated, Any, Literal
 import albumentations as alb
 import cv2
 
+from coatseg.data.augmentations.checks import SECTION, Lengths, PixelSize, check_range, checked_lengths, checked_size
 from coatseg.data.augmentations.moves import Move, Moved, Resized, random_cut
 from coatseg.data.images.resizing import size_within
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
-from coatseg.registry.options import (
-    SECTION,
-    Lengths,
-    PixelSize,
-    PositiveInt,
-    check_range,
-    checked_lengths,
-    checked_size,
-    legal,
-)
+from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import DatasetInfo, Size
 
 # The sides of multi-scale training on COCO (DETR, Carion et al., ECCV 2020, section 4; detectron2, MMDetection).

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import ObjectAnnotations, read_objects
 from coatseg.data.datasets.object_files import CocoFiles
-from coatseg.data.datasets.own_splits import Hashing
+from coatseg.data.datasets.own_splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
 
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
 
 
+@dataclass(frozen=True, kw_only=True)
+class HashedSplits(Splits):
+    """Those of a json of all images: "fraction" or "fold", by a hash of the path of an image."""
+
+    split_by: str = "fraction"
+
+
 @register("dataset", "coco_json")
 class CocoJson(CocoFiles):
     """The `split` of a dataset of one's own in COCO's format, under `root`.
 
-    `annotations` is the json of all images, which `split_by` parts into train and val ("fraction" or "fold", by a hash
-    of the path of an image; see Folder), or maps each split to a json of its own; these have the same categories.
-    `images` is the folder of the images that the json names, or maps each split to one. Paths are relative to `root`.
+    `annotations` is the json of all images, which `splits` parts into train and val, or maps each split to a json of
+    its own; these have the same categories. `images` is the folder of the images that the json names, or maps each
+    split to one. Paths are relative to `root`.
 
     Raises:
         ConfigError: an option that cannot be, or no such split.
@@ -37,11 +45,7 @@ class CocoJson(CocoFiles):
         *,
         annotations: str | Mapping[str, str] = "annotations.json",
         images: str | Mapping[str, str] = "images",
-        split_by: str = "fraction",
-        val_fraction: float = 0.2,
-        fold: int = 0,
-        folds: int = 5,
-        seed: int = 0,
+        splits: HashedSplits = HashedSplits(),
     ) -> None:
         root = Path(root)
         if not isinstance(images, str) and isinstance(annotations, str):
@@ -60,10 +64,7 @@ class CocoJson(CocoFiles):
                 what = f"{place} is no {kind}." if place.exists() else f"There is no {place}."
                 raise DatasetNotFoundError(what, LAYOUT)
         objects = read_objects(path)
-        rows = None
-        if isinstance(annotations, str):
-            hashing = Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed)
-            rows = _rows(objects, split, split_by, hashing)
+        rows = _rows(objects, split, splits) if isinstance(annotations, str) else None
         if not (objects.files if rows is None else rows):
             raise DatasetError(f"The split {split!r} of {path} has no image.", "Add images to it, or split otherwise.")
         super().__init__(root.resolve().name, folder, objects, rows)
@@ -77,8 +78,9 @@ def _of_split(option: str, stated: str | Mapping[str, str], split: str) -> str:
     return stated[split]
 
 
-def _rows(objects: ObjectAnnotations, split: str, split_by: str, hashing: Hashing) -> list[int]:
-    choosers = {"fraction": hashing.by_fraction, "fold": hashing.by_fold}
+def _rows(objects: ObjectAnnotations, split: str, splits: HashedSplits) -> list[int]:
+    choosers = {"fraction": splits.by_fraction, "fold": splits.by_fold}
+    split_by = splits.split_by
     if split_by not in choosers:
         raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, choosers))
     if split not in ("train", "val"):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.layers import LayerMasks
-from coatseg.data.datasets.own_splits import LAYOUT, Hashing, Tree, files_by_stem, find_pairs
+from coatseg.data.datasets.own_splits import LAYOUT, Splits, Tree, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.images import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
@@ -28,11 +28,7 @@ class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
     `images` and `masks` are the names of the two folders, `classes` the file of class names. A mask has the path of
-    its image, whatever the suffixes. `split_by` says where splits come from: "folders" (root/train/images or
-    root/images/train), "lists" (root/train.txt with a stem a line), "fraction" (train and val, `val_fraction` of the
-    images in val), "fold" (train and val, the `fold`-th of `folds` in val), or "auto": folders if there are any,
-    lists if there are any, fraction otherwise. Fraction and fold go by a hash of the stem and `seed`, so that new
-    files leave the others where they are.
+    its image, whatever the suffixes; `splits` says which of them the split has.
 
     With `colour_masks` masks paint classes in the colours of the classes file. With `layers` they say for each class
     by itself where it is: masks/a.png for a single class, masks/CLASS/a.png for several (see LayerMasks).
@@ -60,11 +56,7 @@ class Folder(WindowedFiles):
         images: str = "images",
         masks: str = "masks",
         classes: str = "classes.txt",
-        split_by: str = "auto",
-        val_fraction: float = 0.2,
-        fold: int = 0,
-        folds: int = 5,
-        seed: int = 0,
+        splits: Splits = Splits(),
         colour_masks: bool = False,
         layers: bool = False,
         ignore_index: int = IGNORE_INDEX,
@@ -102,7 +94,7 @@ class Folder(WindowedFiles):
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
         tree = Tree(root, images, masks, classes, layer_masks)
-        found = find_pairs(tree, split, split_by, Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed))
+        found = find_pairs(tree, split, splits)
         self.repairs = found.repairs
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
         drawn = windows if split == "train" else None

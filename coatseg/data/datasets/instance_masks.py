@@ -11,7 +11,7 @@ from coatseg.data.annotations.classes import check_class_names, generated_palett
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.mask_files import check_mask_is_there, check_mask_size
 from coatseg.data.datasets.object_files import ObjectFiles
-from coatseg.data.datasets.own_splits import Hashing, Tree, find_pairs
+from coatseg.data.datasets.own_splits import Splits, Tree, find_pairs
 from coatseg.data.images.images import read_label_map
 from coatseg.errors import DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
@@ -26,9 +26,8 @@ class InstanceMasks(ObjectFiles):
     """The `split` of images and id masks under `root`: in a mask 0 is background, and each object has a number.
 
     `images` and `masks` are the names of the two folders; a mask has the path of its image with `mask_ending` after its
-    stem, whatever the suffixes.
-    `split_by`, `val_fraction`, `fold`, `folds` and `seed` are those of `Folder`. Of a single class an object may have
-    any number; of several, it is 1000 times its class, counted from 1, and a number below 1000.
+    stem, whatever the suffixes; `splits` says which of them the split has. Of a single class an object may have any
+    number; of several, it is 1000 times its class, counted from 1, and a number below 1000.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -47,19 +46,14 @@ class InstanceMasks(ObjectFiles):
         masks: str = "masks",
         mask_ending: str = "",
         classes: Sequence[str] = ("object",),
-        split_by: str = "auto",
-        val_fraction: float = 0.2,
-        fold: int = 0,
-        folds: int = 5,
-        seed: int = 0,
+        splits: Splits = Splits(),
     ) -> None:
         root = Path(root)
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
         names = check_class_names(classes)
         tree = Tree(root, images, masks, "", None, mask_ending)
-        hashing = Hashing(val_fraction=val_fraction, fold=fold, folds=folds, seed=seed)
-        found = find_pairs(tree, split, split_by, hashing)
+        found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
         self.info = DatasetInfo(
             name=root.resolve().name,

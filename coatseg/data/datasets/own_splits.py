@@ -14,6 +14,7 @@ from coatseg.data.annotations.layers import LayerMasks
 from coatseg.data.datasets.mask_files import Pair
 from coatseg.data.images.images import IMAGE_SUFFIXES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
+from coatseg.registry.options import OptionGroup
 
 LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
 MASKS = ("mask", "masks")
@@ -48,14 +49,21 @@ class Tree:
         return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}{self.mask_ending}.png"
 
 
-@dataclass(frozen=True)
-class Hashing:
-    """How images are split by a hash of their stems and `seed`: a fraction, or the `fold`-th of `folds`, is val."""
+@dataclass(frozen=True, kw_only=True)
+class Splits(OptionGroup):
+    """The options of every dataset of one's own that say which images are in a split.
 
-    val_fraction: float
-    fold: int
-    folds: int
-    seed: int
+    `split_by` says where splits come from: "folders" (root/train/images or root/images/train), "lists" (root/train.txt
+    with a stem a line), "fraction" (train and val, `val_fraction` of the images in val), "fold" (train and val, the
+    `fold`-th of `folds` in val), or "auto": folders if there are any, lists if there are any, fraction otherwise.
+    Fraction and fold go by a hash of the stem and `seed`, so that new files leave the others where they are.
+    """
+
+    split_by: str = "auto"
+    val_fraction: float = 0.2
+    fold: int = 0
+    folds: int = 5
+    seed: int = 0
 
     def by_fraction(self) -> Callable[[str], bool]:
         """Give what tells of a stem whether it is in val, where a fraction is.
@@ -93,8 +101,8 @@ class Found:
     repairs: tuple[str, ...] = ()
 
 
-def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> Found:
-    """Find the images of a split and their masks; `split_by` is folders, lists, fraction, fold, or auto.
+def find_pairs(tree: Tree, split: str, splits: Splits) -> Found:
+    """Find the images of a split and their masks.
 
     A mask without an image is left out and counted, but where lists say which images there are.
 
@@ -106,12 +114,12 @@ def find_pairs(tree: Tree, split: str, split_by: str, hashing: Hashing) -> Found
     splitters: dict[str, Callable[[], Found]] = {
         "folders": partial(_by_folders, tree, split),
         "lists": partial(_by_lists, tree, split),
-        "fraction": lambda: _hashed(tree, split, hashing.by_fraction()),
-        "fold": lambda: _hashed(tree, split, hashing.by_fold()),
+        "fraction": lambda: _hashed(tree, split, splits.by_fraction()),
+        "fold": lambda: _hashed(tree, split, splits.by_fold()),
     }
-    chosen = _automatic(tree) if split_by == "auto" else split_by
+    chosen = _automatic(tree) if splits.split_by == "auto" else splits.split_by
     if chosen not in splitters:
-        raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, [*splitters, "auto"]))
+        raise ConfigError(f"data.split_by={chosen} is no way to split.", nearest(chosen, [*splitters, "auto"]))
     found = splitters[chosen]()
     if not found.pairs:
         raise DatasetError(

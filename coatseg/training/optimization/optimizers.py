@@ -1,9 +1,4 @@
-"""The optimizers of a run.
-
-Both take `layer_decay`, by which the learning rate falls from each depth of the backbone to the one below it, and
-`backbone_rate`, the backbone's share of `lr`; heads are trained at `lr` itself (see parameters.py). With `decay_all`
-norms, biases and class tokens decay too.
-"""
+"""The optimizers of a run; what decays and at which rate a layer is trained is in parameters.py."""
 
 from __future__ import annotations
 
@@ -12,8 +7,8 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
-from coatseg.registry.options import NonNegativeFloat, PositiveFloat, PositiveShare, Rate
-from coatseg.training.optimization.parameters import parameter_groups
+from coatseg.registry.options import NonNegativeFloat, PositiveFloat, Rate
+from coatseg.training.optimization.parameters import Grouping, parameter_groups
 
 
 @register("optimizer", "adamw")
@@ -23,19 +18,10 @@ def adamw(
     lr: PositiveFloat,
     weight_decay: NonNegativeFloat = 0.05,
     betas: tuple[Rate, Rate] = (0.9, 0.999),
-    layer_decay: PositiveShare = 1.0,
-    backbone_rate: PositiveShare = 1.0,
-    decay_all: bool = False,
+    grouping: Grouping = Grouping(),
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter, 2019)."""
-    groups = parameter_groups(
-        model,
-        lr=lr,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-        backbone_rate=backbone_rate,
-        decay_all=decay_all,
-    )
+    groups = parameter_groups(model, grouping, lr=lr, weight_decay=weight_decay)
     return _clippable(AdamW(groups, lr=lr, betas=betas, fused=_on_cpu(model)))
 
 
@@ -47,9 +33,7 @@ def sgd(
     momentum: Rate = 0.9,
     weight_decay: NonNegativeFloat = 1e-4,
     nesterov: bool = False,
-    layer_decay: PositiveShare = 1.0,
-    backbone_rate: PositiveShare = 1.0,
-    decay_all: bool = False,
+    grouping: Grouping = Grouping(),
 ) -> Optimizer:
     """Stochastic gradient descent with momentum (Sutskever et al., 2013), in torch's form.
 
@@ -61,14 +45,7 @@ def sgd(
             "optimizer.nesterov=true looks ahead along a momentum, and optimizer.momentum is 0.",
             "Set optimizer.momentum=0.9, or leave nesterov out.",
         )
-    groups = parameter_groups(
-        model,
-        lr=lr,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-        backbone_rate=backbone_rate,
-        decay_all=decay_all,
-    )
+    groups = parameter_groups(model, grouping, lr=lr, weight_decay=weight_decay)
     return _clippable(SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_on_cpu(model)))
 
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from coatseg.registry.options import OptionGroup, PositiveShare
+
 COMPILED = "_orig_mod."
 """What torch.compile puts into the names of the parameters of a module that it wraps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping(OptionGroup):
+    """The options of every optimizer that tell parameters apart.
+
+    With `layer_decay` the learning rate falls from each depth of the backbone to the one below it; `backbone_rate` is
+    the backbone's share of `lr`. Heads are trained at `lr` itself. With `decay_all` norms, biases and class tokens
+    decay too.
+    """
+
+    layer_decay: PositiveShare = 1.0
+    backbone_rate: PositiveShare = 1.0
+    decay_all: bool = False
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
@@ -16,24 +33,18 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 
 
 def parameter_groups(
-    model: nn.Module,
-    *,
-    lr: float,
-    weight_decay: float,
-    layer_decay: float = 1.0,
-    backbone_rate: float = 1.0,
-    decay_all: bool = False,
+    model: nn.Module, grouping: Grouping = Grouping(), *, lr: float, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Put every trainable parameter once into the group of its rate and its weight decay.
 
     Rates are those of `rate_shares` times `lr`; with `decay_all` everything decays, else what `decays` names. The group
     of the highest rate comes first: it is the rate that is logged.
     """
-    shares = rate_shares(model, layer_decay, backbone_rate)
+    shares = rate_shares(model, grouping.layer_decay, grouping.backbone_rate)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((shares[name], decay_all or decays(name, parameter)), []).append(parameter)
+            groups.setdefault((shares[name], grouping.decay_all or decays(name, parameter)), []).append(parameter)
     return [
         {"params": groups[share, decayed], "lr": lr * share, "weight_decay": weight_decay if decayed else 0.0}
         for share, decayed in sorted(groups, reverse=True)

@@ -1,8 +1,7 @@
 """Learning rate schedules: the factor of the base rate as a function of the optimizer step.
 
 A schedule is made for a run of `total` optimizer steps, `epoch` of them in an epoch. Lengths of time (`warmup`,
-`milestones`) below 1 are shares of the run; from 1 on they count steps, or with by="epoch" epochs. With by="epoch" the
-rate decays once an epoch, at its first step; the warm-up rises every step all the same.
+`milestones`) below 1 are shares of the run; from 1 on they count steps, or with by="epoch" epochs.
 """
 
 from __future__ import annotations
@@ -15,16 +14,35 @@ from typing import Literal
 
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
-from coatseg.registry.options import Divisor, InnerShare, NonNegativeFloat, PositiveFloat, PositiveShare, Share
+from coatseg.registry.options import (
+    Divisor,
+    InnerShare,
+    NonNegativeFloat,
+    OptionGroup,
+    PositiveFloat,
+    PositiveShare,
+    Share,
+)
 
 Schedule = Callable[[int], float]
 By = Literal["step", "epoch"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Timing(OptionGroup):
+    """The options that say when the rate of a schedule moves.
+
+    It rises every step of the `warmup`. With by="epoch" it decays once an epoch, at its first step.
+    """
+
+    warmup: NonNegativeFloat = 0.0
+    by: By = "step"
+
+
 @register("schedule", "constant")
-def constant(total: int, epoch: int = 1, *, warmup: NonNegativeFloat = 0.0, by: By = "step") -> Schedule:
+def constant(total: int, epoch: int = 1, *, timing: Timing = Timing()) -> Schedule:
     """The base rate throughout."""
-    return _warmed_up(lambda step: 1.0, Timeline(total, epoch, by), warmup)
+    return _warmed_up(lambda step: 1.0, Timeline(total, epoch, timing))
 
 
 @register("schedule", "poly")
@@ -34,22 +52,19 @@ def poly(
     *,
     power: NonNegativeFloat = 0.9,
     final: Share = 0.0,
-    warmup: NonNegativeFloat = 0.0,
-    by: By = "step",
+    timing: Timing = Timing(),
 ) -> Schedule:
     """Polynomial decay from 1 to `final`: (1 - progress)^power (DeepLab, Chen et al., 2017, section 4.1).
 
     The progress runs from 0 at the end of the warm-up to 1 at the end of the run.
     """
-    return _decaying(lambda progress: final + (1 - final) * (1 - progress) ** power, Timeline(total, epoch, by), warmup)
+    return _decaying(lambda progress: final + (1 - final) * (1 - progress) ** power, Timeline(total, epoch, timing))
 
 
 @register("schedule", "cosine")
-def cosine(
-    total: int, epoch: int = 1, *, final: Share = 0.0, warmup: NonNegativeFloat = 0.0, by: By = "step"
-) -> Schedule:
+def cosine(total: int, epoch: int = 1, *, final: Share = 0.0, timing: Timing = Timing()) -> Schedule:
     """Half a cosine from 1, at the end of the warm-up, to `final` (SGDR, Loshchilov and Hutter, 2017, equation 5)."""
-    return _decaying(lambda progress: _halfway(1.0, final, progress), Timeline(total, epoch, by), warmup)
+    return _decaying(lambda progress: _halfway(1.0, final, progress), Timeline(total, epoch, timing))
 
 
 @register("schedule", "multistep")
@@ -59,17 +74,16 @@ def multistep(
     *,
     milestones: list[PositiveFloat],
     gamma: PositiveShare = 0.1,
-    warmup: NonNegativeFloat = 0.0,
-    by: By = "step",
+    timing: Timing = Timing(),
 ) -> Schedule:
     """A factor of `gamma` more from each milestone on (Goyal et al., 2017); milestones count from the run's start.
 
     Raises:
         ConfigError: there is no milestone, they do not increase, or one lies beyond the end of the run.
     """
-    timeline = Timeline(total, epoch, by)
+    timeline = Timeline(total, epoch, timing)
     steps = _milestone_steps(milestones, timeline)
-    return _warmed_up(lambda step: gamma ** bisect_right(steps, step), timeline, warmup)
+    return _warmed_up(lambda step: gamma ** bisect_right(steps, step), timeline)
 
 
 @register("schedule", "onecycle")
@@ -95,16 +109,26 @@ def onecycle(
             return _halfway(first, 1.0, step / peak)
         return _halfway(1.0, last, min(1.0, (step - peak) / (end - peak)))
 
-    return _warmed_up(factor, Timeline(total, epoch, by), warmup=0.0)
+    return _warmed_up(factor, Timeline(total, epoch, Timing(by=by)))
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The length of a run and of an epoch, in optimizer steps, and by which of them the rate decays."""
+    """The length of a run and of an epoch, in optimizer steps, and when the rate moves in it."""
 
     total: int
     epoch: int
-    by: By
+    timing: Timing
+
+    @property
+    def by(self) -> By:
+        """Whether the rate decays, and lengths of time count, by steps or by epochs."""
+        return self.timing.by
+
+    @property
+    def warmup(self) -> int:
+        """The steps in which the rate rises."""
+        return self.steps(self.timing.warmup)
 
     def steps(self, length: float) -> int:
         """Give a length of time in steps: a share of the run below 1, else a number of steps or of epochs."""
@@ -117,16 +141,16 @@ class Timeline:
         return step // self.epoch * self.epoch if self.by == "epoch" else step
 
 
-def _warmed_up(decay: Schedule, timeline: Timeline, warmup: float) -> Schedule:
+def _warmed_up(decay: Schedule, timeline: Timeline) -> Schedule:
     """Rise linearly over the warm-up; step 0 trains at 1 / warmup of the rate, not at zero.
 
     Raises:
         ConfigError: the warm-up, stated as a length of time, does not end before the run.
     """
-    steps = timeline.steps(warmup)
-    if warmup >= 1 and steps >= timeline.total:
+    steps, stated = timeline.warmup, timeline.timing.warmup
+    if stated >= 1 and steps >= timeline.total:
         raise ConfigError(
-            f"schedule.warmup={warmup:g} {timeline.by}s do not end before the run of {timeline.total} steps.",
+            f"schedule.warmup={stated:g} {timeline.by}s do not end before the run of {timeline.total} steps.",
             "Give a share of the run, such as schedule.warmup=0.05, or lengthen the run.",
         )
 
@@ -137,11 +161,11 @@ def _warmed_up(decay: Schedule, timeline: Timeline, warmup: float) -> Schedule:
     return factor
 
 
-def _decaying(decay: Callable[[float], float], timeline: Timeline, warmup: float) -> Schedule:
+def _decaying(decay: Callable[[float], float], timeline: Timeline) -> Schedule:
     """Decay by the progress from the end of the warm-up, where it is 0, to the end of the run, where it is 1."""
-    start = timeline.steps(warmup)
+    start = timeline.warmup
     length = max(1, timeline.total - start)
-    return _warmed_up(lambda step: decay(min(1.0, max(0, step - start) / length)), timeline, warmup)
+    return _warmed_up(lambda step: decay(min(1.0, max(0, step - start) / length)), timeline)
 
 
 def _halfway(begin: float, end: float, progress: float) -> float:

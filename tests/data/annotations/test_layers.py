@@ -12,6 +12,7 @@ from coatseg.data.augmentations.flips import horizontal_flip
 from coatseg.data.augmentations.resize import random_scale
 from coatseg.data.augmentations.transform import Transform
 from coatseg.data.datasets.folder import Folder
+from coatseg.data.datasets.own_splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset
 from tests.contracts.dataset import DatasetContract, check_sample
@@ -21,7 +22,7 @@ SEVERAL = ("red", "green", "blue")
 
 
 def everything(root: Path, **options: object) -> Folder:
-    return Folder(root, "train", val_fraction=0.0001, layers=True, **options)
+    return Folder(root, "train", splits=Splits(val_fraction=0.0001), layers=True, **options)
 
 
 class TestOneClass(DatasetContract):
@@ -167,8 +168,8 @@ def test_label_maps_stay_what_they_were(tmp_path: Path) -> None:
 
 def test_windows_of_layers_check_the_files_of_every_class(tmp_path: Path) -> None:
     write_layers(tmp_path, SEVERAL, count=2)
-    options = {"layers": True, "window": [16, 16], "split_by": "fraction", "val_fraction": 1e-9}
-    dataset = Folder(tmp_path, "train", **options)
+    splits = Splits(split_by="fraction", val_fraction=1e-9)
+    dataset = Folder(tmp_path, "train", splits=splits, layers=True, window=[16, 16])
     assert dataset.drawn(0, seed=3).layers.shape == (16, 16, len(SEVERAL))
     path = tmp_path / "masks" / SEVERAL[1] / "00.png"
     Image.open(path).resize((80, 64)).save(path)

@@ -4,8 +4,9 @@ import pickle
 import pytest
 
 from coatseg.data.annotations.classes import check_same_classes
-from coatseg.data.datasets.coco_json import CocoJson
+from coatseg.data.datasets.coco_json import CocoJson, HashedSplits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
+from coatseg.registry.options import construct
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import coco_content, write_coco, write_coco_json
 
@@ -17,7 +18,7 @@ OF_SPLITS = {
 
 class TestCocoJson(DatasetContract):
     def make(self, root):
-        return CocoJson(write_coco_json(root), "train", val_fraction=0.5)
+        return CocoJson(write_coco_json(root), "train", splits=HashedSplits(val_fraction=0.5))
 
 
 class TestCocoJsonOfSplits(DatasetContract):
@@ -31,21 +32,23 @@ def ids(dataset):
 
 def test_one_json_is_split_by_a_hash_of_the_images(tmp_path):
     write_coco_json(tmp_path, count=20)
-    train, val = (CocoJson(tmp_path, split, val_fraction=0.3) for split in ("train", "val"))
+    train, val = (CocoJson(tmp_path, split, splits=HashedSplits(val_fraction=0.3)) for split in ("train", "val"))
     assert sorted([*ids(train), *ids(val)], key=int) == [str(number) for number in range(1, 21)]
     assert 1 < len(val) < 12
     other_order = coco_content(20)
     other_order["images"].reverse()
     (tmp_path / "annotations.json").write_text(json.dumps(other_order))
-    assert ids(CocoJson(tmp_path, "val", val_fraction=0.3)) == ids(val)[::-1]
-    folds = [ids(CocoJson(tmp_path, "val", split_by="fold", fold=fold, folds=2)) for fold in range(2)]
+    assert ids(CocoJson(tmp_path, "val", splits=HashedSplits(val_fraction=0.3))) == ids(val)[::-1]
+    folds = [
+        ids(CocoJson(tmp_path, "val", splits=HashedSplits(split_by="fold", fold=fold, folds=2))) for fold in range(2)
+    ]
     assert sorted(folds[0] + folds[1], key=int) == [str(number) for number in range(1, 21)]
 
 
 def test_objects_stay_with_their_images(tmp_path):
     write_coco_json(tmp_path)
     for split in ("train", "val"):
-        dataset = CocoJson(tmp_path, split, val_fraction=0.5)
+        dataset = CocoJson(tmp_path, split, splits=HashedSplits(val_fraction=0.5))
         assert [len(dataset[index].instances) for index in range(len(dataset))] == [
             0 if name == "6" else 4 for name in ids(dataset)
         ]
@@ -87,7 +90,7 @@ def flat(annotation):
 
 def test_what_mends_is_said_of_the_own_split_s_images(tmp_path):
     rewritten(tmp_path, flat)
-    train, val = (CocoJson(tmp_path, split, val_fraction=0.5) for split in ("train", "val"))
+    train, val = (CocoJson(tmp_path, split, splits=HashedSplits(val_fraction=0.5)) for split in ("train", "val"))
     assert ids(train) == ["3"]
     assert train.repairs == ("2 boxes without area left out (first: annotation 30)",)
     assert val.repairs == (
@@ -104,7 +107,7 @@ def test_an_object_without_a_mask_is_said_of_both_splits(tmp_path):
 
     rewritten(tmp_path, bare)
     for split in ("train", "val"):
-        dataset = CocoJson(tmp_path, split, val_fraction=0.5)
+        dataset = CocoJson(tmp_path, split, splits=HashedSplits(val_fraction=0.5))
         assert dataset.info.annotates == {"boxes"}
         assert dataset.repairs == (
             "4 objects without a mask, so that the masks of the others are not used (first: annotation 10)",
@@ -129,7 +132,7 @@ def test_an_object_without_a_mask_is_said_of_both_splits(tmp_path):
 def test_options_that_cannot_be(tmp_path, options, error, said):
     write_coco_json(tmp_path)
     with pytest.raises(error, match=said):
-        CocoJson(tmp_path, "val", **options)
+        construct(CocoJson, options, root=tmp_path, split="val")
 
 
 @pytest.mark.parametrize(("split", "said"), [("test", "Choices: train, val"), ("vall", r"Did you mean val\?")])

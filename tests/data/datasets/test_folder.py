@@ -8,7 +8,9 @@ from PIL import Image
 from coatseg.config.read import read
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.datasets.folder import Folder
+from coatseg.data.datasets.own_splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError
+from coatseg.registry.options import construct
 from coatseg.structures import IMAGENET_MEAN
 from tests.contracts.dataset import DatasetContract, check_sample
 from tests.data.generate import COLOURS, write_folder
@@ -37,7 +39,7 @@ class TestFraction(DatasetContract):
 
 class TestFold(DatasetContract):
     def make(self, root):
-        return Folder(write_folder(root, suffix=".bmp"), "val", split_by="fold", folds=3)
+        return Folder(write_folder(root, suffix=".bmp"), "val", splits=Splits(split_by="fold", folds=3))
 
 
 class TestColourMasks(DatasetContract):
@@ -58,16 +60,20 @@ def test_given_splits_are_kept(tmp_path, layout):
 
 def test_a_fraction_splits_everything_once(tmp_path):
     write_folder(tmp_path, count=20, size=(4, 4))
-    train, val = (ids(Folder(tmp_path, split, val_fraction=0.25)) for split in ("train", "val"))
+    train, val = (ids(Folder(tmp_path, split, splits=Splits(val_fraction=0.25))) for split in ("train", "val"))
     assert len(train) + len(val) == len({*train, *val}) == 40
     assert 4 <= len(val) <= 16
-    assert val != ids(Folder(tmp_path, "val", val_fraction=0.25, seed=1))
+    assert val != ids(Folder(tmp_path, "val", splits=Splits(val_fraction=0.25, seed=1)))
 
 
 def test_hashed_splits_are_the_same_on_every_machine(tmp_path):
     write_folder(tmp_path, count=6, size=(4, 4))
-    assert ids(Folder(tmp_path, "val", val_fraction=0.3)) == ["train_00", "train_01", "train_04"]
-    assert ids(Folder(tmp_path, "val", split_by="fold", folds=4, fold=1)) == ["train_01", "val_01", "val_05"]
+    assert ids(Folder(tmp_path, "val", splits=Splits(val_fraction=0.3))) == ["train_00", "train_01", "train_04"]
+    assert ids(Folder(tmp_path, "val", splits=Splits(split_by="fold", folds=4, fold=1))) == [
+        "train_01",
+        "val_01",
+        "val_05",
+    ]
 
 
 @pytest.mark.parametrize("options", [{"val_fraction": 0.25}, {"split_by": "fold", "folds": 3}])
@@ -76,14 +82,15 @@ def test_new_images_leave_the_others_where_they_are(tmp_path, options):
         write_folder(tmp_path / "few", count=8, size=(4, 4)),
         write_folder(tmp_path / "more", count=12, size=(4, 4)),
     )
+    splits = Splits(**options)
     for split in ("train", "val"):
-        assert set(ids(Folder(few, split, **options))) <= set(ids(Folder(more, split, **options)))
+        assert set(ids(Folder(few, split, splits=splits))) <= set(ids(Folder(more, split, splits=splits)))
 
 
 def test_folds_hold_every_image_once(tmp_path):
     write_folder(tmp_path, count=12, size=(4, 4))
-    folds = [ids(Folder(tmp_path, "val", split_by="fold", folds=3, fold=fold)) for fold in range(3)]
-    everything = ids(Folder(tmp_path, "train", split_by="fold", folds=3)) + folds[0]
+    folds = [ids(Folder(tmp_path, "val", splits=Splits(split_by="fold", folds=3, fold=fold))) for fold in range(3)]
+    everything = ids(Folder(tmp_path, "train", splits=Splits(split_by="fold", folds=3))) + folds[0]
     assert sorted(everything) == sorted(stem for fold in folds for stem in fold)
     assert len(set(everything)) == 24
 
@@ -95,7 +102,7 @@ def test_nested_folders_pair_by_their_path(tmp_path):
         for path in sorted((tmp_path / kind).glob("*.png")):
             shutil.copy(path, tmp_path / kind / "town")
     (tmp_path / "images" / ".trash.png").write_bytes(b"")
-    found = {*ids(Folder(tmp_path, "train")), *ids(Folder(tmp_path, "val", val_fraction=0.9))}
+    found = {*ids(Folder(tmp_path, "train")), *ids(Folder(tmp_path, "val", splits=Splits(val_fraction=0.9)))}
     assert found >= {"town/train_00", "train_00"}
 
 
@@ -209,13 +216,13 @@ def test_a_list_that_is_no_text_is_named(tmp_path):
 @pytest.mark.parametrize("split_by", ["fraction", "fold"])
 def test_a_hash_gives_train_and_val_only(tmp_path, split_by):
     with pytest.raises(ConfigError, match=r"train and val, not 'test'"):
-        Folder(write_folder(tmp_path, count=1), "test", split_by=split_by)
+        Folder(write_folder(tmp_path, count=1), "test", splits=Splits(split_by=split_by))
 
 
 def test_an_empty_split_is_named(tmp_path):
     write_folder(tmp_path, count=1)
     with pytest.raises(DatasetError, match=r"(?s)split 'val' of .*split_by=fraction.* is empty.*data.val_fraction"):
-        Folder(tmp_path, "val", val_fraction=0.001)
+        Folder(tmp_path, "val", splits=Splits(val_fraction=0.001))
 
 
 def test_a_list_entry_without_an_image_is_named(tmp_path):
@@ -255,7 +262,7 @@ def test_a_list_that_repeats_itself_is_named(tmp_path):
 def test_options_that_cannot_be_are_named(tmp_path, options, message):
     write_folder(tmp_path, count=1)
     with pytest.raises(ConfigError, match=message):
-        Folder(tmp_path, "train", **options)
+        construct(Folder, options, root=tmp_path, split="train")
 
 
 def test_options_of_bands_and_windows_may_be_typed(composed):

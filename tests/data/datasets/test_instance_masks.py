@@ -8,6 +8,7 @@ from PIL import Image
 
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.instance_masks import InstanceMasks
+from coatseg.data.datasets.own_splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import PLACES, SIZE, mask_of, write_instance_masks
@@ -68,7 +69,7 @@ def test_a_number_of_no_class_is_named(tmp_path, number):
 
 def test_without_splits_images_are_split_by_a_hash(tmp_path):
     write_instance_masks(tmp_path, count=10, places=("images", "masks"))
-    train, val = (InstanceMasks(tmp_path, split, val_fraction=0.4) for split in ("train", "val"))
+    train, val = (InstanceMasks(tmp_path, split, splits=Splits(val_fraction=0.4)) for split in ("train", "val"))
     assert len(train) + len(val) == 20
     assert 2 < len(val) < 14
     assert {train[index].id for index in range(len(train))}.isdisjoint(val[index].id for index in range(len(val)))
@@ -113,9 +114,9 @@ def test_masks_without_an_image_are_left_out_and_counted(tmp_path):
 
 def test_a_mask_without_an_image_is_told_of_the_split_its_image_would_be_in(tmp_path):
     write_instance_masks(tmp_path, count=10, places=("images", "masks"))
-    gone = InstanceMasks(tmp_path, "val", val_fraction=0.4).image_of(1)[1]
+    gone = InstanceMasks(tmp_path, "val", splits=Splits(val_fraction=0.4)).image_of(1)[1]
     gone.unlink()
-    train, val = (InstanceMasks(tmp_path, split, val_fraction=0.4) for split in ("train", "val"))
+    train, val = (InstanceMasks(tmp_path, split, splits=Splits(val_fraction=0.4)) for split in ("train", "val"))
     assert train.repairs == ()
     assert val.repairs == (f"1 mask without an image left out (first: {gone.name})",)
 

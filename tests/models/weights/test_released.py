@@ -16,8 +16,8 @@ from coatseg.errors import ConfigError, WeightsError
 from coatseg.models.backbones.coat import CoaT, create_backbone
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import DetectionHead
-from coatseg.models.heads.detection.cascade import MaskCascade, cascade_mask_rcnn
-from coatseg.models.heads.detection.rcnn import faster_rcnn, mask_rcnn
+from coatseg.models.heads.detection.cascade import CascadeMaskRCNN, MaskCascade, cascade_mask_rcnn
+from coatseg.models.heads.detection.rcnn import RCNN, MaskRCNN, faster_rcnn, mask_rcnn
 from coatseg.models.weights import catalogue
 from coatseg.models.weights.start import start_from
 from coatseg.structures import Level
@@ -45,11 +45,12 @@ def detector(head: DetectionHead) -> Detector:
 
 
 def mask_detector(classes: int = CLASSES) -> Detector:
-    return detector(mask_rcnn(LEVELS, classes, width=WIDTH, mask_width=WIDTH))
+    return detector(mask_rcnn(LEVELS, classes, MaskRCNN(width=WIDTH, mask_width=WIDTH)))
 
 
 def cascade_detector(classes: int = CLASSES) -> Detector:
-    return detector(cascade_mask_rcnn(LEVELS, classes, width=WIDTH, mask_width=WIDTH, **RELEASED_CASCADE))
+    options = CascadeMaskRCNN(width=WIDTH, mask_width=WIDTH, **RELEASED_CASCADE)
+    return detector(cascade_mask_rcnn(LEVELS, classes, options))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,8 @@ def test_the_released_sizes_fit_the_recipes_heads(kind: str, tmp_path: Path) -> 
     if kind == "mask_rcnn":
         shapes, head = mmdet_mask_rcnn(channels), mask_rcnn(model.levels, 80)
     else:
-        shapes, head = mmdet_cascade(channels), cascade_mask_rcnn(model.levels, 80, **RELEASED_CASCADE)
+        shapes = mmdet_cascade(channels)
+        head = cascade_mask_rcnn(model.levels, 80, CascadeMaskRCNN(**RELEASED_CASCADE))
     path = write_mmdet(tmp_path / "w.pth", tensors_of(shapes, model.state_dict()))
     loaded = start_from(Detector(model, head), path, whole=True)
     assert (loaded.left_over, loaded.kept) == ((), ())
@@ -226,7 +228,7 @@ def test_what_has_no_place_is_listed(mask_file: State, tmp_path: Path) -> None:
 
 
 def test_a_detector_without_masks_leaves_the_mask_head_over(mask_file: State, tmp_path: Path) -> None:
-    model = detector(faster_rcnn(LEVELS, CLASSES, width=WIDTH))
+    model = detector(faster_rcnn(LEVELS, CLASSES, RCNN(width=WIDTH)))
     loaded = start_from(model, write_mmdet(tmp_path / "m.pth", mask_file), whole=True)
     assert len(loaded.left_over) == 12
     assert all(".mask_" in name for name in loaded.left_over)
@@ -280,7 +282,7 @@ def test_states_of_our_own_load_with_their_prefix_or_without(mask_file: State, t
 
 
 def test_grey_images_start_from_the_sum_of_the_colours(mask_file: State, tmp_path: Path) -> None:
-    head = mask_rcnn(LEVELS, CLASSES, width=WIDTH, mask_width=WIDTH)
+    head = mask_rcnn(LEVELS, CLASSES, MaskRCNN(width=WIDTH, mask_width=WIDTH))
     model = Detector(CoaT(SMALL, in_channels=1), head)
     start_from(model, write_mmdet(tmp_path / "m.pth", mask_file))
     theirs = mask_file["backbone.patch_embed1.proj.weight"]

@@ -10,7 +10,7 @@ from coatseg.config.check import gives
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
 from coatseg.models.model import Model
-from coatseg.registry.names import table
+from coatseg.registry.names import make, table
 from coatseg.results.export import to_torch
 from coatseg.results.export.graph import MatrixPool, RegionNorm, graph_of
 from coatseg.results.export.to_onnx import Session, write
@@ -88,7 +88,8 @@ def test_a_detector_is_traced_for_any_size_and_finds_nothing_where_there_is_noth
     for threshold in (0.0, 0.9999):
         torch.manual_seed(0)
         backbone = CoaT(SMALL)
-        made = table("head")[head](backbone.levels, 3, score_threshold=threshold, **OPTIONS[head])
+        options = {"score_threshold": threshold, **OPTIONS[head]}
+        made = make("head", head, options, "head", levels=backbone.levels, classes=3)
         model = Detector(backbone, made).eval()
         graph = graph_of(model, INFO, preprocess=False)
         write(graph, torch.randn(1, 3, 100, 134), tmp_path / "a.onnx", FACTS)

@@ -8,6 +8,7 @@ from torch.nn import functional
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import create_backbone
 from coatseg.models.detector import Detector
+from coatseg.models.heads.detection.base import DetectorOptions
 from coatseg.models.heads.detection.one_stage import retinanet
 from coatseg.models.heads.semantic.fpn import fpn
 from coatseg.models.model import Model
@@ -26,7 +27,7 @@ def dense() -> nn.Module:
 @pytest.fixture(scope="module")
 def detector() -> nn.Module:
     backbone = create_backbone("coat_lite_tiny")
-    return Detector(backbone, retinanet(backbone.levels, 2, width=32)).eval()
+    return Detector(backbone, retinanet(backbone.levels, 2, DetectorOptions(width=32))).eval()
 
 
 def images() -> torch.Tensor:

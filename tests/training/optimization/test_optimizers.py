@@ -6,6 +6,7 @@ from torch import nn
 
 from coatseg.errors import ConfigError
 from coatseg.training.optimization.optimizers import adamw, sgd
+from coatseg.training.optimization.parameters import Grouping
 
 
 def gradients(layer: nn.Linear, step: int) -> None:
@@ -55,7 +56,7 @@ def test_layers_move_at_their_own_rates(make) -> None:  # type: ignore[no-untype
 
     model = nn.ModuleDict({"backbone": Chain(), "head": nn.Linear(1, 1, bias=False)})
     before = {name: parameter.item() for name, parameter in model.named_parameters()}
-    optimizer = make(model, lr=0.1, weight_decay=0.0, layer_decay=0.5, backbone_rate=0.8)
+    optimizer = make(model, lr=0.1, weight_decay=0.0, grouping=Grouping(layer_decay=0.5, backbone_rate=0.8))
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()

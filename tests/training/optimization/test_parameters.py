@@ -4,7 +4,7 @@ from torch import nn
 
 from coatseg.models.model import Model
 from coatseg.registry.names import constructor_of, create_backbone
-from coatseg.training.optimization.parameters import parameter_groups, rate_shares
+from coatseg.training.optimization.parameters import Grouping, parameter_groups, rate_shares
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def model() -> Model:
 
 def rates(model: nn.Module, **options: float) -> dict[str, float]:
     """The learning rate of every parameter in a group; the base rate is 1."""
-    groups = parameter_groups(model, lr=1.0, weight_decay=0.1, **options)
+    groups = parameter_groups(model, Grouping(**options), lr=1.0, weight_decay=0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     placed = [(names[id(parameter)], group["lr"]) for group in groups for parameter in group["params"]]
     assert len(placed) == len(dict(placed))
@@ -29,7 +29,7 @@ def test_every_parameter_is_in_one_group(model: Model, options: dict[str, float]
 
 def test_norms_biases_and_class_tokens_do_not_decay(model: Model) -> None:
     for options in ({}, {"layer_decay": 0.8}):
-        groups = parameter_groups(model, lr=1.0, weight_decay=0.05, **options)
+        groups = parameter_groups(model, Grouping(**options), lr=1.0, weight_decay=0.05)
         exempt = {id(p) for group in groups for p in group["params"] if group["weight_decay"] == 0}
         found = {name for name, parameter in model.named_parameters() if id(parameter) in exempt}
         assert found == {name for name, p in model.named_parameters() if p.ndim == 1 or "cls_token" in name}
@@ -39,7 +39,7 @@ def test_norms_biases_and_class_tokens_do_not_decay(model: Model) -> None:
 
 
 def test_everything_decays_where_asked_to(model: Model) -> None:
-    (group,) = parameter_groups(model, lr=1.0, weight_decay=0.05, decay_all=True)
+    (group,) = parameter_groups(model, Grouping(decay_all=True), lr=1.0, weight_decay=0.05)
     assert len(group["params"]) == len(list(model.parameters()))
     assert group["weight_decay"] == 0.05
 
@@ -66,7 +66,8 @@ def test_the_backbone_is_trained_at_a_share_of_the_rate(model: Model) -> None:
 
 
 def test_the_base_rate_comes_first(model: Model) -> None:
-    found = [group["lr"] for group in parameter_groups(model, lr=0.3, weight_decay=0.1, layer_decay=0.7)]
+    groups = parameter_groups(model, Grouping(layer_decay=0.7), lr=0.3, weight_decay=0.1)
+    found = [group["lr"] for group in groups]
     assert found[0] == 0.3
     assert found == sorted(found, reverse=True)
     assert len(parameter_groups(model, lr=0.3, weight_decay=0.1)) == 2

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
 from coatseg.errors import ConfigError
 from coatseg.registry.names import make, table
-from coatseg.training.optimization.schedules import Schedule, constant, cosine, multistep, onecycle, poly
+from coatseg.training.optimization.schedules import Schedule, Timing, constant, cosine, multistep, onecycle, poly
 
 TOTAL, EPOCH = 120, 12
 
@@ -46,10 +46,16 @@ def test_steps_are_those_of_torch(name: str) -> None:
 
 EPOCHS = TOTAL // EPOCH
 BY_EPOCH: dict[str, tuple[Schedule, Callable[[SGD], LRScheduler]]] = {
-    "poly": (poly(TOTAL, EPOCH, by="epoch"), lambda sgd: PolynomialLR(sgd, total_iters=EPOCHS, power=0.9)),
-    "cosine": (cosine(TOTAL, EPOCH, by="epoch"), lambda sgd: CosineAnnealingLR(sgd, T_max=EPOCHS)),
-    "multistep": (multistep(TOTAL, EPOCH, milestones=[4, 8], by="epoch"), lambda sgd: MultiStepLR(sgd, [4, 8])),
-    "constant": (constant(TOTAL, EPOCH, by="epoch"), lambda sgd: MultiStepLR(sgd, [])),
+    "poly": (
+        poly(TOTAL, EPOCH, timing=Timing(by="epoch")),
+        lambda sgd: PolynomialLR(sgd, total_iters=EPOCHS, power=0.9),
+    ),
+    "cosine": (cosine(TOTAL, EPOCH, timing=Timing(by="epoch")), lambda sgd: CosineAnnealingLR(sgd, T_max=EPOCHS)),
+    "multistep": (
+        multistep(TOTAL, EPOCH, milestones=[4, 8], timing=Timing(by="epoch")),
+        lambda sgd: MultiStepLR(sgd, [4, 8]),
+    ),
+    "constant": (constant(TOTAL, EPOCH, timing=Timing(by="epoch")), lambda sgd: MultiStepLR(sgd, [])),
 }
 
 
@@ -88,43 +94,43 @@ def test_onecycle_begins_peaks_and_ends_where_it_says() -> None:
 
 
 def test_warm_up_rises_in_equal_parts_and_decay_begins_after_it() -> None:
-    factor = poly(110, power=1.0, warmup=10)
+    factor = poly(110, power=1.0, timing=Timing(warmup=10))
     assert [factor(step) for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
     assert factor(60) == pytest.approx(0.5)
 
 
 def test_milestones_count_from_the_start_of_the_run_whatever_the_warm_up() -> None:
-    factor = multistep(100, milestones=[40, 60], warmup=10)
+    factor = multistep(100, milestones=[40, 60], timing=Timing(warmup=10))
     assert [factor(step) for step in (4, 9, 39, 40, 59, 60)] == pytest.approx([0.5, 1.0, 1.0, 0.1, 0.1, 0.01])
 
 
 def test_constant_only_warms_up() -> None:
-    factor = constant(100, warmup=4)
+    factor = constant(100, timing=Timing(warmup=4))
     assert [factor(step) for step in (0, 1, 2, 3, 4, 99)] == [0.25, 0.5, 0.75, 1, 1, 1]
 
 
 def test_lengths_below_one_are_shares_of_the_run() -> None:
     for shared, counted in [
-        (cosine(200, warmup=0.05), cosine(200, warmup=10)),
+        (cosine(200, timing=Timing(warmup=0.05)), cosine(200, timing=Timing(warmup=10))),
         (multistep(200, milestones=[0.5, 0.75]), multistep(200, milestones=[100, 150])),
-        (multistep(200, 10, milestones=[0.5, 0.75], by="epoch"), multistep(200, milestones=[100, 150])),
+        (multistep(200, 10, milestones=[0.5, 0.75], timing=Timing(by="epoch")), multistep(200, milestones=[100, 150])),
     ]:
         assert [shared(step) for step in range(200)] == [counted(step) for step in range(200)]
 
 
 def test_by_epoch_the_warm_up_counts_epochs_and_still_rises_every_step() -> None:
-    factor = poly(100, 10, power=1.0, warmup=2, by="epoch")
+    factor = poly(100, 10, power=1.0, timing=Timing(warmup=2, by="epoch"))
     assert [factor(step) for step in range(20)] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert [factor(step) for step in (20, 29, 30, 39, 99)] == pytest.approx([1, 1, 7 / 8, 7 / 8, 1 / 8])
 
 
 def test_by_epoch_a_milestone_within_an_epoch_counts_from_the_next_one() -> None:
-    factor = multistep(100, 20, milestones=[0.5], by="epoch")
+    factor = multistep(100, 20, milestones=[0.5], timing=Timing(by="epoch"))
     assert [factor(step) for step in (49, 50, 59, 60)] == [1, 1, 1, 0.1]
 
 
 def test_a_warm_up_that_ends_within_an_epoch_is_followed_by_the_full_rate() -> None:
-    factor = poly(100, 10, power=1.0, warmup=0.05, by="epoch")
+    factor = poly(100, 10, power=1.0, timing=Timing(warmup=0.05, by="epoch"))
     assert [factor(step) for step in (4, 5, 9)] == [1, 1, 1]
     assert factor(10) == factor(19) == pytest.approx(90 / 95)
 
@@ -158,4 +164,4 @@ def test_the_shortest_runs_have_finite_rates(name: str, total: int) -> None:
 )
 def test_milestones_that_cannot_be_are_refused(milestones: list[float], by: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        multistep(100, 10, milestones=milestones, by=by)
+        multistep(100, 10, milestones=milestones, timing=Timing(by=by))

@@ -24,6 +24,7 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from coatseg.errors import ConfigError
 from coatseg.models.heads.semantic.base import group_count
+from coatseg.registry.options import OptionGroup, PositiveInt, Rate
 from coatseg.structures import InstanceTarget, Level, Size
 
 Norm = Literal["none", "group"]
@@ -31,6 +32,31 @@ Maps = OrderedDict[str, Tensor]
 
 DIVISOR = 32
 """What images are padded to a multiple of, as the usual detectors do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorOptions(OptionGroup):
+    """The options of every detector.
+
+    `width` channels in the pyramid; `norm` in it, "group" for training from scratch (He et al., "Rethinking ImageNet
+    pre-training", 2019). Of the boxes scored above `score_threshold`, those that overlap a better one of their class
+    beyond `nms_threshold` are dropped, and `detections` kept. Defaults, here and in what derives from it, are the
+    usual ones (Detectron2, torchvision, MMDetection).
+    """
+
+    width: PositiveInt = 256
+    norm: Norm = "none"
+    score_threshold: Rate = 0.05
+    nms_threshold: Rate = 0.5
+    detections: PositiveInt = 100
+
+    def decoding(self) -> dict[str, Any]:
+        """Return what decides which boxes are kept, by torchvision's names."""
+        return {
+            "score_thresh": self.score_threshold,
+            "nms_thresh": self.nms_threshold,
+            "detections_per_img": self.detections,
+        }
 
 
 @dataclass(frozen=True)

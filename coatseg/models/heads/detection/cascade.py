@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
-from annotated_types import Gt
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import boxes as box_operations
 
-from coatseg.models.heads.detection.base import DetectionHead, Detections, FeaturePyramid, Maps, Norm
+from coatseg.models.heads.detection.base import DetectionHead, Detections, FeaturePyramid, Maps
 from coatseg.models.heads.detection.cascade_steps import STEPS, BoxLoss, CascadeStep, MaskStep
 from coatseg.models.heads.detection.rcnn import (
     LOSSES,
     MASK_SIZE,
-    BoxHead,
-    BoxNorm,
-    Pair,
-    Ratios,
+    RCNN,
+    MaskRCNN,
     box_layers,
     proposal_network,
     pyramid_of,
 )
 from coatseg.models.heads.detection.regions import RegionPooler, mask_loss
 from coatseg.registry.names import register
-from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeRCNN(RCNN):
+    """The options of a cascade: `box_loss` compares the boxes of each step."""
+
+    box_loss: BoxLoss = "smooth_l1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeMaskRCNN(CascadeRCNN, MaskRCNN):
+    """Those of a cascade with masks."""
 
 
 class Cascade(DetectionHead):
@@ -44,19 +53,16 @@ class Cascade(DetectionHead):
         proposals: RegionProposalNetwork,
         steps: Sequence[CascadeStep],
         levels_used: int,
-        *,
-        score_threshold: float,
-        nms_threshold: float,
-        detections: int,
+        options: CascadeRCNN,
     ) -> None:
         super().__init__()
         self.fpn = fpn
         self.proposals = proposals
         self.steps = nn.ModuleList(steps)
         self.levels_used = levels_used
-        self.score_threshold = score_threshold
-        self.nms_threshold = nms_threshold
-        self.detections = detections
+        self.score_threshold = options.score_threshold
+        self.nms_threshold = options.nms_threshold
+        self.detections = options.detections
 
     @property
     def boxes_by(self) -> list[CascadeStep]:
@@ -134,9 +140,9 @@ class MaskCascade(Cascade):
     mask_steps: nn.ModuleList
     mask_pooler: RegionPooler
 
-    def add_masks(self, width: int, mask_width: int, classes: int, norm: Norm) -> None:
+    def add_masks(self, classes: int, options: MaskRCNN) -> None:
         """Build the mask heads."""
-        self.mask_steps = nn.ModuleList(MaskStep(width, mask_width, classes, norm, step.weight) for step in STEPS)
+        self.mask_steps = nn.ModuleList(MaskStep(classes, options, step.weight) for step in STEPS)
         self.mask_pooler = RegionPooler(self.fpn.strides, MASK_SIZE)
 
     def mask_losses(
@@ -167,84 +173,36 @@ class MaskCascade(Cascade):
 
 
 @register("head", "cascade_rcnn")
-def cascade_rcnn(
-    levels: Sequence[Level],
-    classes: int,
-    *,
-    width: PositiveInt = 256,
-    norm: Norm = "none",
-    box_head: BoxHead = "mlp",
-    box_norm: BoxNorm | None = None,
-    box_loss: BoxLoss = "smooth_l1",
-    anchor_scale: Annotated[float, Gt(0)] = 8.0,
-    ratios: Ratios = (0.5, 1.0, 2.0),
-    proposals: Pair = (2000, 1000),
-    regions: PositiveInt = 512,
-    score_threshold: Rate = 0.05,
-    nms_threshold: Rate = 0.5,
-    detections: PositiveInt = 100,
-) -> Cascade:
-    """Build Cascade R-CNN: three steps at IoU 0.5, 0.6 and 0.7; `box_loss` compares boxes, the rest is Faster R-CNN's.
+def cascade_rcnn(levels: Sequence[Level], classes: int, options: CascadeRCNN = CascadeRCNN()) -> Cascade:
+    """Build Cascade R-CNN: three steps at IoU 0.5, 0.6 and 0.7; the rest is Faster R-CNN's.
 
     Raises:
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, width, "cascade_rcnn", norm)
-    return Cascade(
-        fpn,
-        proposal_network(fpn, width, anchor_scale, ratios, proposals),
-        [
-            CascadeStep(step, fpn, classes, box_layers(width, norm, box_head, box_norm), box_loss, regions)
-            for step in STEPS
-        ],
-        len(levels),
-        score_threshold=score_threshold,
-        nms_threshold=nms_threshold,
-        detections=detections,
-    )
+    fpn = pyramid_of(levels, "cascade_rcnn", options)
+    return Cascade(fpn, proposal_network(fpn, options), box_steps(fpn, classes, options), len(levels), options)
 
 
 @register("head", "cascade_mask_rcnn")
 def cascade_mask_rcnn(
-    levels: Sequence[Level],
-    classes: int,
-    *,
-    width: PositiveInt = 256,
-    norm: Norm = "none",
-    box_head: BoxHead = "mlp",
-    box_norm: BoxNorm | None = None,
-    box_loss: BoxLoss = "smooth_l1",
-    mask_width: PositiveInt = 256,
-    anchor_scale: Annotated[float, Gt(0)] = 8.0,
-    ratios: Ratios = (0.5, 1.0, 2.0),
-    proposals: Pair = (2000, 1000),
-    regions: PositiveInt = 512,
-    score_threshold: Rate = 0.05,
-    nms_threshold: Rate = 0.5,
-    detections: PositiveInt = 100,
+    levels: Sequence[Level], classes: int, options: CascadeMaskRCNN = CascadeMaskRCNN()
 ) -> MaskCascade:
-    """Build Cascade Mask R-CNN: Cascade R-CNN, see there, and a mask head of `mask_width` channels for each step.
+    """Build Cascade Mask R-CNN: Cascade R-CNN and a mask head for each step.
 
     Raises:
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, width, "cascade_mask_rcnn", norm)
-    head = MaskCascade(
-        fpn,
-        proposal_network(fpn, width, anchor_scale, ratios, proposals),
-        [
-            CascadeStep(step, fpn, classes, box_layers(width, norm, box_head, box_norm), box_loss, regions)
-            for step in STEPS
-        ],
-        len(levels),
-        score_threshold=score_threshold,
-        nms_threshold=nms_threshold,
-        detections=detections,
-    )
-    head.add_masks(width, mask_width, classes, norm)
+    fpn = pyramid_of(levels, "cascade_mask_rcnn", options)
+    head = MaskCascade(fpn, proposal_network(fpn, options), box_steps(fpn, classes, options), len(levels), options)
+    head.add_masks(classes, options)
     return head
+
+
+def box_steps(fpn: FeaturePyramid, classes: int, options: CascadeRCNN) -> list[CascadeStep]:
+    """Build the steps, each with box layers of its own."""
+    return [CascadeStep(step, fpn, classes, box_layers(options), options.box_loss, options.regions) for step in STEPS]
 
 
 def _rows(boxes: Tensor, rows: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import generalized_box_iou_loss
 
-from coatseg.models.heads.detection.base import FeaturePyramid, Maps, Norm, in_float32
-from coatseg.models.heads.detection.rcnn import BOX_SIZE, HIDDEN, mask_layers
+from coatseg.models.heads.detection.base import FeaturePyramid, Maps, in_float32
+from coatseg.models.heads.detection.rcnn import BOX_SIZE, HIDDEN, MaskRCNN, mask_layers
 from coatseg.models.heads.detection.regions import RegionPooler
 
 BoxLoss = Literal["smooth_l1", "giou"]
@@ -96,9 +96,9 @@ class CascadeStep(RoIHeads):  # type: ignore[misc]
 class MaskStep(nn.Module):
     """The mask head of one step."""
 
-    def __init__(self, width: int, mask_width: int, classes: int, norm: Norm, weight: float) -> None:
+    def __init__(self, classes: int, options: MaskRCNN, weight: float) -> None:
         super().__init__()
-        self.head, self.predictor = mask_layers(width, mask_width, classes, norm)
+        self.head, self.predictor = mask_layers(classes, options)
         self.weight = weight
 
     def forward(self, features: Tensor) -> Tensor:

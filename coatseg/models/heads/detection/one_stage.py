@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,16 @@ from coatseg.models.heads.detection.base import (
     Anchors,
     DetectionHead,
     Detections,
+    DetectorOptions,
     FeaturePyramid,
     Maps,
-    Norm,
     group_norm,
     in_float32,
     share,
 )
 from coatseg.models.precision import full_precision
 from coatseg.registry.names import register
-from coatseg.registry.options import PositiveInt, Rate
+from coatseg.registry.options import Rate
 from coatseg.structures import Level
 
 FINEST = 8
@@ -120,68 +120,53 @@ class _Channels(nn.Identity):
         self.out_channels = count
 
 
+@dataclass(frozen=True, kw_only=True)
+class FCOSOptions(DetectorOptions):
+    """Those of FCOS, with its usual threshold of NMS (torchvision)."""
+
+    nms_threshold: Rate = 0.6
+
+
 @register("head", "retinanet")
-def retinanet(
-    levels: Sequence[Level],
-    classes: int,
-    *,
-    width: PositiveInt = 256,
-    norm: Norm = "none",
-    score_threshold: Rate = 0.05,
-    nms_threshold: Rate = 0.5,
-    detections: PositiveInt = 100,
-) -> OneStage:
-    """Build RetinaNet; the options are those of Faster R-CNN.
+def retinanet(levels: Sequence[Level], classes: int, options: DetectorOptions = DetectorOptions()) -> OneStage:
+    """Build RetinaNet, which has `norm` in its head, too.
 
     Raises:
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
-    fpn = pyramid_of(levels, width, "retinanet", norm)
+    fpn = pyramid_of(levels, "retinanet", options)
     sizes = [[RETINA_SCALE * stride * step for step in OCTAVE] for stride in fpn.strides]
-    norm_layer = None if norm == "none" else group_norm
+    norm_layer = None if options.norm == "none" else group_norm
     detector = RetinaNet(
-        _Channels(width),
+        _Channels(options.width),
         classes,
         anchor_generator=Anchors(fpn.strides, sizes, RATIOS),
-        head=RetinaNetHead(width, len(OCTAVE) * len(RATIOS), classes, norm_layer),
-        **decoding(score_threshold, nms_threshold, detections),
+        head=RetinaNetHead(options.width, len(OCTAVE) * len(RATIOS), classes, norm_layer),
+        **options.decoding(),
     )
     return OneStage(fpn, detector, len(levels))
 
 
 @register("head", "fcos")
-def fcos(
-    levels: Sequence[Level],
-    classes: int,
-    *,
-    width: PositiveInt = 256,
-    norm: Norm = "none",
-    score_threshold: Rate = 0.05,
-    nms_threshold: Rate = 0.6,
-    detections: PositiveInt = 100,
-) -> OneStage:
+def fcos(levels: Sequence[Level], classes: int, options: FCOSOptions = FCOSOptions()) -> OneStage:
     """Build FCOS with centre sampling; its head has group norms, `norm` is the pyramid's.
 
     Raises:
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
-    fpn = pyramid_of(levels, width, "fcos", norm)
+    fpn = pyramid_of(levels, "fcos", options)
     detector = FCOS(
-        _Channels(width),
+        _Channels(options.width),
         classes,
         anchor_generator=Anchors(fpn.strides, [(stride,) for stride in fpn.strides], (1.0,)),
-        head=CentreHead(width, classes),
-        **decoding(score_threshold, nms_threshold, detections),
+        head=CentreHead(options.width, classes),
+        **options.decoding(),
     )
     return OneStage(fpn, detector, len(levels))
 
 
-def pyramid_of(levels: Sequence[Level], width: int, head: str, norm: Norm) -> FeaturePyramid:
+def pyramid_of(levels: Sequence[Level], head: str, options: DetectorOptions) -> FeaturePyramid:
     """Build the pyramid of one-stage detectors: the levels from stride 8, and two more by convolutions."""
+    width = options.width
     extra = CoarsestMaps(width, width)
-    return FeaturePyramid(levels, width, head, extra=extra, extra_maps=2, finest=FINEST, norm=norm)
-
-
-def decoding(score_threshold: float, nms_threshold: float, detections: int) -> dict[str, Any]:
-    """Give torchvision's names of what decides which boxes are kept."""
-    return {"score_thresh": score_threshold, "nms_thresh": nms_threshold, "detections_per_img": detections}
+    return FeaturePyramid(levels, width, head, extra=extra, extra_maps=2, finest=FINEST, norm=options.norm)

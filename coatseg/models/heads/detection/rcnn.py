@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Gt, MinLen
@@ -19,15 +20,15 @@ from coatseg.models.heads.detection.base import (
     Anchors,
     DetectionHead,
     Detections,
+    DetectorOptions,
     FeaturePyramid,
     Maps,
-    Norm,
     group_norm,
     in_float32,
 )
 from coatseg.models.heads.detection.regions import RegionPooler, mask_loss
 from coatseg.registry.names import register
-from coatseg.registry.options import PositiveInt, Rate, legal
+from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import Level
 
 BoxHead = Literal["mlp", "conv"]
@@ -40,6 +41,31 @@ Pair = Annotated[tuple[PositiveInt, PositiveInt], legal("Give two numbers, in tr
 BOX_SIZE, MASK_SIZE = 7, 14
 """Sides of the pooled regions of the box head and the mask head."""
 HIDDEN = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class RCNN(DetectorOptions):
+    """The options of the detectors of two stages, which have `norm` in their heads, too.
+
+    `box_head`: two linear layers, or four convolutions and one, which may have a `box_norm` of their own, "batch" for
+    that of MMDetection's 4conv1fc (with trainer.sync_batchnorm=true it is taken over all processes). Anchors have
+    `anchor_scale` times their map's stride a side, in the given `ratios` of height to width. `proposals` are kept per
+    image, and per level before NMS, in training and after it; the losses see `regions` of them an image.
+    """
+
+    box_head: BoxHead = "mlp"
+    box_norm: BoxNorm | None = None
+    anchor_scale: Annotated[float, Gt(0)] = 8.0
+    ratios: Ratios = (0.5, 1.0, 2.0)
+    proposals: Pair = (2000, 1000)
+    regions: PositiveInt = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRCNN(RCNN):
+    """Those of the detectors with masks: the convolutions of a mask head have `mask_width` channels."""
+
+    mask_width: PositiveInt = 256
 
 
 class RegionHeads(RoIHeads):  # type: ignore[misc]
@@ -99,89 +125,45 @@ LOSSES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "proposals"}
 
 
 @register("head", "faster_rcnn")
-def faster_rcnn(
-    levels: Sequence[Level],
-    classes: int,
-    *,
-    width: PositiveInt = 256,
-    norm: Norm = "none",
-    box_head: BoxHead = "mlp",
-    box_norm: BoxNorm | None = None,
-    anchor_scale: Annotated[float, Gt(0)] = 8.0,
-    ratios: Ratios = (0.5, 1.0, 2.0),
-    proposals: Pair = (2000, 1000),
-    regions: PositiveInt = 512,
-    score_threshold: Rate = 0.05,
-    nms_threshold: Rate = 0.5,
-    detections: PositiveInt = 100,
-) -> TwoStage:
+def faster_rcnn(levels: Sequence[Level], classes: int, options: RCNN = RCNN()) -> TwoStage:
     """Build Faster R-CNN on a pyramid of strides 4 to 64.
-
-    `width` channels in the pyramid; `norm` in it and in the heads, "group" for training from scratch (He et al.,
-    "Rethinking ImageNet pre-training", 2019); `box_head`: two linear layers, or four convolutions and one, which may
-    have a `box_norm` of their own, "batch" for that of MMDetection's 4conv1fc (with trainer.sync_batchnorm=true it is
-    taken over all processes). Anchors have
-    `anchor_scale` times their map's stride a side, in the given `ratios` of height to width. `proposals` are kept per
-    image, and per level before NMS, in training and after it; the losses see `regions` of them an image. Of the boxes
-    scored above `score_threshold`, those that overlap a better one of their class beyond `nms_threshold` are dropped,
-    and `detections` kept. The other numbers are the usual ones (Detectron2, torchvision, MMDetection).
 
     Raises:
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, width, "faster_rcnn", norm)
-    boxes = box_layers(width, norm, box_head, box_norm)
-    heads = region_heads(fpn, classes, boxes, regions, score_threshold, nms_threshold, detections)
-    return TwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
+    fpn = pyramid_of(levels, "faster_rcnn", options)
+    heads = region_heads(fpn, classes, options)
+    return TwoStage(fpn, proposal_network(fpn, options), heads, len(levels))
 
 
 @register("head", "mask_rcnn")
-def mask_rcnn(
-    levels: Sequence[Level],
-    classes: int,
-    *,
-    width: PositiveInt = 256,
-    norm: Norm = "none",
-    box_head: BoxHead = "mlp",
-    box_norm: BoxNorm | None = None,
-    mask_width: PositiveInt = 256,
-    anchor_scale: Annotated[float, Gt(0)] = 8.0,
-    ratios: Ratios = (0.5, 1.0, 2.0),
-    proposals: Pair = (2000, 1000),
-    regions: PositiveInt = 512,
-    score_threshold: Rate = 0.05,
-    nms_threshold: Rate = 0.5,
-    detections: PositiveInt = 100,
-) -> MaskTwoStage:
-    """Build Mask R-CNN: Faster R-CNN, see there, and a mask head of four convolutions of `mask_width` channels.
+def mask_rcnn(levels: Sequence[Level], classes: int, options: MaskRCNN = MaskRCNN()) -> MaskTwoStage:
+    """Build Mask R-CNN: Faster R-CNN and a mask head.
 
     Raises:
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, width, "mask_rcnn", norm)
-    boxes = box_layers(width, norm, box_head, box_norm)
-    heads = region_heads(fpn, classes, boxes, regions, score_threshold, nms_threshold, detections)
+    fpn = pyramid_of(levels, "mask_rcnn", options)
+    heads = region_heads(fpn, classes, options)
     heads.mask_roi_pool = RegionPooler(fpn.strides, MASK_SIZE)
-    heads.mask_head, heads.mask_predictor = mask_layers(width, mask_width, classes, norm)
-    return MaskTwoStage(fpn, proposal_network(fpn, width, anchor_scale, ratios, proposals), heads, len(levels))
+    heads.mask_head, heads.mask_predictor = mask_layers(classes, options)
+    return MaskTwoStage(fpn, proposal_network(fpn, options), heads, len(levels))
 
 
-def pyramid_of(levels: Sequence[Level], width: int, head: str, norm: Norm) -> FeaturePyramid:
+def pyramid_of(levels: Sequence[Level], head: str, options: RCNN) -> FeaturePyramid:
     """Build the pyramid of two-stage detectors: the levels from stride 4, and the last one subsampled."""
-    return FeaturePyramid(levels, width, head, extra=LastLevelMaxPool(), extra_maps=1, norm=norm)
+    return FeaturePyramid(levels, options.width, head, extra=LastLevelMaxPool(), extra_maps=1, norm=options.norm)
 
 
-def proposal_network(
-    fpn: FeaturePyramid, width: int, anchor_scale: float, ratios: Sequence[float], proposals: tuple[int, int]
-) -> RegionProposalNetwork:
+def proposal_network(fpn: FeaturePyramid, options: RCNN) -> RegionProposalNetwork:
     """Build what proposes regions on each map."""
-    kept = dict(zip(("training", "testing"), proposals, strict=True))
-    anchors = Anchors(fpn.strides, [(anchor_scale * stride,) for stride in fpn.strides], ratios)
+    kept = dict(zip(("training", "testing"), options.proposals, strict=True))
+    anchors = Anchors(fpn.strides, [(options.anchor_scale * stride,) for stride in fpn.strides], options.ratios)
     return RegionProposalNetwork(
         anchors,
-        in_float32(RPNHead(width, len(ratios))),
+        in_float32(RPNHead(options.width, len(options.ratios))),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=256,
@@ -192,52 +174,44 @@ def proposal_network(
     )
 
 
-def region_heads(
-    fpn: FeaturePyramid,
-    classes: int,
-    box_head: nn.Module,
-    regions: int,
-    score_threshold: float,
-    nms_threshold: float,
-    detections: int,
-) -> RegionHeads:
+def region_heads(fpn: FeaturePyramid, classes: int, options: RCNN) -> RegionHeads:
     """Build what classifies and refines the proposed regions."""
     return RegionHeads(
         RegionPooler(fpn.strides, BOX_SIZE),
-        box_head,
+        box_layers(options),
         in_float32(FastRCNNPredictor(HIDDEN, classes + 1)),
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
-        batch_size_per_image=regions,
+        batch_size_per_image=options.regions,
         positive_fraction=0.25,
         bbox_reg_weights=(10.0, 10.0, 5.0, 5.0),
-        score_thresh=score_threshold,
-        nms_thresh=nms_threshold,
-        detections_per_img=detections,
+        **options.decoding(),
     )
 
 
-def mask_layers(width: int, mask_width: int, classes: int, norm: Norm) -> tuple[nn.Module, nn.Module]:
+def mask_layers(classes: int, options: MaskRCNN) -> tuple[nn.Module, nn.Module]:
     """Build a mask head of four convolutions and what predicts a mask of twice the size for each class."""
-    norm_layer = None if norm == "none" else group_norm
-    head = MaskRCNNHeads(width, (mask_width,) * 4, 1, norm_layer)
-    return head, in_float32(MaskRCNNPredictor(mask_width, mask_width, classes + 1))
+    width = options.mask_width
+    norm_layer = None if options.norm == "none" else group_norm
+    head = MaskRCNNHeads(options.width, (width,) * 4, 1, norm_layer)
+    return head, in_float32(MaskRCNNPredictor(width, width, classes + 1))
 
 
-def box_layers(width: int, norm: Norm, head: BoxHead, own_norm: BoxNorm | None) -> nn.Module:
+def box_layers(options: RCNN) -> nn.Module:
     """Build what sees the regions of (width, 7, 7): two linear layers, or four convolutions with norms and one.
 
     Raises:
         ConfigError: a norm of its own for a head without convolutions.
     """
-    if head == "mlp":
+    width, own_norm = options.width, options.box_norm
+    if options.box_head == "mlp":
         if own_norm is not None:
             raise ConfigError(
                 f"head.box_norm={own_norm}: two linear layers have no norm.", "Set head.box_head=conv, or leave it out."
             )
         linear: nn.Module = TwoMLPHead(width * BOX_SIZE**2, HIDDEN)
         return linear
-    norm_layer = BOX_NORMS[own_norm or norm]
+    norm_layer = BOX_NORMS[own_norm or options.norm]
     layers: nn.Module = FastRCNNConvFCHead((width, BOX_SIZE, BOX_SIZE), [width] * 4, [HIDDEN], norm_layer)
     return layers
 

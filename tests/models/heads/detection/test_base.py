@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
-from coatseg.models.heads.detection.one_stage import fcos
+from coatseg.models.heads.detection.one_stage import FCOSOptions, fcos
 from coatseg.models.heads.detection.regions import mask_loss
 from coatseg.structures import InstanceTarget
 from tests.contracts.detector import LEVELS, SIDE, objects
@@ -18,7 +18,7 @@ TARGETS = [objects([[8, 8, 40, 40], [30, 50, 90, 90], [4, 60, 24, 80]]), objects
 
 def fcos_losses(images: list[int]) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    head = fcos(LEVELS, 3, width=32)
+    head = fcos(LEVELS, 3, FCOSOptions(width=32))
     pyramid = [torch.randn(2, level.channels, SIDE // level.stride, SIDE // level.stride) for level in LEVELS]
     sizes = [(SIDE, SIDE)] * len(images)
     losses = head(torch.zeros(len(images), 3, SIDE, SIDE), [maps[images] for maps in pyramid], sizes, chosen(images))

@@ -12,13 +12,20 @@ from coatseg.config.check import gives
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import VARIANTS, CoaT
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import Anchors, DetectionHead
-from coatseg.models.heads.detection.cascade import Cascade, MaskCascade, cascade_mask_rcnn, cascade_rcnn
+from coatseg.models.heads.detection.base import Anchors, DetectionHead, DetectorOptions
+from coatseg.models.heads.detection.cascade import (
+    Cascade,
+    CascadeMaskRCNN,
+    CascadeRCNN,
+    MaskCascade,
+    cascade_mask_rcnn,
+    cascade_rcnn,
+)
 from coatseg.models.heads.detection.cascade_steps import STEPS
-from coatseg.models.heads.detection.one_stage import OneStage, fcos, retinanet
-from coatseg.models.heads.detection.rcnn import TwoStage, faster_rcnn, mask_rcnn
+from coatseg.models.heads.detection.one_stage import FCOSOptions, OneStage, fcos, retinanet
+from coatseg.models.heads.detection.rcnn import RCNN, MaskRCNN, TwoStage, faster_rcnn, mask_rcnn
 from coatseg.models.heads.detection.regions import RegionPooler, mask_targets, paste_masks
-from coatseg.registry.names import create_backbone, table
+from coatseg.registry.names import create_backbone, make, table
 from coatseg.structures import Level, parameter_count
 from tests.contracts.detector import HARD, LEVELS, SIDE, SMALL, DetectorContract, objects
 
@@ -28,7 +35,7 @@ FEW = {"width": 16, "proposals": (200, 100), "regions": 64, "norm": "group"}
 
 class TestFasterRCNN(DetectorContract):
     def make(self, levels: Levels, classes: int) -> TwoStage:
-        return faster_rcnn(levels, classes, **FEW)
+        return faster_rcnn(levels, classes, RCNN(**FEW))
 
     def set_threshold(self, head: DetectionHead, score: float) -> None:
         assert isinstance(head, TwoStage)
@@ -39,12 +46,12 @@ class TestMaskRCNN(TestFasterRCNN):
     masks = True
 
     def make(self, levels: Levels, classes: int) -> TwoStage:
-        return mask_rcnn(levels, classes, mask_width=8, box_head="conv", **FEW)
+        return mask_rcnn(levels, classes, MaskRCNN(mask_width=8, box_head="conv", **FEW))
 
 
 class TestCascadeRCNN(DetectorContract):
     def make(self, levels: Levels, classes: int) -> Cascade:
-        return cascade_rcnn(levels, classes, **FEW)
+        return cascade_rcnn(levels, classes, CascadeRCNN(**FEW))
 
     def set_threshold(self, head: DetectionHead, score: float) -> None:
         assert isinstance(head, Cascade)
@@ -55,9 +62,8 @@ class TestCascadeMaskRCNN(TestCascadeRCNN):
     masks = True
 
     def make(self, levels: Levels, classes: int) -> MaskCascade:
-        return cascade_mask_rcnn(
-            levels, classes, mask_width=8, box_head="conv", box_norm="batch", box_loss="giou", **FEW
-        )
+        options = CascadeMaskRCNN(mask_width=8, box_head="conv", box_norm="batch", box_loss="giou", **FEW)
+        return cascade_mask_rcnn(levels, classes, options)
 
 
 class TestRetinaNet(DetectorContract):
@@ -65,7 +71,7 @@ class TestRetinaNet(DetectorContract):
     steps = 200
 
     def make(self, levels: Levels, classes: int) -> OneStage:
-        return retinanet(levels, classes, width=16, norm="group")
+        return retinanet(levels, classes, DetectorOptions(width=16, norm="group"))
 
     def set_threshold(self, head: DetectionHead, score: float) -> None:
         assert isinstance(head, OneStage)
@@ -74,7 +80,7 @@ class TestRetinaNet(DetectorContract):
 
 class TestFCOS(TestRetinaNet):
     def make(self, levels: Levels, classes: int) -> OneStage:
-        return fcos(levels, classes, width=32, norm="group")
+        return fcos(levels, classes, FCOSOptions(width=32, norm="group"))
 
 
 def test_every_detector_of_the_table_is_tested_here() -> None:
@@ -152,7 +158,7 @@ def test_masks_are_pasted_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyPat
 
 def test_the_cascade_asks_more_of_every_step() -> None:
     assert [step.iou for step in STEPS] == [0.5, 0.6, 0.7]
-    head = cascade_rcnn(LEVELS, 3, width=16)
+    head = cascade_rcnn(LEVELS, 3, CascadeRCNN(width=16))
     deviations = [[1 / weight for weight in step.box_coder.weights] for step in head.boxes_by]
     assert deviations == [
         pytest.approx([0.1, 0.1, 0.2, 0.2]), pytest.approx([0.05, 0.05, 0.1, 0.1]),
@@ -161,7 +167,7 @@ def test_the_cascade_asks_more_of_every_step() -> None:
 
 
 def test_a_giou_loss_is_zero_for_boxes_that_need_no_refinement() -> None:
-    step = cascade_rcnn(LEVELS, 3, width=16, box_loss="giou").boxes_by[0]
+    step = cascade_rcnn(LEVELS, 3, CascadeRCNN(width=16, box_loss="giou")).boxes_by[0]
     boxes = torch.tensor([[1.0, 2, 30, 40], [5, 5, 9, 9]])
     loss = step.loss(torch.zeros(2, 4), torch.zeros(2, 4, 4), boxes, torch.tensor([1, 0]), boxes)
     assert loss["boxes"].item() == pytest.approx(0, abs=1e-5)
@@ -169,11 +175,11 @@ def test_a_giou_loss_is_zero_for_boxes_that_need_no_refinement() -> None:
 
 
 def test_batch_norms_are_those_of_the_box_heads_convolutions_alone() -> None:
-    head = cascade_mask_rcnn(LEVELS, 3, width=16, box_head="conv", box_norm="batch")
+    head = cascade_mask_rcnn(LEVELS, 3, CascadeMaskRCNN(width=16, box_head="conv", box_norm="batch"))
     norms = [name for name, module in head.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert norms == [f"steps.{step}.box_head.{number}.1" for step in range(3) for number in range(4)]
     with pytest.raises(ConfigError, match=r"head.box_norm=batch.*\n.*head.box_head=conv"):
-        mask_rcnn(LEVELS, 3, box_norm="batch")
+        mask_rcnn(LEVELS, 3, MaskRCNN(box_norm="batch"))
 
 
 def test_mask_rcnn_has_the_usual_size() -> None:
@@ -210,10 +216,12 @@ def test_targets_of_masks_are_made_in_parts_of_bounded_size(monkeypatch: pytest.
     assert torch.equal(mask_targets(masks, boxes, indices, 28), whole)
 
 
-@pytest.mark.parametrize("head", [retinanet, fcos])
-def test_gradients_of_maps_of_one_pixel_are_numbers_in_bf16(head: Callable[..., OneStage]) -> None:
+@pytest.mark.parametrize(("head", "options"), [(retinanet, DetectorOptions(width=16)), (fcos, FCOSOptions(width=16))])
+def test_gradients_of_maps_of_one_pixel_are_numbers_in_bf16(
+    head: Callable[..., OneStage], options: DetectorOptions
+) -> None:
     backbone = CoaT(SMALL)
-    detector = Detector(backbone, head(backbone.levels, 3, width=16)).train()
+    detector = Detector(backbone, head(backbone.levels, 3, options)).train()
     for _ in range(4):  # what was wrong came from memory that nothing had written
         with torch.autocast("cpu", torch.bfloat16):
             losses = detector(torch.randn(2, 3, 64, 64), None, [objects([[8, 8, 40, 40]], (64, 64))] * 2)
@@ -239,7 +247,8 @@ BACKBONES = [(name, {}) for name in VARIANTS] + [("timm", {"model": "resnet18"})
 def test_every_detector_bears_hard_batches_on_every_backbone(name: str, options: dict[str, str], head: str) -> None:
     torch.manual_seed(0)
     backbone = create_backbone(name, **options)
-    detector = Detector(backbone, table("head")[head](backbone.levels, 3, **BUILT[head])).train()
+    made = make("head", head, BUILT[head], "head", levels=backbone.levels, classes=3)
+    detector = Detector(backbone, made).train()
     images = torch.randn(len(HARD), 3, SIDE, SIDE)
     with torch.autocast("cpu", torch.bfloat16):
         losses = detector(images, None, list(HARD.values()))
