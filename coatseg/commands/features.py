@@ -71,6 +71,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     from coatseg.data.loading.module import default_workers
     from coatseg.results.features.formats import check_installed
     from coatseg.results.features.writer import FeatureWriter
+    from coatseg.system.output import check_writable
     from coatseg.system.places import Place
     from coatseg.training.trainer import AUTO, automatic_precision, make_fabric
 
@@ -86,7 +87,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     settle(options["trainer"], options["keep_memory"])
     images = find_images(options, model)
     if first_process():
-        place.check_writable()
+        check_writable(place)
     pictures = make_pictures(options, model, place)
     writer = FeatureWriter(
         images,

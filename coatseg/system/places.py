@@ -14,11 +14,9 @@ import fsspec
 from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
-from coatseg.errors import ConfigError, OutputError, RunExistsError
+from coatseg.errors import ConfigError, RunExistsError
 from coatseg.system.atomic import not_written, whole_file
 
-PROBE = ".coatseg_writable"
-"""A file that is written to try whether that can be done."""
 LOCK = ".coatseg_lock"
 """A file that is there while a run is at work, and after one that was ended."""
 
@@ -99,17 +97,6 @@ class Place:
                         path.unlink(missing_ok=True)
                     except OSError as error:
                         raise not_written(path, error) from error
-
-    def check_writable(self) -> None:
-        """Write an empty file and remove it.
-
-        Raises:
-            OutputError: that cannot be done, or the place is a file.
-        """
-        if self.folder is not None and self.folder.is_file():
-            raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
-        self.write(PROBE, b"")
-        self.remove(PROBE)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

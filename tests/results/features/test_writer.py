@@ -30,6 +30,7 @@ from coatseg.results.features.responses import Responses
 from coatseg.results.features.writer import FeatureWriter, Plan
 from coatseg.scenes import Scenes
 from coatseg.structures import Sample
+from coatseg.system.output import check_writable
 from coatseg.system.places import Place
 
 SIZES = [(64, 64), (50, 70), (33, 40), (64, 32), (40, 64)]
@@ -282,7 +283,7 @@ def test_too_large_for_float16(model: FeatureModel, folder: Path, tmp_path: Path
 def test_an_output_that_cannot_be_written_stops_at_once(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
     with pytest.raises(OutputError, match="is a file"):
-        Place(tmp_path / "file").check_writable()
+        check_writable(Place(tmp_path / "file"))
     with pytest.raises(OutputError, match="Cannot write"):
         writer(model, folder, tmp_path / "file" / "out").begin()
 
@@ -363,7 +364,7 @@ def test_a_users_other_files_stay(model: FeatureModel, folder: Path, tmp_path: P
     place, names = Place(tmp_path / "out"), ["parts/thesis.txt", ".env.template", ".bashrc.original", ".writable"]
     for name in names:
         place.write(name, name.encode())
-    place.check_writable()
+    check_writable(place)
     run(model, folder, tmp_path / "out", pictures=True)
     assert {name: place.read(name) for name in names} == {name: name.encode() for name in names}
     assert {name.partition("/")[0] for name in tree(tmp_path / "out")} == {
