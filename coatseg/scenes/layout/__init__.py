@@ -1,1 +1,1 @@
-"""What stands where."""
+"""What stands where: a file for each kind of things, by where they may be."""
