@@ -32,7 +32,7 @@ from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_data
 from coatseg.config.restore import read_trained
-from coatseg.data.images.images import read_label_map
+from coatseg.data.images.reading import read_label_map
 from coatseg.results.export.agreement import Agreement, agreement
 from coatseg.results.export.export import export
 from coatseg.results.predict.loading import load, load_onnx

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from coatseg.data.augmentations.moves import Cut, Moved
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.errors import ConfigError
 from coatseg.registry.options import SECTION, PixelSize, check_range, checked_size
 from coatseg.structures import DatasetInfo, Size

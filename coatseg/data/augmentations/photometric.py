@@ -9,7 +9,7 @@ import albumentations as alb
 import cv2
 import numpy as np
 
-from coatseg.data.images.images import PIXEL_RANGE, Pixels
+from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
 from coatseg.registry.options import check_range
 from coatseg.structures import DatasetInfo
 

@@ -19,7 +19,7 @@ from coatseg.data.augmentations.crop import random_crop
 from coatseg.data.augmentations.flips import horizontal_flip, rotate90, vertical_flip
 from coatseg.data.augmentations.photometric import photometric
 from coatseg.data.augmentations.resize import jitter, random_scale, resize, resize_or_crop
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Size
 
 import albumentations as alb  # isort: skip  # after the package above, which keeps it off the network

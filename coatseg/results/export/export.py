@@ -17,7 +17,7 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
 
-from coatseg.data.images.images import normalise
+from coatseg.data.images.pixels import normalise
 from coatseg.errors import CoatsegError, ConfigError, ExportError
 from coatseg.registry.options import Options, PositiveInt, legal
 from coatseg.results.export.agreement import (

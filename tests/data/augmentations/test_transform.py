@@ -18,7 +18,7 @@ from coatseg.data.augmentations.transform import (
     random_crop,
     random_scale,
 )
-from coatseg.data.images.images import normalise
+from coatseg.data.images.pixels import normalise
 from coatseg.errors import ConfigError
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Segment
 from tests.contracts.dataset import assert_same, check_instances

@@ -19,7 +19,7 @@ import coatseg
 from coatseg.commands.export import main
 from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.config.build import build_data, build_task
-from coatseg.data.images.images import normalise
+from coatseg.data.images.pixels import normalise
 from coatseg.data.loading.batching import collate
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
 from coatseg.results.export import export as exporting

@@ -18,7 +18,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from coatseg import read_features
-from coatseg.data.images.images import normalise, read_image
+from coatseg.data.images.pixels import normalise
+from coatseg.data.images.reading import read_image
 from coatseg.data.images.sources import Skipped, find_sources
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
 from coatseg.results.features.formats import FORMATS
