@@ -34,7 +34,7 @@ from coatseg.config.build import build_data
 from coatseg.config.restore import read_trained
 from coatseg.data.images.reading import read_label_map
 from coatseg.results.export.agreement import Agreement, agreement
-from coatseg.results.export.export import export
+from coatseg.results.export.writing import export
 from coatseg.results.predict.loading import load, load_onnx
 from coatseg.structures import InstancePrediction, SemanticPrediction
 from coatseg.tasks.base import Task

@@ -28,7 +28,7 @@ from coatseg.commands.benchmark import TASKS
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task, gives
 from coatseg.models.backbones.coat import VARIANTS
-from coatseg.results.export.export import eager, images_of
+from coatseg.results.export.comparison import eager, images_of
 from coatseg.results.export.facts import facts_of
 from coatseg.results.export.graph import Graph, graph_of
 from coatseg.results.export.to_onnx import Session, write
