@@ -117,7 +117,7 @@ def make_maps(writer: FeatureWriter, fabric: lightning.Fabric, model: FeatureMod
             say(f"{done} of {len(writer.shards)} shards are there already")
     fabric.launch()
     fabric.barrier()
-    writer.device = fabric.device
+    writer.maker.device = fabric.device
     model.network.to(fabric.device)
     share = writer.remaining(fabric.global_rank, fabric.world_size)
     with all_or_none(fabric.world_size), counted("features", share, shown=first_process()) as count:

@@ -275,7 +275,7 @@ def test_too_large_for_float16(model: FeatureModel, folder: Path, tmp_path: Path
 
     made = writer(model, folder, tmp_path / "out", dtype="float16")
     made.begin()
-    made.extractor = Large()
+    made.maker.extractor = Large()
     with pytest.raises(ConfigError, match="beyond float16's 65504"):
         list(made.write())
     assert not list((tmp_path / "out").rglob("*.safetensors"))
@@ -382,7 +382,7 @@ def test_settings_of_something_else(model: FeatureModel, folder: Path, tmp_path:
 
 def test_pictures_of_a_run_in_bfloat16(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
     made = writer(model, folder, tmp_path / "out", pictures=True)
-    made.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    made.maker.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
     made.begin()
     assert sum(made.write()) == len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 5
 
@@ -535,7 +535,7 @@ def test_images_too_large_for_the_memory_are_skipped(model: FeatureModel, folder
 
     Image.new("RGB", (70, 70)).save(folder / "1.png")
     made = writer(model, folder, tmp_path / "out")
-    made.extractor = Small()
+    made.maker.extractor = Small()
     made.begin()
     assert sum(made.write()) == 5
     assert [(unread.id, unread.reason) for unread in made.finish()] == [
