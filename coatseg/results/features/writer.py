@@ -7,21 +7,15 @@ shards by their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import torch
 
 from coatseg.data.images.sources import Skipped
 from coatseg.errors import DatasetError
 from coatseg.results.features.folder import FeatureFolder, check_unchanged
 from coatseg.results.features.formats import FORMATS, MapArray, Stored
-from coatseg.results.features.images import FeatureImages
 from coatseg.results.features.making import MapMaker
-from coatseg.results.features.maps import Extractor
-from coatseg.results.features.pictures import FeaturePictures
 from coatseg.structures import Sample
 from coatseg.system.places import Place
 
@@ -30,65 +24,43 @@ VERSION = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written and how: with the images and the model, all that the bytes depend on.
+    """How maps are stored: with the images and what makes the maps, all that the bytes depend on.
 
     `made` holds what else they depend on, by name, as plain values: the model, its options and weights, the pictures.
     """
 
     format: str
-    dtype: str
-    batch_size: int
     shard_images: int
     made: Mapping[str, Any]
 
-    def settings(self, images: FeatureImages, extractor: Extractor) -> dict[str, Any]:
-        """Give what features.json holds."""
+    def settings(self, maker: MapMaker) -> dict[str, Any]:
+        """Return what features.json holds."""
+        images = maker.images
         return {
             "version": VERSION,
             "format": self.format,
-            "dtype": self.dtype,
-            "strides": list(extractor.strides),
+            "dtype": maker.dtype,
+            "strides": list(maker.extractor.strides),
             "images": len(images),
             "digest_of_images": images.digest,
             **images.made,
             "mean": list(images.info.mean),
             "std": list(images.info.std),
-            "batch_size": self.batch_size,
+            "batch_size": maker.batch_size,
             "shard_images": self.shard_images,
             **self.made,
         }
 
 
 class FeatureWriter:
-    """Writes the maps that an extractor makes of images to a place."""
+    """Writes the maps of all images that a maker has to a place."""
 
-    def __init__(
-        self,
-        images: FeatureImages,
-        extractor: Extractor,
-        place: Place,
-        plan: Plan,
-        *,
-        device: torch.device | str = "cpu",
-        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        pictures: FeaturePictures | None = None,
-        workers: int = 1,
-    ) -> None:
-        self.images, self.plan = images, plan
+    def __init__(self, maker: MapMaker, place: Place, plan: Plan) -> None:
+        self.maker, self.images, self.plan = maker, maker.images, plan
         self.folder = FeatureFolder(place)
-        self.maker = MapMaker(
-            images,
-            extractor,
-            dtype=plan.dtype,
-            batch_size=plan.batch_size,
-            device=device,
-            autocast=autocast,
-            pictures=pictures,
-            workers=workers,
-        )
         self._ids: set[str] = set()
-        count = plan.shard_images
-        self.shards = [range(begin, min(begin + count, len(images))) for begin in range(0, len(images), count)]
+        count, total = plan.shard_images, len(self.images)
+        self.shards = [range(begin, min(begin + count, total)) for begin in range(0, total, count)]
 
     def begin(self) -> int:
         """Prepare the folder, or find an earlier run's to go on with; give the number of shards that are done.
@@ -100,7 +72,7 @@ class FeatureWriter:
             RunExistsError: it holds maps of other images, another model or other options, or files that are not ours.
         """
         count = len(self.shards)
-        self.folder.begin(self.plan.settings(self.images, self.maker.extractor))
+        self.folder.begin(self.plan.settings(self.maker))
         check_unchanged(self.folder.rows(range(count)), self.images.lengths, self.folder.place)
         self._retry_skipped()
         return count if self.folder.finished else sum(self.folder.done(number) for number in range(count))

@@ -23,7 +23,8 @@ from coatseg.data.images.reading import read_image
 from coatseg.data.images.sources import Skipped, find_sources
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
 from coatseg.results.features.formats import FORMATS
-from coatseg.results.features.images import DatasetImages, FolderImages
+from coatseg.results.features.images import DatasetImages, FeatureImages, FolderImages
+from coatseg.results.features.making import MapMaker
 from coatseg.results.features.model import FeatureModel, named_model
 from coatseg.results.features.names import file_name, path_name, single_name
 from coatseg.results.features.pictures import FeaturePictures
@@ -53,6 +54,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+def written(
+    model: FeatureModel, images: FeatureImages, place: Place, pictures: FeaturePictures | None = None, **changes: Any
+) -> FeatureWriter:
+    usual = {"format": "safetensors", "dtype": "float32", "batch_size": 2, "shard_images": 2, "made": model.made}
+    how = {**usual, **changes}
+    making = {name: how.pop(name) for name in ("dtype", "batch_size")}
+    return FeatureWriter(MapMaker(images, model.extractor, pictures=pictures, **making), place, Plan(**how))
+
+
 def writer(
     model: FeatureModel,
     given: str | Path,
@@ -63,12 +73,11 @@ def writer(
     **changes: Any,
 ) -> FeatureWriter:
     images = FolderImages(find_sources(given), model.info, max_pixels=max_pixels)
-    plan = Plan(format="safetensors", dtype="float32", batch_size=2, shard_images=2, made=model.made)
     coat = model.coat
     assert coat is not None
     place = Place(output)
     drawn = FeaturePictures(place, model.info, Responses(coat)) if pictures else None
-    return FeatureWriter(images, model.extractor, place, replace(plan, **changes), pictures=drawn)
+    return written(model, images, place, drawn, **changes)
 
 
 def run(*arguments: Any, **options: Any) -> list[Skipped]:
@@ -219,8 +228,7 @@ def test_a_dataset_s_images_are_resized_as_in_its_evaluation_and_the_broken_ones
 
     dataset = Broken("val", size=(64, 96), val_images=3)
     images = DatasetImages(dataset, "val", model.info, sides=(32, 200))
-    plan = Plan(format="npy", dtype="float32", batch_size=2, shard_images=2, made=model.made)
-    made = FeatureWriter(images, model.extractor, Place(tmp_path / "out"), plan)
+    made = written(model, images, Place(tmp_path / "out"), format="npy")
     made.begin()
     assert sum(made.write()) == 3
     assert made.finish() == [Skipped("1", "", "b.png is cut short.")]
@@ -457,10 +465,9 @@ class Named(Scenes):
 
 
 def of_dataset(model: FeatureModel, dataset: Scenes, output: Path, format_: str, shard: int = 8) -> FeatureWriter:
-    plan = Plan(format=format_, dtype="float32", batch_size=2, shard_images=shard, made=model.made)
     images = DatasetImages(dataset, "val", model.info)
     pictures = FeaturePictures(Place(output), model.info)
-    return FeatureWriter(images, model.extractor, Place(output), plan, pictures=pictures)
+    return written(model, images, Place(output), pictures, format=format_, shard_images=shard)
 
 
 IDS = (
