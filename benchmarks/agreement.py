@@ -33,9 +33,9 @@ from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.data import build_data
 from coatseg.config.read import read
 from coatseg.config.restore import read_trained
-from coatseg.data.images.images import read_label_map
+from coatseg.data.images.reading import read_label_map
 from coatseg.results.export.agreement import Agreement, agreement
-from coatseg.results.export.export import export
+from coatseg.results.export.writing import export
 from coatseg.results.predict.loading import load, load_onnx
 from coatseg.structures import InstancePrediction, SemanticPrediction
 from coatseg.tasks.base import Task

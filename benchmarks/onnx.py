@@ -30,7 +30,7 @@ from coatseg.config.build import build_task
 from coatseg.config.check import gives
 from coatseg.config.read import read
 from coatseg.models.backbones.coat import VARIANTS
-from coatseg.results.export.export import eager, images_of
+from coatseg.results.export.comparison import eager, images_of
 from coatseg.results.export.facts import facts_of
 from coatseg.results.export.graph import Graph, graph_of
 from coatseg.results.export.to_onnx import Session, write

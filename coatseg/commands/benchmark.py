@@ -145,11 +145,12 @@ def check_output(output: Path) -> None:
         ConfigError: it is a folder.
         OutputError: it lies in none that can be written.
     """
+    from coatseg.system.output import check_writable
     from coatseg.system.places import Place
 
     if output.is_dir():
         raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
-    Place(output.parent).check_writable()
+    check_writable(Place(output.parent))
 
 
 def _sizes(stated: Any) -> list[Size]:

@@ -73,15 +73,13 @@ def check_output(folder: Path) -> None:
         ConfigError: it is a file.
         RunExistsError: results are there.
     """
+    from coatseg.system.output import ELSEWHERE, check_folder
     from coatseg.training.callbacks.detections import NAMES
 
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
+    check_folder(folder)
     there = [name for name in ("report.md", "scores.json", *NAMES) if (folder / name).exists()]
     if there:
-        raise RunExistsError(
-            f"{folder} has {' and '.join(there)} already.", "Choose another output=...; nothing was changed."
-        )
+        raise RunExistsError(f"{folder} has {' and '.join(there)} already.", ELSEWHERE)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,11 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     from coatseg.config.restore import read_trained
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import fitting
-    from coatseg.results.export.export import SIZES, Sizes, export, report_path, unit
+    from coatseg.results.export.agreement import unit
+    from coatseg.results.export.comparison import SIZES, Sizes
     from coatseg.results.export.formats import format_of
+    from coatseg.results.export.report import report_path
+    from coatseg.results.export.writing import export
 
     quiet_libraries()
     name = str(options.get("format", "onnx"))

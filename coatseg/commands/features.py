@@ -70,7 +70,9 @@ def write_features(options: Mapping[str, Any]) -> int:
     from coatseg.data.loading.module import default_workers
     from coatseg.registry.names import load_plugins
     from coatseg.results.features.formats import check_installed
+    from coatseg.results.features.making import MapMaker
     from coatseg.results.features.writer import FeatureWriter
+    from coatseg.system.output import check_writable
     from coatseg.system.places import Place
     from coatseg.training.trainer import AUTO, automatic_precision, make_fabric
 
@@ -86,17 +88,18 @@ def write_features(options: Mapping[str, Any]) -> int:
     settle(options["trainer"], options["keep_memory"])
     images = find_images(options, model)
     if first_process():
-        place.check_writable()
+        check_writable(place)
     pictures = make_pictures(options, model, place)
-    writer = FeatureWriter(
+    maker = MapMaker(
         images,
         model.extractor,
-        place,
-        make_plan(options, model, pictures, trainer["precision"]),
+        dtype=options["dtype"],
+        batch_size=options["batch_size"],
         autocast=fabric.autocast,
         pictures=pictures,
         workers=max(1, default_workers() if options["workers"] is None else options["workers"]),
     )
+    writer = FeatureWriter(maker, place, make_plan(options, model, pictures, trainer["precision"]))
     say(model.words)
     with place.alone() if first_process() else nullcontext():
         skipped = make_maps(writer, fabric, model)
@@ -116,7 +119,7 @@ def make_maps(writer: FeatureWriter, fabric: lightning.Fabric, model: FeatureMod
             say(f"{done} of {len(writer.shards)} shards are there already")
     fabric.launch()
     fabric.barrier()
-    writer.device = fabric.device
+    writer.maker.device = fabric.device
     model.network.to(fabric.device)
     share = writer.remaining(fabric.global_rank, fabric.world_size)
     with all_or_none(fabric.world_size), counted("features", share, shown=first_process()) as count:
@@ -205,13 +208,13 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
 def make_plan(
     options: Mapping[str, Any], model: FeatureModel, pictures: FeaturePictures | None, precision: str
 ) -> Plan:
-    """Say what is written and how."""
+    """Say how the maps are stored, and what of the model and the pictures their bytes depend on."""
     from coatseg.results.features.writer import Plan
 
     made = {**model.made, "precision": precision, "pictures": pictures is not None}
     if pictures is not None:
         made["query"] = list(pictures.query)
-    return Plan(options["format"], options["dtype"], options["batch_size"], options["shard_images"], made)
+    return Plan(options["format"], options["shard_images"], made)
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:

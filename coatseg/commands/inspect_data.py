@@ -68,6 +68,7 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     from coatseg.data.inspection.report import write_report
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
+    from coatseg.system.output import check_writable
     from coatseg.system.places import Place
     from coatseg.visualize.samples import sample_sheet
     from coatseg.visualize.sheets import save_picture
@@ -87,7 +88,7 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     @cache  # the lists of files are read once
     def opened(split: str) -> Dataset:
         dataset = open_split(plan, split)
-        Place(folder).check_writable()  # before hours are spent, and not for data that cannot be opened
+        check_writable(Place(folder))  # before hours are spent, and not for data that cannot be opened
         return dataset
 
     with counted_splits() as progress:
@@ -110,13 +111,11 @@ def check_output(folder: Path) -> None:
         RunExistsError: another command's report is there.
     """
     from coatseg.data.inspection.report import DETAILS, REPORT
+    from coatseg.system.output import ELSEWHERE, check_folder
 
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"output={folder} is a file.", "Name a folder; a new one is made.")
+    check_folder(folder)
     if (folder / REPORT).exists() and not (folder / DETAILS).exists():
-        raise RunExistsError(
-            f"{folder} has {REPORT} of something else.", "Choose another output=...; nothing was changed."
-        )
+        raise RunExistsError(f"{folder} has {REPORT} of something else.", ELSEWHERE)
 
 
 @contextmanager

@@ -132,6 +132,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.results.predict.folder import begin
     from coatseg.results.predict.run import PredictionRun, words_on_tags
     from coatseg.results.predict.writers import writer_of
+    from coatseg.system.output import check_writable
     from coatseg.system.places import Place
     from coatseg.training.trainer import ANYWHERE, make_trainer
 
@@ -146,7 +147,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
         say(lost)
     predictor = make_predictor(options)
     if first_process():
-        place.check_writable()
+        check_writable(place)
     say(f"inference: {predictor.task.inference.words}")
     trainer_options = {**ANYWHERE, "precision": predictor.precision, **options.get("trainer", {})}
     settle(trainer_options, fitting(options.get("keep_memory", True), bool, "keep_memory"))

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from coatseg.models.backbones.padding import as_pairs, find_valid
 from coatseg.models.heads.detection.base import DetectionHead, Detections
+from coatseg.models.padded import pad
 from coatseg.models.probing import Probed
 from coatseg.structures import Backbone, InstanceTarget, Size
 
@@ -41,32 +40,13 @@ class Detector(Probed):
         Raises:
             ConfigError: there are not as many sizes as images, or one is larger than the images.
         """
-        height, width = images.shape[-2:]
-        divisor = self.head.divisor
-        valid = find_valid(images, as_pairs(sizes))
-        own = [(height, width)] * len(images) if valid is None else list(valid.sizes)
-        if valid is not None:
-            images = valid.keep(images)
-        padded = functional.pad(images, (0, -width % divisor, 0, -height % divisor))
-        # An image's features are those of itself padded to its own multiple of the divisor, as it would be alone.
-        rounded = [(rows + -rows % divisor, columns + -columns % divisor) for rows, columns in own]
-        differ = any(size != tuple(padded.shape[-2:]) for size in rounded)
-        pyramid = self.backbone(padded, rounded if differ else None)
-        if differ and targets is None:
-            rows = enumerate(zip(rounded, own, strict=True))
-            return [self._alone(padded, pyramid, index, whole, size) for index, (whole, size) in rows]
-        outputs: list[Detections] | dict[str, Tensor] = self.head(padded, pyramid, own, targets)
+        padded = pad(images, sizes, self.head.divisor)
+        pyramid = self.backbone(padded.images, padded.own)
+        if padded.own is not None and targets is None:
+            each = zip(padded.alone(pyramid, self.backbone.levels), padded.sizes, strict=True)
+            return [self.head(image, features, [size])[0] for (image, features), size in each]
+        outputs: list[Detections] | dict[str, Tensor] = self.head(padded.images, pyramid, padded.sizes, targets)
         return outputs
-
-    def _alone(self, images: Tensor, pyramid: Sequence[Tensor], index: int, padded: Size, size: Size) -> Detections:
-        """Find the objects of one image of `size`, by its own part of the pyramid, that of its `padded` size."""
-        height, width = padded
-        own = [
-            features[index : index + 1, :, : height // level.stride, : width // level.stride]
-            for features, level in zip(pyramid, self.backbone.levels, strict=True)
-        ]
-        found: list[Detections] = self.head(images[index : index + 1, :, :height, :width], own, [size])
-        return found[0]
 
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
         """Give the pyramid's maps, and the parameters of the backbone: those of the head are all of use."""

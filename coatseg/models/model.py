@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coatseg.models.backbones.padding import as_pairs, find_valid
+from coatseg.models.padded import Padded, pad
 from coatseg.models.probing import Probed
 from coatseg.structures import Backbone, Head, Outputs, Size
 
@@ -47,34 +47,21 @@ class Model(Probed):
         return self._predict(images, sizes)
 
     def _predict(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
-        height, width = images.shape[-2:]
         auxiliary = self.auxiliary if self.training else None
-        divisor = lcm(self.head.divisor, 1 if auxiliary is None else auxiliary.divisor)
-        valid = find_valid(images, as_pairs(sizes))
-        if valid is not None:
-            images = valid.keep(images)
-        padded = functional.pad(images, (0, -width % divisor, 0, -height % divisor))
-        own = [] if valid is None else [(h + -h % divisor, w + -w % divisor) for h, w in valid.sizes]
-        differ = any(size != padded.shape[-2:] for size in own)
-        pyramid = self.backbone(padded, own if differ else None)
-        if differ and not self.training:
-            maps = [torch.cat([self._alone(padded, pyramid, index, size) for index, size in enumerate(own)])]
+        padded = pad(images, sizes, lcm(self.head.divisor, 1 if auxiliary is None else auxiliary.divisor))
+        pyramid = self.backbone(padded.images, padded.own)
+        if padded.own is not None and not self.training:
+            maps = [torch.cat([self._alone(*one, padded) for one in padded.alone(pyramid, self.backbone.levels)])]
         else:
-            heads = (self.head, auxiliary)
-            maps = [_resized(head(padded, pyramid).float(), padded) for head in heads if head is not None]
-        maps = [_cropped(logits, (height, width)) for logits in maps]
-        return Outputs(*(maps if valid is None else map(valid.keep, maps)))
+            heads = [head for head in (self.head, auxiliary) if head is not None]
+            maps = [_resized(head(padded.images, pyramid).float(), padded.images) for head in heads]
+        return Outputs(*map(padded.without, maps))
 
-    def _alone(self, images: Tensor, pyramid: Sequence[Tensor], index: int, size: Size) -> Tensor:
-        """Give the logits of one image of a batch by its own part of the pyramid, padded to the size of the others."""
-        height, width = size
-        image = images[index : index + 1, :, :height, :width]
-        own = [
-            features[index : index + 1, :, : height // level.stride, : width // level.stride]
-            for features, level in zip(pyramid, self.backbone.levels, strict=True)
-        ]
-        logits = _resized(self.head(image, own).float(), image)
-        return functional.pad(logits, (0, images.shape[-1] - width, 0, images.shape[-2] - height))
+    def _alone(self, image: Tensor, pyramid: Sequence[Tensor], batch: Padded) -> Tensor:
+        """Return the logits of one image of a batch by its own part of the pyramid, padded to the size of the batch."""
+        logits = _resized(self.head(image, pyramid).float(), image)
+        (rows, columns), (height, width) = logits.shape[-2:], batch.images.shape[-2:]
+        return functional.pad(logits, (0, width - columns, 0, height - rows))
 
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
         """Give all outputs of training, and the parameters that these are to depend on."""
@@ -85,11 +72,3 @@ def _resized(logits: Tensor, images: Tensor) -> Tensor:
     if logits.shape[-2:] == images.shape[-2:]:
         return logits
     return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _cropped(logits: Tensor, size: Size) -> Tensor:
-    height, width = size
-    if torch.compiler.is_exporting():  # a slice of a size that is not known would bind the graph to sizes that need one
-        rows, columns = torch.arange(height, device=logits.device), torch.arange(width, device=logits.device)
-        return logits.index_select(-2, rows).index_select(-1, columns)
-    return logits[..., :height, :width]

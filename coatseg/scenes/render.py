@@ -8,10 +8,14 @@ from random import Random
 import cv2
 import numpy as np
 
-from coatseg.scenes.layout.layout import lay_out
+from coatseg.scenes.layout.furniture import furnish
+from coatseg.scenes.layout.placing import Placed
+from coatseg.scenes.layout.planting import plants
+from coatseg.scenes.layout.plots import houses
+from coatseg.scenes.layout.traffic import Traffic, drive, walk
 from coatseg.scenes.things.buildings import draw_skyline
 from coatseg.scenes.things.trees import draw_woods
-from coatseg.scenes.world.camera import Camera
+from coatseg.scenes.world.camera import Camera, Point
 from coatseg.scenes.world.canvas import FIRST_THING, Canvas
 from coatseg.scenes.world.film import develop
 from coatseg.scenes.world.ground import draw_ground
@@ -50,7 +54,7 @@ def render(rng: Random, size: Size) -> Scene:
     """Render one scene of `size` (height, width), a function of the state of `rng`."""
     camera = _draw_camera(rng, size)
     stage = Stage(Canvas(size), camera, draw_light(rng), draw_street(rng), rng)
-    placed, lamps = lay_out(stage)
+    placed, lamps = _lay_out(stage)
     draw_sky(stage)
     draw_ground(stage, [thing.shadow for thing in placed if thing.shadow is not None], lamps)
     backdrop = rng.random()
@@ -62,6 +66,15 @@ def render(rng: Random, size: Size) -> Scene:
         thing.draw()
     _take_away_crumbs(stage.canvas.pixels)
     return Scene(develop(stage), stage.canvas.pixels[..., 3].copy(), tuple(stage.canvas.labels))
+
+
+def _lay_out(stage: Stage) -> tuple[list[Placed], list[Point]]:
+    """Return all that stands along the street in the order of painting, far to near, and where the lamps stand."""
+    lamps: list[Point] = []
+    traffic = Traffic(stage)
+    placed = [*houses(stage), *plants(stage), *drive(stage, traffic), *walk(stage, traffic), *furnish(stage, lamps)]
+    placed.sort(key=lambda thing: -thing.t)
+    return placed, lamps
 
 
 def _draw_camera(rng: Random, size: Size) -> Camera:

@@ -44,6 +44,11 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def temporary_names(names: str) -> str:
+    """Return a regular expression of what `whole_file` calls files until they are whole, if their names match one."""
+    return rf"\.({names})\.[a-z0-9_]{{8}}"
+
+
 def not_written(path: Path, error: OSError) -> OutputError:
     """Return the error for a file that could not be written, with the reason and what to do."""
     if error.errno == errno.ENAMETOOLONG:

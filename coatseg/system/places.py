@@ -14,11 +14,9 @@ import fsspec
 from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
-from coatseg.errors import ConfigError, OutputError, RunExistsError
+from coatseg.errors import ConfigError, RunExistsError
 from coatseg.system.atomic import not_written, whole_file
 
-PROBE = ".coatseg_writable"
-"""The file that is written, and removed, to test whether a folder is writable."""
 LOCK = ".coatseg_lock"
 """The file that is locked while a run is at work; it stays behind if the run was cut short."""
 
@@ -100,17 +98,6 @@ class Place:
                         path.unlink(missing_ok=True)
                     except OSError as error:
                         raise not_written(path, error) from error
-
-    def check_writable(self) -> None:
-        """Check that files can be written here, by writing an empty one and removing it.
-
-        Raises:
-            OutputError: they cannot, or the place is a file.
-        """
-        if self.folder is not None and self.folder.is_file():
-            raise OutputError(f"output={self.address} is a file.", "Name a folder; a new one is made.")
-        self.write(PROBE, b"")
-        self.remove(PROBE)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ import coatseg
 from coatseg.commands import predict
 from coatseg.commands.terminal import progress
 from coatseg.data.images.geotags import read_tags
-from coatseg.data.images.images import read_label_map
+from coatseg.data.images.reading import read_label_map
 from coatseg.data.images.sources import Source
 from coatseg.errors import ConfigError, ImageError, OutputError, RunExistsError
 from coatseg.results.predict.canvas import LabelMap

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coatseg.data.images.images import ColourMasks
+from coatseg.data.images.reading import ColourMasks
 from coatseg.errors import ConfigError, DatasetError, listed
 from coatseg.structures import Colour, DatasetInfo
 

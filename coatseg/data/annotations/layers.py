@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.images.images import Pixels, read_label_map
+from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.raster import Window
+from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import IGNORE_INDEX
 

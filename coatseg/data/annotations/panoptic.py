@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coatseg.data.annotations.classes import first_repeated
-from coatseg.data.images.images import read_image
+from coatseg.data.images.reading import read_image
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Segment
 

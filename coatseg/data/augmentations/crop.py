@@ -11,7 +11,7 @@ import numpy as np
 
 from coatseg.data.augmentations.checks import SECTION, PixelSize, check_range, checked_size
 from coatseg.data.augmentations.moves import Cut, Moved
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Size

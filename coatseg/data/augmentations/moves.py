@@ -12,7 +12,7 @@ import albumentations as alb
 import numpy as np
 from albumentations.core.type_definitions import Targets
 
-from coatseg.data.images.images import PIXEL_RANGE, Pixels
+from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
 from coatseg.data.images.resizing import resize_image, resize_labels
 from coatseg.structures import DatasetInfo, Size
 

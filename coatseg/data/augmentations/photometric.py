@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from coatseg.data.augmentations.checks import check_range
-from coatseg.data.images.images import PIXEL_RANGE, Pixels
+from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo
 

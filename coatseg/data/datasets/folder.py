@@ -13,7 +13,7 @@ from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.layers import LayerMasks
 from coatseg.data.datasets.own_splits import LAYOUT, Splits, Tree, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
-from coatseg.data.images.images import read_label_map
+from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, legal

@@ -12,7 +12,7 @@ from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.mask_files import check_mask_is_there, check_mask_size
 from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.own_splits import Splits, Tree, find_pairs
-from coatseg.data.images.images import read_label_map
+from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size

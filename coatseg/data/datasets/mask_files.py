@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.images.images import Pixels, read_image, read_label_map, read_size
+from coatseg.data.images.pixels import Pixels
+from coatseg.data.images.reading import read_image, read_label_map, read_size
 from coatseg.errors import DatasetError
 from coatseg.structures import DatasetInfo, Sample, Size
 

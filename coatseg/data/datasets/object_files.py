@@ -8,7 +8,7 @@ from pathlib import Path
 from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.annotations.coco_objects import ObjectAnnotations
 from coatseg.data.datasets.official import official_classes
-from coatseg.data.images.images import read_image, read_size
+from coatseg.data.images.reading import read_image, read_size
 from coatseg.errors import DatasetError
 from coatseg.structures import DatasetInfo, Instances, Sample, Size
 

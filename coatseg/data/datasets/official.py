@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.datasets.mask_files import Pair
-from coatseg.data.images.images import Pixels, read_label_map
+from coatseg.data.images.pixels import Pixels
+from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import Colour
 

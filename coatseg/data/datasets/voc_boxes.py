@@ -14,7 +14,7 @@ from coatseg.data.annotations.boxes import mend_boxes
 from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette, read_lines
 from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.voc import INFO as VOC
-from coatseg.data.images.images import IMAGE_SUFFIXES
+from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.errors import DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size

@@ -14,15 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFile
 
+from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
 from coatseg.errors import ImageError
-
-Pixels = npt.NDArray[Any]
-
-# The value that is 1.0 on the pixel scale, for each type that an image may have.
-PIXEL_RANGE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 DAMAGED = "The file is damaged or cut short: copy or download it again, or leave it out of the dataset."
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coatseg.data.images.decoding import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.raster import import_rasterio, opened_raster
 from coatseg.data.images.tiff import read_header
 from coatseg.structures import Colour

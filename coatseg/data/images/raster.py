@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from coatseg.data.images.decoding import DAMAGED, PIXEL_RANGE, Pixels, unsupported
+from coatseg.data.images.decoding import DAMAGED, unsupported
+from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
 from coatseg.errors import ImageError
 
 # GDAL would list the folder, which may hold thousands of files, to look for files beside the one that it opens.

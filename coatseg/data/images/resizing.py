@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator
 
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import Size
 

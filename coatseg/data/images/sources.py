@@ -16,7 +16,8 @@ from typing import Any
 
 from PIL import Image
 
-from coatseg.data.images.images import IMAGE_SUFFIXES, Pixels, read_image, read_size
+from coatseg.data.images.pixels import Pixels
+from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image, read_size
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Size
 

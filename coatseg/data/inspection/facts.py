@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.images import PIXEL_RANGE, Pixels
+from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
 from coatseg.structures import Dataset, DatasetInfo, Instances, Sample, Size
 
 Counts = npt.NDArray[np.int64]

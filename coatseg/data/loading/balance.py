@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.errors import DatasetError
 from coatseg.structures import Dataset
 

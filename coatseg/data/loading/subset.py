@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.data.loading.balance import labels_of
 from coatseg.errors import ConfigError
 from coatseg.structures import Dataset, ObjectDataset, RandomDataset, Sample, Size, SizedDataset

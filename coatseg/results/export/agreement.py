@@ -45,6 +45,18 @@ def agreement(task: Task, size: tuple[int, int], ours: Sequence[Tensor], found: 
     return _of_pixels(task, size, ours, found) if isinstance(task, DenseTask) else _of_objects(size, ours, found)
 
 
+def unit(task: Task) -> str:
+    """Name what the share that agrees is one of."""
+    return "pixels" if isinstance(task, DenseTask) else "objects"
+
+
+def tolerances(task: Task) -> dict[str, float]:
+    """Return what may differ, by name."""
+    if isinstance(task, DenseTask):
+        return {"logits, as a share of the largest": MOST_LOGITS, "share of pixels": LEAST_ALIKE}
+    return {"box edges in pixels": MOST_PIXELS, "scores and masks": MOST_PROBABILITY, "share of objects": LEAST_MATCHED}
+
+
 def _of_pixels(task: DenseTask, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
     (mine,), (other,) = ours, found
     if mine.shape != other.shape or not other.isfinite().all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,20 +10,18 @@ from coatseg.data.images.sources import SKIPPED_FILE
 from coatseg.errors import RunExistsError
 from coatseg.results.features.formats import MANIFEST, ZARR
 from coatseg.system.json_lines import encoded, read_lines, write_lines
-from coatseg.system.places import PROBE, Place
+from coatseg.system.output import ELSEWHERE, differing, read_settings, remove_left_overs
+from coatseg.system.places import Place
 
 SETTINGS = "features.json"
 PARTS = "features.parts"
 FOLDERS = {"shards": r".+\.safetensors", "maps": r".+\.npy", "pictures": r".+\.png", PARTS: r"\d+\.json"}
 """What is written where: folders, and how the names of the files in them look."""
-FILES = (SETTINGS, SKIPPED_FILE, MANIFEST, PROBE)
+FILES = (SETTINGS, SKIPPED_FILE, MANIFEST)
 OURS = (SETTINGS, SKIPPED_FILE, MANIFEST, ZARR, *FOLDERS)
 """All names in the output folder; no other file or folder is written or removed."""
-TEMPORARY = r"\.({})\.[a-z0-9_]{{8}}"
-"""How a file of a name is called while it is written (see atomic.py)."""
 ZARR_TEMPORARY = r".+\.[0-9a-f]{32}\.partial"
-"""The same for the files that Zarr writes."""
-ELSEWHERE = "Choose another output=...; nothing was changed."
+"""How the files that Zarr writes are called until they are whole."""
 
 
 class FeatureFolder:
@@ -89,19 +86,14 @@ class FeatureFolder:
         skipped = read_lines(self.place, SKIPPED_FILE)
         if not skipped:  # else another start goes on from the parts, should an image have been mended
             self.place.remove(PARTS)
-        self.place.remove_files(TEMPORARY.format("|".join(map(re.escape, FILES))))
-        for folder, names in FOLDERS.items():
-            self.place.remove_files(TEMPORARY.format(names), folder, deep=True)
+        remove_left_overs(self.place, FILES, FOLDERS)
         if form == "zarr":
             self.place.remove_files(ZARR_TEMPORARY, ZARR, deep=True)
         return skipped
 
     def _settings_there(self) -> dict[str, Any]:
-        try:
-            there = json.loads(self.place.read(SETTINGS))
-        except ValueError:
-            there = None
-        if not isinstance(there, dict):
+        there = read_settings(self.place, SETTINGS)
+        if there is None:
             raise RunExistsError(f"{self.place.address} has a {SETTINGS} of something else.", ELSEWHERE)
         return there
 
@@ -128,8 +120,7 @@ def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -
     Raises:
         RunExistsError: the settings differ; the first that do are listed.
     """
-    differ = [name for name in {**there, **now} if there.get(name) != now.get(name)]
-    if differ:
+    if differ := differing(there, now):
         listed = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in differ[:3])
         raise RunExistsError(
             f"{place.address} has feature maps that were made otherwise: {listed}.",

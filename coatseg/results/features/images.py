@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import fsspec
 
-from coatseg.data.images.images import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.resizing import resize_image, size_within
 from coatseg.data.images.sources import MAX_PIXELS, Skipped, Source, Sources, read_source
 from coatseg.errors import CoatsegError, ConfigError, ImageError

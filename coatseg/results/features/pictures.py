@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from coatseg.data.images.images import denormalise, normalise
+from coatseg.data.images.pixels import denormalise, normalise
 from coatseg.results.features.maps import Maps
 from coatseg.results.features.names import file_name
 from coatseg.results.features.responses import Responses, as_point

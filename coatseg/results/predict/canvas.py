@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from coatseg.data.images.decoding import Pixels
+from coatseg.data.images.pixels import Pixels
 from coatseg.structures import (
     DatasetInfo,
     InstancePrediction,

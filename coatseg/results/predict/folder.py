@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from coatseg.data.images.sources import SKIPPED_FILE
 from coatseg.errors import RunExistsError
-from coatseg.system.places import PROBE, Place
+from coatseg.system.output import differing, read_settings, remove_left_overs
+from coatseg.system.places import Place
 
 RECORD = "predict.json"
 FOLDERS = ("labels", "objects", "pictures")
 FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
-LEFT_OVER = r"\..+\.[a-z0-9_]{8}"
-"""A file in folders of ours that was being written when its process was killed."""
-BESIDE = rf"\.({'|'.join(map(re.escape, (*FILES, PROBE)))})\.[a-z0-9_]{{8}}"
-"""The same beside them."""
 
 
 def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
@@ -38,19 +34,16 @@ def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
     if begun:
         _check_same(place, settings)
     if resume:
-        place.remove_files(BESIDE)
-        for folder in FOLDERS:
-            place.remove_files(LEFT_OVER, folder, deep=True)
+        remove_left_overs(place, FILES, dict.fromkeys(FOLDERS, ".+"))
     if not begun:
         place.write(RECORD, json.dumps(settings, indent=2).encode() + b"\n")
 
 
 def _check_same(place: Place, settings: Mapping[str, Any]) -> None:
-    try:
-        before = json.loads(place.read(RECORD))
-    except ValueError as error:
-        raise RunExistsError(f"{place.address}/{RECORD} cannot be read.", "Choose another output=...") from error
-    if changed := [key for key in {**before, **settings} if before.get(key) != settings.get(key)]:
+    before = read_settings(place, RECORD)
+    if before is None:
+        raise RunExistsError(f"{place.address}/{RECORD} cannot be read.", "Choose another output=...")
+    if changed := differing(before, settings):
         key = changed[0]
         raise RunExistsError(
             f"{place.address} was begun with {key}={before.get(key)}, and this is {settings.get(key)}.",

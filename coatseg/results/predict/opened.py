@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from coatseg.data.images.decoding import Pixels, is_deep, orientation, plain_mode
-from coatseg.data.images.images import read_image, with_channels
+from coatseg.data.images.decoding import is_deep, orientation, plain_mode
+from coatseg.data.images.pixels import Pixels, with_channels
 from coatseg.data.images.raster import Window, opened_raster
+from coatseg.data.images.reading import read_image
 from coatseg.data.images.sources import MAX_PIXELS, any_pixels, checked_size, whole_image
 from coatseg.data.images.tiff import check_length, read_header
 from coatseg.errors import ImageError

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coatseg.data.images.decoding import Pixels
-from coatseg.data.images.images import denormalise, normalise
+from coatseg.data.images.pixels import Pixels, denormalise, normalise
 from coatseg.data.images.raster import Window
 from coatseg.data.images.resizing import resize_image
 from coatseg.metrics.matching import LEAST_SCORE

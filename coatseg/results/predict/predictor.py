@@ -10,7 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from coatseg.data.images.images import normalise
+from coatseg.data.images.pixels import normalise
 from coatseg.data.images.raster import Window
 from coatseg.data.images.sources import MAX_PIXELS
 from coatseg.data.loading.batching import collate

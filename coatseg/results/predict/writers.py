@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coatseg.data.images.decoding import Pixels
 from coatseg.data.images.geotags import GeoTags, encode_label_map
+from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.sources import Source
 from coatseg.errors import ConfigError
 from coatseg.metrics.coco_format import box_areas, encode, mask_areas, results

@@ -1,1 +1,1 @@
-"""The layout of a scene: which things stand where along the street."""
+"""What stands where: a file for each kind of things, by where they may be."""

@@ -1,4 +1,4 @@
-"""Place cars: parked at the kerbs, driving on the lanes, crossing at side streets."""
+"""Cars parked at the kerbs, driving on the lanes and crossing at side streets, and people on foot among them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from coatseg.scenes.layout.placing import Placed, distance, place
+from coatseg.scenes.layout.placing import Placed, distance, pavements, place
 from coatseg.scenes.things import car_bodies, cars
+from coatseg.scenes.things.people import draw_person
 from coatseg.scenes.world import shadows
 from coatseg.scenes.world.stage import Stage
 
@@ -18,6 +19,9 @@ GAP = 0.15
 """Metres that are kept free around a car."""
 CROSSING_CARS_FROM = 15.0
 """Cars that cross the street are at least this many metres away, so that none fills the image."""
+PEOPLE, ON_ROAD = (6, 13), 0.2
+"""The range of the number of people, and the share of groups on the road."""
+PEOPLE_NEAR = (5.0, 20.0)
 
 
 @dataclass
@@ -86,3 +90,23 @@ def _crossing_cars(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
             s = place(stage, t, (-30.0, 30.0))
             if s is not None:
                 yield from traffic.add(s, t, rng.choice((-1, 1)) * math.pi / 2 + rng.gauss(0, 0.1))
+
+
+def walk(stage: Stage, traffic: Traffic) -> Iterator[Placed]:
+    """Put people, alone and in groups, on pavements and crossings, some on the road, none in a car."""
+    rng, street = stage.rng, stage.street
+    left = rng.randrange(*PEOPLE)
+    while left > 0:
+        t = distance(stage, *PEOPLE_NEAR)
+        on_road = street.in_crossing(t) or rng.random() < ON_ROAD
+        group = min(left, rng.choice((1, 1, 2, 3)))
+        left -= group
+        middle = place(stage, t, *([(-street.half, street.half)] if on_road else pavements(stage)))
+        if middle is None:
+            middle = place(stage, t, (-street.edge(-1), street.edge(1)))
+        for member in range(group if middle is not None else 0):
+            s, at = (middle or 0.0) + 0.55 * member + rng.gauss(0, 0.1), t + rng.gauss(0, 0.3)
+            if not traffic.blocks(s, at, 0.2, 0.2):
+                origin = street.point(s, at)
+                shadow = shadows.of_mast(stage.light, origin, 1.6, 0.45)
+                yield Placed(at, partial(draw_person, stage, origin), shadow)

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles
-from coatseg.data.images.images import read_label_map
+from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, ImageError
 from coatseg.structures import DatasetInfo
 

@@ -11,7 +11,7 @@ from coatseg.data.augmentations.transform import Transform
 from coatseg.data.datasets import windowed_files
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.datasets.windowed_files import draw_window
-from coatseg.data.images.images import read_image
+from coatseg.data.images.reading import read_image
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.sampling import Draw
 from coatseg.data.loading.steps import DrawnSteps

@@ -18,11 +18,13 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from coatseg import read_features
-from coatseg.data.images.images import normalise, read_image
+from coatseg.data.images.pixels import normalise
+from coatseg.data.images.reading import read_image
 from coatseg.data.images.sources import Skipped, find_sources
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
 from coatseg.results.features.formats import FORMATS
-from coatseg.results.features.images import DatasetImages, FolderImages
+from coatseg.results.features.images import DatasetImages, FeatureImages, FolderImages
+from coatseg.results.features.making import MapMaker
 from coatseg.results.features.model import FeatureModel, named_model
 from coatseg.results.features.names import file_name, path_name, single_name
 from coatseg.results.features.pictures import FeaturePictures
@@ -30,6 +32,7 @@ from coatseg.results.features.responses import Responses
 from coatseg.results.features.writer import FeatureWriter, Plan
 from coatseg.scenes import Scenes
 from coatseg.structures import Sample
+from coatseg.system.output import check_writable
 from coatseg.system.places import Place
 
 SIZES = [(64, 64), (50, 70), (33, 40), (64, 32), (40, 64)]
@@ -51,6 +54,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+def written(
+    model: FeatureModel, images: FeatureImages, place: Place, pictures: FeaturePictures | None = None, **changes: Any
+) -> FeatureWriter:
+    usual = {"format": "safetensors", "dtype": "float32", "batch_size": 2, "shard_images": 2, "made": model.made}
+    how = {**usual, **changes}
+    making = {name: how.pop(name) for name in ("dtype", "batch_size")}
+    return FeatureWriter(MapMaker(images, model.extractor, pictures=pictures, **making), place, Plan(**how))
+
+
 def writer(
     model: FeatureModel,
     given: str | Path,
@@ -61,12 +73,11 @@ def writer(
     **changes: Any,
 ) -> FeatureWriter:
     images = FolderImages(find_sources(given), model.info, max_pixels=max_pixels)
-    plan = Plan(format="safetensors", dtype="float32", batch_size=2, shard_images=2, made=model.made)
     coat = model.coat
     assert coat is not None
     place = Place(output)
     drawn = FeaturePictures(place, model.info, Responses(coat)) if pictures else None
-    return FeatureWriter(images, model.extractor, place, replace(plan, **changes), pictures=drawn)
+    return written(model, images, place, drawn, **changes)
 
 
 def run(*arguments: Any, **options: Any) -> list[Skipped]:
@@ -217,8 +228,7 @@ def test_a_dataset_s_images_are_resized_as_in_its_evaluation_and_the_broken_ones
 
     dataset = Broken("val", size=(64, 96), val_images=3)
     images = DatasetImages(dataset, "val", model.info, sides=(32, 200))
-    plan = Plan(format="npy", dtype="float32", batch_size=2, shard_images=2, made=model.made)
-    made = FeatureWriter(images, model.extractor, Place(tmp_path / "out"), plan)
+    made = written(model, images, Place(tmp_path / "out"), format="npy")
     made.begin()
     assert sum(made.write()) == 3
     assert made.finish() == [Skipped("1", "", "b.png is cut short.")]
@@ -273,7 +283,7 @@ def test_too_large_for_float16(model: FeatureModel, folder: Path, tmp_path: Path
 
     made = writer(model, folder, tmp_path / "out", dtype="float16")
     made.begin()
-    made.extractor = Large()
+    made.maker.extractor = Large()
     with pytest.raises(ConfigError, match="beyond float16's 65504"):
         list(made.write())
     assert not list((tmp_path / "out").rglob("*.safetensors"))
@@ -282,7 +292,7 @@ def test_too_large_for_float16(model: FeatureModel, folder: Path, tmp_path: Path
 def test_an_output_that_cannot_be_written_stops_at_once(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
     with pytest.raises(OutputError, match="is a file"):
-        Place(tmp_path / "file").check_writable()
+        check_writable(Place(tmp_path / "file"))
     with pytest.raises(OutputError, match="Cannot write"):
         writer(model, folder, tmp_path / "file" / "out").begin()
 
@@ -363,7 +373,7 @@ def test_a_users_other_files_stay(model: FeatureModel, folder: Path, tmp_path: P
     place, names = Place(tmp_path / "out"), ["parts/thesis.txt", ".env.template", ".bashrc.original", ".writable"]
     for name in names:
         place.write(name, name.encode())
-    place.check_writable()
+    check_writable(place)
     run(model, folder, tmp_path / "out", pictures=True)
     assert {name: place.read(name) for name in names} == {name: name.encode() for name in names}
     assert {name.partition("/")[0] for name in tree(tmp_path / "out")} == {
@@ -380,7 +390,7 @@ def test_settings_of_something_else(model: FeatureModel, folder: Path, tmp_path:
 
 def test_pictures_of_a_run_in_bfloat16(model: FeatureModel, folder: Path, tmp_path: Path) -> None:
     made = writer(model, folder, tmp_path / "out", pictures=True)
-    made.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    made.maker.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
     made.begin()
     assert sum(made.write()) == len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 5
 
@@ -455,10 +465,9 @@ class Named(Scenes):
 
 
 def of_dataset(model: FeatureModel, dataset: Scenes, output: Path, format_: str, shard: int = 8) -> FeatureWriter:
-    plan = Plan(format=format_, dtype="float32", batch_size=2, shard_images=shard, made=model.made)
     images = DatasetImages(dataset, "val", model.info)
     pictures = FeaturePictures(Place(output), model.info)
-    return FeatureWriter(images, model.extractor, Place(output), plan, pictures=pictures)
+    return written(model, images, Place(output), pictures, format=format_, shard_images=shard)
 
 
 IDS = (
@@ -533,7 +542,7 @@ def test_images_too_large_for_the_memory_are_skipped(model: FeatureModel, folder
 
     Image.new("RGB", (70, 70)).save(folder / "1.png")
     made = writer(model, folder, tmp_path / "out")
-    made.extractor = Small()
+    made.maker.extractor = Small()
     made.begin()
     assert sum(made.write()) == 5
     assert [(unread.id, unread.reason) for unread in made.finish()] == [

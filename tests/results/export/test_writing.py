@@ -21,15 +21,13 @@ from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.config.build import build_task
 from coatseg.config.data import build_data
 from coatseg.config.read import read
-from coatseg.data.images.images import normalise
+from coatseg.data.images.pixels import normalise
 from coatseg.data.loading.batching import collate
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
-from coatseg.results.export import export as exporting
-from coatseg.results.export.agreement import agreement
-from coatseg.results.export.export import export
 from coatseg.results.export.facts import EXTRA_FILE
 from coatseg.results.export.formats import FORMATS
 from coatseg.results.export.onnx_model import restore_onnx
+from coatseg.results.export.writing import export
 from coatseg.structures import Sample, Size
 from coatseg.tasks.base import Task
 from coatseg.training.callbacks.checkpoints import RECORD
@@ -253,46 +251,6 @@ def test_a_file_that_coatseg_did_not_write_is_refused(tmp_path: Path) -> None:
         restore_onnx(tmp_path / "c.onnx", {})
 
 
-def test_pixels_agree_where_their_classes_do(semantic: tuple[Task, dict[str, Any]]) -> None:
-    task, _ = semantic
-    ours = torch.zeros(1, 9, 10, 20)
-    ours[:, 1] = 4.0
-    row = agreement(task, (10, 20), [ours], [ours + 0.002])
-    assert (row.alike, row.compared, row.good) == (1, 200, True)
-    assert row.difference == pytest.approx(0.002 / 4)
-    assert not agreement(task, (10, 20), [ours], [ours + 0.006]).good
-    other = ours.clone()
-    other[0, 2, 0, 0] = 4.001
-    row = agreement(task, (10, 20), [ours], [other])
-    assert row.alike == pytest.approx(199 / 200)
-    assert not row.good
-    assert not agreement(task, (10, 20), [ours], [ours * torch.nan]).good
-
-
-def test_objects_agree_if_each_has_a_match_of_its_own(composed: Composed) -> None:
-    task = built(composed(*OBJECTS))
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10.0001], [20, 20, 30, 30]])
-    ours = [boxes, torch.tensor([0, 0, 1]), torch.tensor([0.9, 0.8995, 0.5]), torch.zeros(3, 1, 28, 28)]
-
-    def compared(rows: list[int], **changed: Any) -> tuple[float, bool]:
-        found = [tensor[rows] for tensor in ours]
-        for place, value in changed.items():
-            found[int(place[1:])] = found[int(place[1:])] + value
-        row = agreement(task, (40, 40), ours, found)
-        return row.alike, row.good
-
-    assert compared([2, 1, 0]) == (1, True)
-    assert compared([2, 1, 0], _0=0.0005) == (1, True)
-    assert compared([2, 1, 0], _0=0.002) == (0, False)
-    assert compared([2, 1, 0], _1=1) == (0, False)
-    assert compared([2, 1, 0], _2=0.01) == (0, False)
-    assert compared([2, 1, 0], _3=0.01) == (0, False)
-    assert compared([0, 1]) == (pytest.approx(2 / 3), False)
-    assert compared([]) == (0, False)
-    nothing = [tensor[:0] for tensor in ours]
-    assert agreement(task, (40, 40), nothing, nothing).good
-
-
 def test_the_command_writes_compares_and_tells(
     semantic: tuple[Task, dict[str, Any]],
     tmp_path: Path,
@@ -320,23 +278,6 @@ def test_the_command_writes_compares_and_tells(
         with pytest.raises(SystemExit, match="2"):
             main()
         assert words in capsys.readouterr().err
-
-
-def test_scenes_of_other_channels_repeat_the_three() -> None:
-    from coatseg.scenes.dataset import INFO
-
-    info = replace(INFO, mean=(*INFO.mean, 0.0), std=(*INFO.std, 1.0))
-    images = exporting.images_of(info, (40, 48), 1, preprocess=True)
-    assert images.shape == (1, 4, 40, 48)
-    assert torch.equal(images[:, 3], images[:, 0])
-    assert images.max() > 1
-
-
-def test_sizes_too_small_for_a_scene_see_a_part_of_one() -> None:
-    from coatseg.scenes.dataset import INFO
-
-    part, scene = (exporting.images_of(INFO, (height, 40), 1, preprocess=True) for height in (1, 32))
-    assert torch.equal(part, scene[:, :, :1])
 
 
 def test_a_folder_is_predicted_from_the_file_as_from_the_checkpoint(

@@ -1,4 +1,4 @@
-"""Read image and label files to arrays, whole or not at all, and normalise arrays for a model.
+"""Image and label files to arrays, and their sizes from their headers: nothing half read, nothing guessed.
 
 Pillow and OpenCV decode what they read correctly; rasterio reads all other TIFF files, and windows of TIFF files.
 """
@@ -6,23 +6,17 @@ Pillow and OpenCV decode what they read correctly; rasterio reads all other TIFF
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
 
 from coatseg.data.images.decoding import (
     LABEL_MODES,
     ON_THEIR_SIDE,
-    PIXEL_RANGE,
-    Pixels,
     content_of,
     decode,
     decode_image,
@@ -32,24 +26,11 @@ from coatseg.data.images.decoding import (
     unsupported,
     upright,
 )
+from coatseg.data.images.pixels import Pixels, check_channels, with_channels
 from coatseg.data.images.raster import Window, check_bands, read_band, read_raster
 from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain, is_plain_map, read_header
-from coatseg.errors import DatasetError, ImageError
-from coatseg.structures import Colour, DatasetInfo, Size
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "PIXEL_RANGE",
-    "ColourMasks",
-    "Pixels",
-    "denormalise",
-    "normalise",
-    "read_image",
-    "read_label_map",
-    "read_mask_size",
-    "read_size",
-    "with_channels",
-]
+from coatseg.errors import DatasetError
+from coatseg.structures import Colour, Size
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 
@@ -57,22 +38,6 @@ _LABELS_FORMAT = (
     "Save class numbers as an 8- or 16-bit single-channel PNG or TIFF; an own dataset may use colours instead: "
     "give each class its colour in classes.txt and set data.colour_masks=true."
 )
-
-
-def _grey(pixels: Pixels) -> Pixels | None:
-    grey = pixels[..., :1]
-    return grey if bool((pixels[..., :3] == grey).all()) else None
-
-
-# (channels in the file, channels wanted) -> the conversion, which returns None if colour would be lost.
-_CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
-    (1, 3): lambda pixels: pixels.repeat(3, axis=2),
-    (2, 3): lambda pixels: pixels[..., :1].repeat(3, axis=2),
-    (4, 3): lambda pixels: pixels[..., :3],
-    (2, 1): lambda pixels: pixels[..., :1],
-    (3, 1): _grey,
-    (4, 1): _grey,
-}
 
 
 def read_image(
@@ -117,9 +82,7 @@ def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | No
     else:
         size, stored = _size_and_channels(path)
     check_bands(path, stored, bands)
-    given = stored if bands is None else len(bands)
-    if channels is not None and channels != given and (given, channels) not in _CONVERSIONS:
-        raise _channels_error(path, given, channels)
+    check_channels(path, stored if bands is None else len(bands), channels)
     return size
 
 
@@ -195,53 +158,6 @@ class ColourMasks:
         return np.asarray(labels[place])
 
 
-def normalise(image: Pixels, info: DatasetInfo, out: Tensor | None = None) -> Tensor:
-    """Normalise an (H, W, C) image to a model's input (C, H, W) float32: on the pixel scale, minus mean, over std.
-
-    It is written to `out` if that is given, which may be a part of a larger tensor.
-
-    Raises:
-        ImageError: the image has another number of channels, or another pixel type, than the dataset may have.
-    """
-    if image.ndim != 3 or image.shape[2] != info.channels or image.dtype not in PIXEL_RANGE:
-        raise ImageError(
-            f"An image of shape {image.shape} and type {image.dtype} is not (height, width, {info.channels}) "
-            f"of {', '.join(str(dtype) for dtype in PIXEL_RANGE)}.",
-            f"{info.name} has {info.channels} channels: read images with read_image(path, channels={info.channels}).",
-        )
-    out = torch.empty(info.channels, *image.shape[:2]) if out is None else out
-    if image.dtype != np.uint8:
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
-        return _standardised(out.copy_(torch.from_numpy(planes)), PIXEL_RANGE[image.dtype], info)
-    bytes_ = torch.arange(256.0).repeat(info.channels, 1, 1)
-    tables = _standardised(bytes_, PIXEL_RANGE[image.dtype], info).numpy()
-    for plane, table, place in zip(cv2.split(image), tables, out.numpy(), strict=True):
-        cv2.LUT(plane, table[0], dst=place)
-    return out
-
-
-def _standardised(planes: Tensor, top: float, info: DatasetInfo) -> Tensor:
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (info.mean, info.std))
-    return planes.div_(top).sub_(mean).div_(std)
-
-
-def denormalise(tensor: Tensor, info: DatasetInfo) -> npt.NDArray[np.uint8]:
-    """Turn a normalised (C, H, W) tensor back into a picture: (H, W, 3) uint8.
-
-    It shows the first three channels, or the first in grey where there are fewer. A channel whose mean is not in 0 to 1
-    (float32 in units of its own), or whose values fill less than a quarter of that range (a satellite's 16 bit), is
-    shown from two standard deviations below its mean to two above.
-    """
-    count = 3 if info.channels >= 3 else 1
-    mean, std = np.array(info.mean[:count]), np.array(info.std[:count])
-    stretched = (mean < 0) | (mean > 1) | (4 * std < 0.25)
-    low, span = np.where(stretched, mean - 2 * std, 0.0), np.where(stretched, 4 * std, 1.0)
-    channels = tensor[:count].detach().float().cpu().numpy().transpose(1, 2, 0)
-    shown = (channels * std + mean - low) / span
-    picture: npt.NDArray[np.uint8] = (shown * 255).round().clip(0, 255).astype(np.uint8)
-    return picture if count == 3 else picture.repeat(3, axis=2)
-
-
 def _size_and_channels(path: Path) -> tuple[Size, int]:
     with path.open("rb") as file:
         opened = open_image(path, file)
@@ -271,29 +187,6 @@ def _check_map(path: Path, header: TiffHeader) -> None:
 def _lossy(path: Path) -> DatasetError:
     return DatasetError(
         f"{path} is a JPEG, whose compression changes class numbers.", "Save masks as PNG from their source."
-    )
-
-
-def with_channels(name: object, pixels: Pixels, channels: int | None) -> Pixels:
-    """Convert an image (H, W, C) to `channels`: grey to colour, and back where no colour is lost; alpha is dropped.
-
-    Raises:
-        ImageError: there is no such conversion; the message calls the image `name`.
-    """
-    stored = pixels.shape[2]
-    if channels is None or channels == stored:
-        return pixels
-    convert = _CONVERSIONS.get((stored, channels))
-    converted = convert(pixels) if convert else None
-    if converted is None:
-        raise _channels_error(name, stored, channels)
-    return converted
-
-
-def _channels_error(name: object, stored: int, channels: int) -> ImageError:
-    return ImageError(
-        f"{name} has {stored} channels, in colour if it has three, and the dataset states {channels}.",
-        f"Set data.channels={stored} if all images are like it, or convert the file.",
     )
 
 
