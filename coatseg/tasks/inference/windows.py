@@ -14,9 +14,9 @@ from coatseg.structures import Size
 def slide(model: Callable[[Tensor], Tensor], images: Tensor, window: Size, overlap: float, batch: int) -> Tensor:
     """Return the logits (B, K, H, W) of images (B, C, H, W), at each pixel the mean over all windows that cover it.
 
-    `window` is (height, width), cut to the images where they are smaller; neighbours share `overlap` of it (0 <=
-    overlap < 1). At most `batch` windows go through the model at once. Every window counts the same, as in mmseg's
-    slide inference.
+    `window` is (height, width), cut to the images where they are smaller; neighbours share `overlap` of it
+    (0 <= overlap < 1). At most `batch` windows go through the model at once. Every window counts the same, as in
+    mmseg's slide inference.
     """
     size = images.shape[-2], images.shape[-1]
     height, width = min(window[0], size[0]), min(window[1], size[1])

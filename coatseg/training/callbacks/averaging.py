@@ -18,10 +18,10 @@ RAW_STATE = "current_model_state"
 class Averaging(WeightAveraging):
     """Keeps an exponential moving average (EMA) of all weights and running statistics (Polyak and Juditsky, 1992).
 
-    It begins with the weights after the first optimizer step; every later step t (from 1) makes it d * average + (1 -
-    d) * weights, where d is `decay`, or with `warmup`, (1 + t) / (10 + t) as long as that is less, as in TensorFlow's
-    ExponentialMovingAverage: otherwise the average of a short run would stay close to its first weights. Integer
-    buffers, such as counts and indices, are copied; averaging would round them down.
+    It begins with the weights after the first optimizer step; every later step t (from 1) makes it
+    d * average + (1 - d) * weights, where d is `decay`, or with `warmup`, (1 + t) / (10 + t) as long as that is less,
+    as in TensorFlow's ExponentialMovingAverage: otherwise the average of a short run would stay close to its first
+    weights. Integer buffers, such as counts and indices, are copied; averaging would round them down.
 
     The average is what is validated, and what a checkpoint holds as its weights; it keeps the raw weights too, for
     resuming. When a run ends, the module has the average.
