@@ -1,4 +1,4 @@
-"""The output folder of a prediction: its record, what is done in it, and how it is gone on with."""
+"""The output folder of a prediction: its record, what is done in it, and how to resume."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ RECORD = "predict.json"
 FOLDERS = ("labels", "objects", "pictures")
 FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
 LEFT_OVER = r"\..+\.[a-z0-9_]{8}"
-"""A file in folders of ours that was being written when its process was killed."""
+"""Matches a file in one of these folders that was being written when its process was killed."""
 BESIDE = rf"\.({'|'.join(map(re.escape, (*FILES, PROBE)))})\.[a-z0-9_]{{8}}"
-"""The same beside them."""
+"""Matches the same for the files beside the folders."""
 
 
 def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
-    """Write down what will be predicted how; or go on with what was begun the same way.
+    """Record what is predicted and how; or resume what was begun in the same way.
 
     Raises:
-        RunExistsError: predictions are there and `resume` is false, or they were made otherwise.
-        OutputError: it cannot be written.
+        RunExistsError: predictions are there and `resume` is false, or they were made in another way.
+        OutputError: the record cannot be written.
     """
     begun = place.exists(RECORD)
     there = [name for name in (*FILES, *FOLDERS) if place.exists(name)]
