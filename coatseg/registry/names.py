@@ -134,7 +134,7 @@ def checked(kind: str, name: str, options: Options, key: str) -> tuple[Construct
 
 
 def construct(constructor: Constructor, options: Options, context: Options) -> Any:
-    """Call a constructor with checked options and those arguments of the context that it takes."""
+    """Build an object by its constructor, from checked options and those arguments of the context that it takes."""
     known = inspect.signature(constructor).parameters
     hands_on = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     return constructor(**{part: value for part, value in context.items() if hands_on or part in known}, **options)

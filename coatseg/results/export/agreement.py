@@ -41,7 +41,7 @@ class Agreement:
 
 
 def agreement(task: Task, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
-    """Compare the outputs of a task's graph, `ours`, with those of a file, `found`, for images of a size."""
+    """Return how well the outputs of a task's graph, `ours`, agree with a file's, `found`, for images of a size."""
     return _of_pixels(task, size, ours, found) if isinstance(task, DenseTask) else _of_objects(size, ours, found)
 
 
@@ -63,7 +63,7 @@ def _classes(prediction: SemanticPrediction | MultilabelPrediction) -> Tensor:
 
 
 def _of_objects(size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
-    """Compare detections: match every object with the nearest one of its class that is not matched yet."""
+    """Return how well detections agree; every object is matched with the nearest unmatched one of its class."""
     compared = max(len(ours[0]), len(found[0]))
     if not compared:
         return Agreement(size, 0.0, 1.0, 0, good=True)

@@ -107,4 +107,4 @@ class Inference:
 
 
 WHOLE = Inference()
-"""Every image whole, once, at its own size."""
+"""Inference on each image whole, once, at its own size."""

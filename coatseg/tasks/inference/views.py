@@ -23,10 +23,10 @@ class Activation(NamedTuple):
 SOFTMAX = Activation(
     lambda logits: logits.softmax(1), lambda shares: shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
 )
-"""Of tasks with one class a pixel."""
+"""The activation of tasks with one class a pixel."""
 
 SIGMOID = Activation(torch.sigmoid, lambda shares: shares.logit(torch.finfo(shares.dtype).eps))
-"""Of tasks that decide each class by itself."""
+"""The activation of tasks that decide each class by itself."""
 
 
 def mean_of_views(
