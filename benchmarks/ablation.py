@@ -18,13 +18,13 @@ import yaml
 
 
 def best_score(run: Path) -> float:
-    """Give the highest mIoU of a run's validations."""
+    """Return the highest mIoU of a run's validations."""
     with (run / "metrics.csv").open(newline="") as file:
         return max(float(row["val/mIoU"]) for row in csv.DictReader(file) if row.get("val/mIoU"))
 
 
 def scores_by_row(folder: Path) -> dict[str, dict[int, float]]:
-    """Give experiment -> seed -> mIoU for every finished run of a folder."""
+    """Return experiment -> seed -> mIoU for every finished run of a folder."""
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for report in sorted(folder.glob("*/report.md")):  # written at the very end
         run = report.parent
@@ -34,7 +34,7 @@ def scores_by_row(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def table(rows: dict[str, dict[int, float]]) -> str:
-    """Lay the scores out in Markdown."""
+    """Return the scores as a Markdown table."""
     seeds = sorted({seed for scores in rows.values() for seed in scores})
     lines = [
         f"| experiment | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | spread |",

@@ -47,7 +47,7 @@ Prediction = SemanticPrediction | InstancePrediction
 
 
 class Watch(lightning.Callback):
-    """Keeps what an evaluation predicts."""
+    """Collects the predictions of an evaluation."""
 
     def __init__(self) -> None:
         self.seen: list[Prediction] = []
@@ -61,7 +61,7 @@ class Watch(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Take a batch's predictions."""
+        """Add the predictions of a batch."""
         self.seen += outputs["predictions"]
 
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measured(arguments: argparse.Namespace) -> list[Record]:
-    """Predict in every way, and compare each with evaluation."""
+    """Predict in every way, and return the comparison of each way with evaluation."""
     path = arguments.checkpoint
     trained = read_trained(path)
     config = trained.config
@@ -115,7 +115,7 @@ def measured(arguments: argparse.Namespace) -> list[Record]:
 
 
 def commanded(path: Path, folder: Path, task: Task, like: Sequence[Prediction]) -> list[Prediction]:
-    """Predict by the command, and read its files; of what they do not hold, the fields of `like` remain."""
+    """Predict by the command, and return what its files hold; other fields are those of `like`."""
     output = folder / "predicted"
     trainer = [f"trainer.{key}={value}" for key, value in ON_CPU.items()]
     keys = [f"checkpoint={path}", f"input={folder}/images", f"output={output}", "workers=0", *trainer]
@@ -128,7 +128,7 @@ def commanded(path: Path, folder: Path, task: Task, like: Sequence[Prediction]) 
 
 
 def objects(content: dict[str, Any], task: Task, like: InstancePrediction) -> InstancePrediction:
-    """Read the objects of one image from COCO's format."""
+    """Return the objects of one image, read from COCO's format."""
     rows = content["annotations"]
     numbers = task.info.category_ids or range(len(task.info.classes))
     labels = {number: label for label, number in enumerate(numbers)}
@@ -148,7 +148,7 @@ def objects(content: dict[str, Any], task: Task, like: InstancePrediction) -> In
 
 
 def compared_with(expected: Sequence[Prediction], found: Sequence[Prediction], task: Task, way: str) -> Record:
-    """Compare predictions image by image, and add up."""
+    """Compare predictions image by image, and return the totals."""
     pairs = list(zip(expected, found, strict=True))
     rows = [_objects(task, one, other) for one, other in pairs if isinstance(one, InstancePrediction)]
     if rows:
@@ -171,7 +171,7 @@ def _objects(task: Task, one: InstancePrediction, other: Prediction) -> Agreemen
 
 
 def _covered(one: Prediction, other: Prediction) -> list[Tensor]:
-    """Say where the masks of both cover a pixel or leave it alike."""
+    """Return for each pixel whether the masks of both cover it or both leave it out."""
     if one.masks is None or other.masks is None:
         return []
     return [(one.masks.any(0) == other.masks.any(0)).flatten()]

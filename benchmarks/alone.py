@@ -1,4 +1,4 @@
-"""One side of a comparison in a process of its own, where no other side has warmed or filled anything."""
+"""One side of a comparison, measured in a fresh process, where no other side has warmed caches or filled memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from coatseg.system.allocator import keep_memory
 from coatseg.system.measuring import reset_peak, resident_memory
 
 WARMING = ("coat_lite_tiny", (64, 64))
-"""What the side computes before the memory is read, so that the code of its libraries is loaded."""
+"""The model and image size to run once before memory is read, so that the code of the side's libraries is loaded."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a process measures; see benchmarks.sides for the names."""
+    """What one process measures; see benchmarks.sides for the names."""
 
     side: str
     variant: str
@@ -38,25 +38,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of the calls after the warm-up; bytes that all calls, the first included, took above the loaded model."""
+    """Seconds of each call after the warm-up; the most bytes above the loaded model, in all calls from the first on."""
 
     seconds: list[float]
     peak: int
 
 
 def alone(task: Task) -> Measured:
-    """Measure in a fresh process."""
+    """Measure a task in a fresh process."""
     return in_process(measure, task)
 
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a module in a fresh process."""
+    """Call a module's function in a fresh process, and return its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         return processes.submit(function, *arguments).result()
 
 
 def measure(task: Task) -> Measured:
-    """Load the model and the images, then work."""
+    """Load a task's model and images, run its work, and return time and memory."""
     torch.set_num_threads(task.threads)
     if task.allocator == "kept" and not keep_memory():
         raise RuntimeError("this process cannot have its allocator keep memory")

@@ -34,7 +34,7 @@ from coatseg.system.allocator import keep_memory
 
 QUICK = {"variants": ["coat_lite_small"], "size": (256, 256), "repeats": 3, "processes": 1}
 
-# What is compared -> the slower side and the faster one that is expected, each with its allocator.
+# Each comparison -> the side expected to be slower and the one expected to be faster, each with its allocator.
 COMPARED = {
     "coatseg kept, timm default (as shipped)": ((PEER, "default"), (OURS, "kept")),
     "coatseg, default to kept": ((OURS, "default"), (OURS, "kept")),
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def turns(arguments: argparse.Namespace) -> Iterator[Table]:
-    """Measure the sides in turn, and the best rates."""
+    """Yield the tables of the sides measured in turn, and of the best rates."""
     if arguments.allocator == "kept" and not keep_memory():
         raise SystemExit("The allocator cannot keep memory here: add --allocator default.")
     rates = [rates_of(variant, at, arguments) for variant in arguments.variants for at in arguments.precisions]
@@ -94,17 +94,17 @@ def turns(arguments: argparse.Namespace) -> Iterator[Table]:
 
 
 def rates_of(variant: str, at: str, arguments: argparse.Namespace) -> Record:
-    """Measure the best rates for one variant and precision."""
+    """Return the best rates of one variant in one precision."""
     rates = best_rates(VARIANTS[variant], arguments.batch, arguments.size, at, max(5, arguments.repeats))
     return {"variant": variant, "precision": at, "best": max(rates.values()), "rates": rates}
 
 
 def measured_in_turn(variant: str, best: dict[str, float], arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure every work of one variant."""
+    """Yield a record of every work of one variant, its sides measured in turn."""
     models = pair(variant, arguments.size)
     images = torch.randn(arguments.batch, 3, *arguments.size)
     difference = largest_difference(models[OURS], models[PEER], images)
-    # Of timm's, whose operations are the plain ones: the number is a fact of the architecture.
+    # Counted on timm's model, which has no fused operations: the number is a property of the architecture.
     computed = giga_multiplications(models[PEER], arguments.batch, arguments.size)
     for work in arguments.works:
         for at in arguments.precisions:
@@ -123,7 +123,7 @@ def measured_in_turn(variant: str, best: dict[str, float], arguments: argparse.N
 
 
 def processes(arguments: argparse.Namespace) -> Iterator[Table]:
-    """Measure the forward in fresh processes, in turn."""
+    """Yield the table of forward passes measured in fresh processes, in turn."""
     yield Table(
         f"Forward in processes of their own, {arguments.processes} for each side and allocator, in turn",
         {
@@ -143,7 +143,7 @@ def processes(arguments: argparse.Namespace) -> Iterator[Table]:
 
 
 def measured_alone(variant: str, at: str, arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure one variant and precision: each side under each allocator."""
+    """Yield the comparisons of one variant in one precision: each side under each allocator."""
     tasks = {
         (side, allocator): Task(
             side, variant, arguments.size, arguments.batch, "forward", at, allocator,

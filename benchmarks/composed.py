@@ -1,4 +1,4 @@
-"""Configurations as the command line composes them."""
+"""Configurations composed as the command line does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Config = dict[str, Any]
 
 
 def composed(*overrides: str) -> Config:
-    """Compose what `python train.py OVERRIDES` would."""
+    """Return the configuration that `python train.py OVERRIDES` would compose."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", open_nested_keys(list(overrides)))
     return dict(OmegaConf.to_container(config, resolve=True))

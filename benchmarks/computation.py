@@ -1,7 +1,7 @@
 """How much a network computes, and how fast the machine computes at best.
 
-Multiply-accumulates (MACs) are counted on torch's meta device, and of plain networks, such as timm's: what a kernel
-that fuses operations does, or computes again to save memory, would be counted wrong.
+Multiply-accumulates (MACs) are counted on torch's meta device, for plain networks such as timm's: for kernels that fuse
+operations, or compute something again to save memory, the counts would be wrong.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 def giga_multiplications(model: nn.Module, batch: int, size: Size) -> dict[str, float]:
-    """Count the MACs of convolutions and matrix products in units of 1e9: of a forward, and of a training step.
+    """Count the MACs of convolutions and matrix products, in units of 1e9, of a forward pass and of a training step.
 
-    A step has three times a forward's: its own, and as many for the gradients of what a layer is given and of its
-    weights. (FlopCounterMode counts a depthwise convolution's gradient as if all channels met.)
+    A step has three times the MACs of a forward pass: its own, and as many each for the gradients of a layer's inputs
+    and of its weights. (FlopCounterMode counts the gradient of a depthwise convolution as if it were a full one.)
     """
     on_meta = copy.deepcopy(model).to("meta").eval()
     images = torch.zeros(batch, 3, *size, device="meta")
@@ -33,9 +33,9 @@ def giga_multiplications(model: nn.Module, batch: int, size: Size) -> dict[str, 
 
 
 def best_rates(variant: Variant, batch: int, size: Size, precision: str, repeats: int) -> dict[str, float]:
-    """Measure 1x1 convolutions on channels-last maps, in 1e9 MACs a second, by their shape.
+    """Measure the rates of 1x1 convolutions on channels-last maps, in 1e9 MACs a second, by their shapes.
 
-    They are the widening convolutions of the variant's MLPs at every scale, and with them the largest matrix products.
+    They are the widening convolutions of the variant's MLPs at every scale, its largest matrix products.
     """
     rates = {}
     for stride, channels, ratio in zip(STRIDES, variant.channels, variant.mlp_ratios, strict=True):
@@ -48,7 +48,7 @@ def best_rates(variant: Variant, batch: int, size: Size, precision: str, repeats
 
 
 def widening(batch: int, channels: int, wide: int, size: Size, dtype: torch.dtype) -> Callable[[], object]:
-    """Give a 1x1 convolution on a channels-last map as work."""
+    """Return a function that runs a 1x1 convolution on a channels-last map."""
     convolution = nn.Conv2d(channels, wide, 1).to(dtype=dtype, memory_format=torch.channels_last)
     image = torch.randn(batch, channels, *size).to(dtype=dtype, memory_format=torch.channels_last)
 

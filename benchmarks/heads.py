@@ -41,18 +41,18 @@ COUNTED_SIZE = (512, 512)
 
 
 def configuration(head: str, *overrides: str) -> Config:
-    """Compose what `python train.py data=scenes head=HEAD ...` would."""
+    """Return the configuration that `python train.py data=scenes head=HEAD ...` would compose."""
     return composed(f"backbone={BACKBONE}", f"head={head}", "data=scenes", "logger=none", *overrides)
 
 
 def computation(model: Model) -> float:
-    """Count the multiply-accumulates (1e9) for one image, on timm's backbone, whose operations are the plain ones."""
+    """Return the MACs for one image, in units of 1e9, counted on timm's backbone, which has no fused operations."""
     backbone = TimmBackbone(SIDES[PEER](BACKBONE, COUNTED_SIZE), BACKBONE, in_channels=3)
     return giga_multiplications(Model(backbone, model.head), 1, COUNTED_SIZE)["forward"]
 
 
 def training_step(model: Model, config: Config, info: DatasetInfo) -> Callable[[], None]:
-    """Give a function that does one step, forward, backward and optimizer, on random images in the scenes' shape."""
+    """Return a function that does one step, forward, backward and optimizer, on random images in the scenes' shape."""
     shape = (config["data"]["batch_size"], *config["data"]["size"])
     images, labels = torch.randn(shape[0], 3, *shape[1:]), torch.randint(len(info.classes), shape)
     optimizer = make("optimizer", *named(config["optimizer"], "optimizer"), "optimizer", model=model.train())
@@ -66,7 +66,7 @@ def training_step(model: Model, config: Config, info: DatasetInfo) -> Callable[[
 
 
 def score(head: str, steps: int, seed: int, output: Path) -> float:
-    """Give the mIoU of a training, read if it is finished."""
+    """Return the mIoU of a training; it is read from the result if the training is finished."""
     name = f"{head}-{steps}_steps-seed_{seed}"
     result = output / name / "result.json"
     if not result.is_file():
@@ -78,7 +78,7 @@ def score(head: str, steps: int, seed: int, output: Path) -> float:
 
 
 def shown_scores(scores: list[float]) -> str:
-    """Write the mean, and the least and greatest where there are several."""
+    """Return the mean in words, with the least and greatest score if there are several."""
     mean = f"{statistics.mean(scores):.3f}"
     return mean if len(scores) == 1 else f"{mean} ({min(scores):.3f} to {max(scores):.3f})"
 

@@ -45,11 +45,11 @@ from coatseg.system.places import Place
 QUICK = {"sizes": [(1024, 1024)], "classes": [19], "inference": [""]}
 FILES = ("png", "tif")
 BLOCK = 64
-"""Pixels of a generated image's squares of noise, which are smoothed."""
+"""The side of the squares of noise that a generated image is smoothed from, in pixels."""
 
 
 class Case(NamedTuple):
-    """What a process measures."""
+    """What one process measures."""
 
     variant: str
     head: str
@@ -67,7 +67,7 @@ class Peak(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure all that is asked for, and print the table."""
+    """Measure all combinations that are asked for, and print the table."""
     made = parser("large_images", __doc__, repeats=None)
     made.add_argument("--variant", choices=VARIANTS, default="coat_lite_tiny")
     made.add_argument("--head", default="fpn")
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measured(arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure every image with every number of classes in every way."""
+    """Yield a record for each combination of image size, file format, number of classes and inference."""
     for at, file in product(arguments.sizes, arguments.files):
         with tempfile.TemporaryDirectory() as folder:
             path = in_process(write_image, Path(folder) / f"image.{file}", at)
@@ -105,7 +105,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 def measure(case: Case, path: Path) -> Peak:
-    """Load the model, then predict an image and write its labels beside it."""
+    """Load the model, then predict an image and write its labels beside it; return the peak of memory, and the time."""
     torch.set_num_threads(case.threads)
     keep_memory()
     predictor = random_predictor(case)
@@ -119,7 +119,7 @@ def measure(case: Case, path: Path) -> Peak:
 
 
 def random_predictor(case: Case) -> Predictor:
-    """Make a predictor of random weights."""
+    """Return a predictor with random weights."""
     names = tuple(f"class {number}" for number in range(case.classes))
     colours = tuple((number % 256, 90, 90) for number in range(case.classes))
     info = DatasetInfo("generated", names, colours, frozenset({"semantic"}))
@@ -130,7 +130,7 @@ def random_predictor(case: Case) -> Predictor:
 
 
 def write_image(path: Path, extent: Size) -> Path:
-    """Write smooth noise of (height, width), a GeoTIFF in tiles of 512x512, without holding more than it."""
+    """Write smooth noise of (height, width) without holding more than the image; a GeoTIFF in tiles of 512x512."""
     height, width = extent
     noise = np.random.default_rng(0).integers(0, 256, (-(-height // BLOCK), -(-width // BLOCK), 3), dtype=np.uint8)
     pixels = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)

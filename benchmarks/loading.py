@@ -41,7 +41,7 @@ from coatseg.scenes import Scenes
 from coatseg.structures import Size
 from coatseg.training.trainer import make_trainer
 
-import albumentations as alb  # isort: skip  # after ours, which keeps it from asking the network for its newest version
+import albumentations as alb  # isort: skip  # after coatseg, which keeps it from checking for updates
 from albumentations.pytorch import ToTensorV2  # isort: skip
 
 OURS = "coatseg"
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         passes = {side: reader(loader, counts[side]) for side, loader in loaders.items()}
         seconds = in_turn(passes, arguments.repeats, warm_up=1)
         files = len(pairs(root))
-        del loaders, passes  # and with them the workers, before the files go
+        del loaders, passes  # and with them the workers, before the files are removed
     records = [
         {
             "side": side,
@@ -92,13 +92,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def configuration(root: Path, workers: int, batch: int) -> Config:
-    """Compose what our side reads."""
+    """Return the configuration of coatseg's side."""
     options = (f"data.root={root}", f"data.workers={workers}", f"data.batch_size={batch}")
     return composed("data=camvid", *options, "logger=none")
 
 
 def sides(config: Config, root: Path) -> dict[str, Iterable[Any]]:
-    """Make the loaders."""
+    """Return the loader of each side."""
     data = build_data(read(config))
     data.trainer = make_trainer({"accelerator": "cpu", "devices": 1, "precision": "32-true"})
     augmentations = config["data"]["augmentations"]
@@ -111,7 +111,7 @@ def sides(config: Config, root: Path) -> dict[str, Iterable[Any]]:
 
 
 def albumentations_own(augmentations: dict[str, Any]) -> Steps:
-    """Give what comes nearest to our four steps, with their options, among those of albumentations."""
+    """Return albumentations' own transforms that are nearest to coatseg's four steps, with their options."""
     low, high = augmentations["scale"]["low"], augmentations["scale"]["high"]
     height, width = augmentations["crop"]["size"]
     return [
@@ -124,12 +124,12 @@ def albumentations_own(augmentations: dict[str, Any]) -> Steps:
 
 
 def pairs(root: Path) -> list[tuple[Path, Path]]:
-    """List the images and the masks of the split that trains."""
+    """Return the image and mask files of the training split."""
     return list(zip(*(sorted((root / name).iterdir()) for name in ("train", "trainannot")), strict=True))
 
 
 class PlainFiles(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """What people write: files to an augmented, normalised image (3, H, W) float32 and its labels (H, W)."""
+    """A dataset as people write it: augmented, normalised images (3, H, W) float32 and their labels (H, W)."""
 
     def __init__(self, files: Sequence[tuple[Path, Path]], steps: Steps) -> None:
         self.files = files
@@ -146,7 +146,7 @@ class PlainFiles(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def plain_loader(files: Sequence[tuple[Path, Path]], steps: Steps, batch: int, workers: int) -> DataLoader[Any]:
-    """Make the loader of people's own loops; workers stay from pass to pass, as ours do."""
+    """Return a loader as in people's own loops; workers stay from pass to pass, as coatseg's do."""
     return DataLoader(
         PlainFiles(files, steps),
         batch_size=batch,
@@ -158,7 +158,7 @@ def plain_loader(files: Sequence[tuple[Path, Path]], steps: Steps, batch: int, w
 
 
 def reader(loader: Iterable[Any], counts: set[int]) -> Callable[[], None]:
-    """Give a pass over a loader as work; how many images it gave goes to `counts`."""
+    """Return a function that makes a pass over a loader and adds the number of its images to `counts`."""
 
     def work() -> None:
         batches = [len(batch.images if hasattr(batch, "images") else batch[0]) for batch in loader]
@@ -169,7 +169,7 @@ def reader(loader: Iterable[Any], counts: set[int]) -> Callable[[], None]:
 
 @contextmanager
 def folder(root: Path | None, images: int) -> Iterator[Path]:
-    """Give the folder of CamVid, a generated one for as long as it is needed where there is none."""
+    """Yield the folder of CamVid; without one, a generated folder that is removed afterwards."""
     if root is not None:
         yield root
         return

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def our_pass(config: Config, at: str, steps: int) -> Callable[[], None]:
-    """Give a pass of our trainer over our data."""
+    """Return a function that makes a pass of coatseg's trainer over its data."""
     data = build_data(read(config))
     task = build_task(read(config).task, INFO, steps, epoch=steps)
     options = {**config["trainer"], "accelerator": "cpu", "precision": LIGHTNING[at], "max_epochs": 1}
@@ -107,7 +107,7 @@ def our_pass(config: Config, at: str, steps: int) -> Callable[[], None]:
 
 
 def plain_pass(model: nn.Module, config: Config, root: Path, at: str) -> Callable[[], None]:
-    """Give a pass as people write it, with our learning rate, decay and clipping."""
+    """Return a function that makes a pass as people write it, with coatseg's learning rate, decay and clipping."""
     rates = {key: config["optimizer"][key] for key in ("lr", "weight_decay")}
     augmentations = albumentations_own(config["data"]["augmentations"])
 

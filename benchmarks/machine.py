@@ -1,4 +1,4 @@
-"""What a measurement ran on: the processor, the threads, the versions, and what of the environment sets them."""
+"""The machine of a measurement: processor, threads, versions, and the environment variables that matter."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LIBRARIES = {
     "albumentations": "albumentations",
 }
 MATTERS = ("OMP_", "MKL_", "KMP_", "MALLOC_", "LD_PRELOAD", "DNNL_", "ONEDNN_", "GLIBC_TUNABLES")
-"""Beginnings of the environment variables that change threads, allocator or kernels."""
+"""Prefixes of the environment variables that change threads, allocator or kernels."""
 
 
 def machine_facts() -> dict[str, Any]:
-    """Give the facts, as JSON can hold them."""
+    """Return the facts of the machine, as JSON can hold them."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": cpu_model(),
@@ -41,7 +41,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def told(facts: Mapping[str, Any]) -> str:
-    """Write the facts in a line."""
+    """Return the facts in one line."""
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     environment = "".join(f", {key}={value}" for key, value in facts["environment"].items())
     return f"{facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads; {versions}{environment}"

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def peak(arguments: argparse.Namespace) -> Iterator[Table]:
-    """Measure the peak of training steps."""
+    """Yield the table of the memory peaks of training steps."""
     yield Table(
         f"Training step at {shown(arguments.size)}",
         {
@@ -82,7 +82,7 @@ def peak(arguments: argparse.Namespace) -> Iterator[Table]:
 
 
 def peaks(variant: str, at: str, arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure every side at one variant and precision; the first one is what others are compared with."""
+    """Yield a record of every side for one variant and precision; the first side is what others are compared with."""
     first = None
     for side in arguments.sides:
         found = measured(side, variant, arguments.size, "training step", at, arguments)
@@ -98,7 +98,7 @@ def peaks(variant: str, at: str, arguments: argparse.Namespace) -> Iterator[Reco
 
 
 def growth(arguments: argparse.Namespace) -> Iterator[Table]:
-    """Measure size by size."""
+    """Yield the table of how time and memory grow from size to size."""
     yield Table(
         "From size to size",
         {
@@ -122,7 +122,7 @@ def growth(arguments: argparse.Namespace) -> Iterator[Table]:
 
 
 def grown_by_size(side: str, variant: str, work: str, at: str, arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure one side at every size, and compare each with the one before."""
+    """Yield a record of one side at every size, compared with the size before."""
     found = [measured(side, variant, extent, work, at, arguments) for extent in arguments.sizes]
     growths = [for_four_times(*both) for both in pairwise(zip(arguments.sizes, found, strict=True))]
     for extent, now, since in zip(arguments.sizes, found, [{}, *growths], strict=True):
@@ -139,7 +139,7 @@ def grown_by_size(side: str, variant: str, work: str, at: str, arguments: argpar
 
 
 def for_four_times(smaller: tuple[Size, Measured], larger: tuple[Size, Measured]) -> Record:
-    """Give by how much time and memory grow, as a power law would have them do over four times the pixels."""
+    """Return the factors by which time and memory grow for four times the pixels, if they follow a power law."""
     (before, then), (after, now) = smaller, larger
     if prod(before) == prod(after):
         return {}
@@ -151,7 +151,7 @@ def for_four_times(smaller: tuple[Size, Measured], larger: tuple[Size, Measured]
 
 
 def grown(row: Record, name: str) -> str:
-    """Write a growth; there is none to the first size."""
+    """Return a growth as text; empty for the first size, which has none."""
     return f"{row[name]:.2f}" if name in row else ""
 
 

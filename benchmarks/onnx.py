@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measured(arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure every head on every variant at every size."""
+    """Yield a record for every head on every variant at every size."""
     for variant in arguments.variants:
         for head in arguments.heads:
             task, graph, session = exported(variant, head)
@@ -85,7 +85,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 def exported(variant: str, head: str) -> tuple[Task, Graph, Session]:
-    """Build a model, export it, and open the file."""
+    """Build a model and export it; return its task, its graph and the opened file."""
     torch.manual_seed(0)
     task_name = TASKS[next(iter(gives(head)))]
     config = composed(f"task={task_name}", f"backbone={variant}", f"head={head}", "data=scenes")
@@ -98,7 +98,7 @@ def exported(variant: str, head: str) -> tuple[Task, Graph, Session]:
 
 
 def inferring(task: Task, graph: Graph, images: Tensor) -> Callable[[], list[Tensor]]:
-    """Give the eager side's work."""
+    """Return a function that runs the eager model."""
 
     def work() -> list[Tensor]:
         with torch.inference_mode():
@@ -108,7 +108,7 @@ def inferring(task: Task, graph: Graph, images: Tensor) -> Callable[[], list[Ten
 
 
 def largest_difference(ours: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Give the largest difference of logits, or of the scores of objects, whose order may differ where they tie."""
+    """Return the largest difference of logits, or of objects' scores, as the order of objects may differ in ties."""
     place = 0 if len(ours) == 1 else 2
     count = min(len(ours[place]), len(found[place]))
     return float((ours[place][:count] - found[place][:count]).abs().max()) if count else 0.0

@@ -1,4 +1,4 @@
-"""The command line that the benchmarks share."""
+"""The command-line options that the benchmarks share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 ALLOCATORS = ("kept", "default")
-"""As the commands set glibc's (coatseg.system.allocator), and as the system has it."""
+"""glibc's allocator as the commands set it (coatseg.system.allocator), or as the system has it."""
 
 
 def parser(name: str, description: str | None, *, repeats: int | None) -> argparse.ArgumentParser:
-    """Make a parser with the options that every benchmark has; None is for one that measures once."""
+    """Return a parser with the options of every benchmark; `repeats` is None for one that measures once."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if repeats is not None:
         made.add_argument("--repeats", type=int, default=repeats, help="timed calls of each side")
@@ -27,7 +27,7 @@ def parser(name: str, description: str | None, *, repeats: int | None) -> argpar
 def parse(
     made: argparse.ArgumentParser, quick: Mapping[str, Any], argv: Sequence[str] | None = None
 ) -> argparse.Namespace:
-    """Read the command line, `quick` being the defaults under --quick, and set the number of threads."""
+    """Parse the command line, with `quick` as the defaults under --quick, and set the number of threads."""
     if made.parse_args(argv).quick:
         made.set_defaults(**quick)
     arguments = made.parse_args(argv)
@@ -36,11 +36,11 @@ def parse(
 
 
 def size(text: str) -> tuple[int, int]:
-    """Read HEIGHTxWIDTH."""
+    """Return the (height, width) in a text HEIGHTxWIDTH."""
     height, _, width = text.partition("x")
     return int(height), int(width)
 
 
 def shown(size: Sequence[int]) -> str:
-    """Write a size as it is typed."""
+    """Return a size as it is typed."""
     return "x".join(map(str, size))

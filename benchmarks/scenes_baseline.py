@@ -24,7 +24,7 @@ PIXELS_AN_IMAGE = 100
 
 
 def features(sample: Sample) -> np.ndarray:
-    """Give (H * W, 5): red, green, blue, and the column and row as shares of the size."""
+    """Return (H * W, 5): red, green, blue, and the column and row as shares of the size."""
     height, width = sample.image.shape[:2]
     rows, columns = np.mgrid[0:height, 0:width]
     places = np.stack([columns / width, rows / height], axis=-1)
@@ -32,13 +32,13 @@ def features(sample: Sample) -> np.ndarray:
 
 
 def labels(sample: Sample) -> np.ndarray:
-    """Give the class number of every pixel, (H * W,)."""
+    """Return the class number of every pixel, (H * W,)."""
     assert sample.label_map is not None
     return sample.label_map.ravel()
 
 
 def fit(train: Scenes, images: int, seed: int) -> LogisticRegression:
-    """Fit on some pixels of each of the first `images` scenes."""
+    """Return a model fitted on some pixels of each of the first `images` scenes."""
     rng = np.random.default_rng(seed)
     points, truths = [], []
     for index in range(images):

@@ -1,7 +1,7 @@
-"""The sides of a comparison of backbones, and the work that both are given.
+"""The sides of a comparison of backbones, and the work that each of them does.
 
-Images are contiguous (B, 3, H, W) float32, as loaders give them, and each side lays them out as it likes. Gradients
-come in the layout of the maps that they are gradients of. Timm's model is the one for this size of image alone:
+Images are contiguous (B, 3, H, W) float32, as loaders return them, and each side chooses its own memory layout.
+Gradients come in the layout of the maps that they are gradients of. Timm's model is made for this image size only:
 `timm.create_model(name, img_size=SIZE, features_only=True)`.
 """
 
@@ -25,16 +25,16 @@ SIDES: dict[str, Callable[[str, Size], nn.Module]] = {
     PEER: lambda name, size: timm.create_model(name, img_size=size, features_only=True),
 }
 PRECISIONS = ("float32", "bf16")
-"""Of the parameters both are float32; bf16 is torch.autocast to bfloat16."""
+"""The parameters are float32 in both; bf16 is torch.autocast to bfloat16."""
 
 
 def precision(name: str) -> torch.autocast:
-    """Give the context in which a model is called."""
+    """Return the autocast context in which a model is called."""
     return torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16")
 
 
 def pair(name: str, size: Size) -> dict[str, nn.Module]:
-    """Make our backbone and timm's of one variant with the same random weights."""
+    """Return coatseg's backbone and timm's of one variant, with the same random weights."""
     ours, theirs = SIDES[OURS](name, size), SIDES[PEER](name, size)
     state = to_ours({key.removeprefix("model."): value for key, value in theirs.state_dict().items()})
     missing = ours.load_state_dict(state, strict=False).missing_keys
@@ -44,14 +44,14 @@ def pair(name: str, size: Size) -> dict[str, nn.Module]:
 
 
 def largest_difference(ours: nn.Module, theirs: nn.Module, images: Tensor) -> float:
-    """Give the largest difference of their features, as a share of the largest magnitude in the map."""
+    """Return the largest difference of their features, as a share of the largest magnitude in the map."""
     with torch.inference_mode():
         maps = zip(ours.eval()(images), theirs.eval()(images), strict=True)
         return max(float((mine - other).abs().max() / other.abs().max()) for mine, other in maps)
 
 
 def forward(model: nn.Module, images: Tensor, at: str) -> Callable[[], object]:
-    """Give the work of an inference: images to four maps."""
+    """Return a function that runs inference: images to four maps."""
 
     def work() -> object:
         with torch.inference_mode(), precision(at):
@@ -61,7 +61,7 @@ def forward(model: nn.Module, images: Tensor, at: str) -> Callable[[], object]:
 
 
 def training_step(model: nn.Module, images: Tensor, at: str) -> Callable[[], object]:
-    """Give the work of a training step: forward, and backward of fixed random gradients of the four maps."""
+    """Return a function that runs a training step: forward, and backward of fixed random gradients of the four maps."""
     gradients: list[Tensor] = []
 
     def work() -> None:

@@ -12,7 +12,7 @@ from benchmarks.machine import machine_facts, told
 from coatseg.system.atomic import whole_file
 
 Record = dict[str, Any]
-"""What was measured for one row, under names, as JSON can hold it."""
+"""The measurements of one row by name, as JSON can hold them."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Table:
     records: Sequence[Record]
 
     def markdown(self) -> str:
-        """Lay it out in Markdown."""
+        """Return the table in Markdown."""
         rows = [[write(record) for write in self.columns.values()] for record in self.records]
         lines = [list(self.columns), ["---", *["---:"] * (len(self.columns) - 1)], *rows]
         return "\n".join([f"{self.title}\n", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
 def publish(benchmark: str, compared: str, tables: Sequence[Table], arguments: argparse.Namespace) -> None:
-    """Print what was compared and measured, and write it to `arguments.output`."""
+    """Print what was compared and the measurements, and write them to `arguments.output`."""
     facts = machine_facts()
     print(f"\n{compared}\n\n{told(facts)}")
     for table in tables:
@@ -49,10 +49,10 @@ def publish(benchmark: str, compared: str, tables: Sequence[Table], arguments: a
 
 
 def milliseconds(seconds: float) -> str:
-    """Write a time, in whole milliseconds from 100 on."""
+    """Return a time as text, in whole milliseconds from 100 on."""
     return f"{1000 * seconds:.0f}" if seconds >= 0.1 else f"{1000 * seconds:.1f}"
 
 
 def megabytes(count: float) -> str:
-    """Write a number of bytes, in units of 2^20."""
+    """Return a number of bytes as text, in units of 2^20."""
     return f"{count / 2**20:.0f}"

@@ -1,4 +1,4 @@
-"""Times of sides that take turns in one process, and their ratio."""
+"""Times of sides that run in turn in one process, and their ratio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WARM_UP = 2  # calls of each side before the clock counts
 
 
 class Ratio(NamedTuple):
-    """By how much a side is faster, and the quartiles of that over the rounds."""
+    """How many times as fast a side is, and the quartiles of that over the rounds."""
 
     value: float
     low: float
@@ -24,9 +24,10 @@ class Ratio(NamedTuple):
 
 
 def in_turn(sides: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = WARM_UP) -> dict[str, list[float]]:
-    """Call the sides in turn, and give the seconds of each call of each side after the warm-up.
+    """Call the sides in turn, and return the seconds of each call of each side after the warm-up.
 
-    What else the machine does meets all sides alike. Every second round goes backwards, so that none is always first.
+    Whatever else the machine does affects all sides alike. Every second round runs backwards, so that no side is always
+    first.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(warm_up + repeats):
@@ -38,7 +39,7 @@ def in_turn(sides: Mapping[str, Callable[[], object]], repeats: int, warm_up: in
 
 
 def speedup(peer: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """Compare the medians of two sides' times, and the times of each round by themselves for the spread."""
+    """Return the ratio of the medians of two sides' times, with the quartiles of the rounds' ratios."""
     rounds = [theirs / mine for theirs, mine in zip(peer, ours, strict=True)]
     low, high = np.percentile(rounds, [25, 75])
     return Ratio(median(peer) / median(ours), float(low), float(high))

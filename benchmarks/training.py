@@ -40,7 +40,7 @@ from coatseg.training.trainer import make_trainer
 
 QUICK = {"size": (192, 256), "repeats": 3}
 STEPS = 1000
-"""Length of the run that the schedule is made for."""
+"""The length of the run that the schedule is made for, in steps."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,25 +82,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def configuration(variant: str, batch: int) -> Config:
-    """Compose what our side trains."""
+    """Return the configuration of coatseg's side."""
     data = ("data=camvid", f"data.batch_size={batch}")
     return composed(f"backbone={variant}", "head=fpn", "loss=cross_entropy", *data, "logger=none")
 
 
 def attached(task: Task) -> Task:
-    """Give the task a trainer of one process, of which its losses ask how many share the batch."""
+    """Return the task with a trainer of one process, which its losses ask for the number of processes."""
     task.trainer = make_trainer({"accelerator": "cpu", "devices": 1, "precision": "32-true"})
     return task
 
 
 def random_batch(batch: int, size: Size) -> tuple[Tensor, Tensor]:
-    """Make images (B, 3, H, W) float32 and labels (B, H, W) int64, every twelfth pixel ignored."""
+    """Return images (B, 3, H, W) float32 and labels (B, H, W) int64, about one pixel in twelve ignored."""
     labels = torch.randint(len(INFO.classes) + 1, (batch, *size))
     return torch.randn(batch, 3, *size), torch.where(labels == len(INFO.classes), INFO.ignore_index, labels)
 
 
 def our_step(task: Task, images: Tensor, labels: Tensor, at: str) -> Callable[[], None]:
-    """Give a step of our task with its own optimizer."""
+    """Return a function that does a step of coatseg's task with its own optimizer."""
     targets = tuple(Target(label_map=label_map) for label_map in labels)
     sizes = tuple((label_map.shape[0], label_map.shape[1]) for label_map in labels)
     batch = Batch(
@@ -121,7 +121,7 @@ def our_step(task: Task, images: Tensor, labels: Tensor, at: str) -> Callable[[]
 
 
 def plain_step(model: nn.Module, config: Config, images: Tensor, labels: Tensor, at: str) -> Callable[[], None]:
-    """Give a step of the plain model, with our learning rate and decay."""
+    """Return a function that does a step of the plain model, with coatseg's learning rate and decay."""
     options = {key: config["optimizer"][key] for key in ("lr", "weight_decay")}
     optimizer = torch.optim.AdamW(model.parameters(), **options)
     model.train()

@@ -9,11 +9,11 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 LISTED = 3
-"""How many keys a message lists."""
+"""How many names a message lists."""
 
 
 class CoatsegError(Exception):
-    """Something its reader can mend. `what` says what is wrong, `mend` what to do."""
+    """An error that the user can mend. `what` says what is wrong, `mend` what to do."""
 
     def __init__(self, what: str, mend: str = "") -> None:
         super().__init__(what, mend)
@@ -25,7 +25,7 @@ class CoatsegError(Exception):
 
 
 class ConfigError(CoatsegError):
-    """A key, value or combination of the configuration that cannot be."""
+    """A key, a value or a combination of them in the configuration is wrong."""
 
 
 class DatasetNotFoundError(CoatsegError):
@@ -37,27 +37,27 @@ class DatasetError(CoatsegError):
 
 
 class SplitNotFoundError(DatasetError):
-    """A dataset is there without such a split, or without labels for it."""
+    """A dataset is there, but without such a split, or without labels for it."""
 
 
 class ImageError(CoatsegError):
-    """An image file that cannot be read."""
+    """An image file cannot be read."""
 
 
 class WeightsError(CoatsegError):
-    """A weights file that is missing, damaged, or of another architecture."""
+    """A weights file is missing, damaged, or of another architecture."""
 
 
 class DownloadError(CoatsegError):
-    """A file that could not be fetched or unpacked; nothing of it was left behind."""
+    """A file could not be fetched or unpacked; nothing of it was left behind."""
 
 
 class BrokenOffError(DownloadError):
-    """A connection that broke for good before all had come."""
+    """A connection broke for good before the whole file had arrived."""
 
 
 class UnreachableError(DownloadError):
-    """An address that does not answer, or has no such file. `reason` says in a few words how that showed."""
+    """An address does not answer, or has no such file. `reason` says in a few words what happened."""
 
     def __init__(self, what: str, mend: str, reason: str) -> None:
         super().__init__(what, mend)
@@ -65,11 +65,11 @@ class UnreachableError(DownloadError):
 
 
 class CheckpointError(CoatsegError):
-    """A checkpoint that is missing, damaged, or does not fit what was asked."""
+    """A checkpoint is missing, damaged, or does not fit what was asked."""
 
 
 class RunExistsError(CoatsegError):
-    """A run of that name is already there."""
+    """A run of that name, or other results, are already there."""
 
 
 class OutputError(CoatsegError):
@@ -77,19 +77,19 @@ class OutputError(CoatsegError):
 
 
 class NameTooLongError(OutputError):
-    """A file could not be written since no file may be called so; others can."""
+    """A file could not be written because its name is too long; files with shorter names can be."""
 
 
 class ExportError(CoatsegError):
-    """A file in another format that does not compute what the model does."""
+    """An exported file does not compute what the model does."""
 
 
 class TrainingError(CoatsegError):
-    """A training that cannot usefully go on."""
+    """A training cannot usefully go on."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Say in words which choices there are, the nearest to `name` first."""
+    """Return a hint in words: the choice nearest to `name`, if one is near, and all choices."""
     names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     listed = f"Choices: {', '.join(names)}."
@@ -97,6 +97,6 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def listed(keys: Sequence[str]) -> str:
-    """List the first few keys, and say how many more there are."""
+    """Return the first few keys in words, and how many more there are."""
     more = f", and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
     return ", ".join(keys[:LISTED]) + more

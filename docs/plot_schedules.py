@@ -2,7 +2,7 @@
 
     python -m docs.plot_schedules
 
-To be run again whenever a schedule changes.
+Run it again whenever a schedule changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WARMUP = 1 / EPOCHS
 
 
 def table(by: By) -> dict[str, Schedule]:
-    """Give every schedule under the options that it is drawn with."""
+    """Return every schedule, with the options that it is drawn with."""
     run = {"total": TOTAL, "epoch": EPOCH}
     warm = {**run, "timing": Timing(warmup=WARMUP, by=by)}
     return {
@@ -36,7 +36,7 @@ def table(by: By) -> dict[str, Schedule]:
 
 
 def draw(axes: Axes, by: By) -> None:
-    """Draw all schedules against the epoch."""
+    """Draw all schedules over the epochs."""
     for name, factor in table(by).items():
         axes.plot([step / EPOCH for step in range(TOTAL)], [factor(step) for step in range(TOTAL)], label=name, lw=2)
     axes.set(title=f"schedule.by={by}", xlabel="epoch", xticks=range(0, EPOCHS + 1, 2), xlim=(0, EPOCHS))
@@ -44,7 +44,7 @@ def draw(axes: Axes, by: By) -> None:
 
 
 def main() -> None:
-    """Write the picture."""
+    """Draw and save the picture."""
     mpl.use("Agg")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
     draw(left, "step")

@@ -1,4 +1,4 @@
-"""The commands: one file a verb. `coatseg VERB ...` comes here."""
+"""The commands, one file a verb; `coatseg VERB ...` starts here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERBS = {
     "benchmark": "speed and memory of a model on this machine",
 }
 MODULES = {"inspect": "inspect_data"}
-"""The modules of verbs that have another name, see there."""
+"""The modules of verbs that do not have the verb's name; each says why."""
 
 
 def main() -> None:

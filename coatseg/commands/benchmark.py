@@ -1,4 +1,4 @@
-"""`coatseg benchmark backbone=... head=...`: how fast a model is on this machine, and how much memory it takes."""
+"""`coatseg benchmark backbone=... head=...`: measure the speed and memory of a model on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coatseg.commands.terminal.composition import choices, compose_typed
 from coatseg.commands.terminal.console import quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, nearest
 
-if TYPE_CHECKING:  # importing it takes seconds, which --help has not
+if TYPE_CHECKING:  # importing it takes seconds, too long for --help
     from rich.table import Table
 
     from coatseg.structures import DatasetInfo, Size
@@ -44,7 +44,7 @@ OWN = (
 )  # fmt: skip
 COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
 TASKS = {"logits": "seg", "boxes": "det", "masks": "inst"}
-"""The file of conf/task that takes what a head gives."""
+"""The file of conf/task that takes each of the outputs of heads."""
 CLASSES, OBJECT_CLASSES = 19, 80
 
 
@@ -54,12 +54,12 @@ def main() -> None:
 
 
 def measure_typed(arguments: list[str]) -> None:
-    """Measure what the arguments ask for."""
+    """Measure the model that the arguments describe."""
     benchmark(*read_arguments(arguments))
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Part the arguments into options of the measurement and those that compose the model."""
+    """Split the arguments into options of the measurement and those that compose the model."""
     composing = [argument for argument in arguments if "=" in argument and _section(argument) in COMPOSED]
     rest = [argument for argument in arguments if argument not in composing]
     for argument in rest:
@@ -77,7 +77,7 @@ def _section(argument: str) -> str:
 
 
 def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list[Measured]:
-    """Measure at every size, print a table, and write if asked to; give what was measured."""
+    """Measure at every size, print a table, write it to a file if asked to, and return the measurements."""
     import torch
 
     from coatseg.commands.terminal.machine import settle
@@ -139,11 +139,11 @@ def _batch_size(options: Mapping[str, Any]) -> int:
 
 
 def check_output(output: Path) -> None:
-    """Refuse what cannot be written, before anything is measured.
+    """Raise if `output` cannot be written, before anything is measured.
 
     Raises:
         ConfigError: it is a folder.
-        OutputError: it lies in none that can be written.
+        OutputError: its folder cannot be written to.
     """
     from coatseg.system.output import check_writable
     from coatseg.system.places import Place
@@ -162,7 +162,7 @@ def _sizes(stated: Any) -> list[Size]:
 
 
 def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
-    """Compose and build a model of random weights for data that would have the stated classes and channels."""
+    """Compose and build a model with random weights for data with the stated classes and channels."""
     from coatseg.config.build import build_task
     from coatseg.config.check import gives
     from coatseg.config.read import read
@@ -215,7 +215,7 @@ def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batc
 
 
 def _caveats(facts: Mapping[str, Any], task: Task, train: bool, measured: Sequence[Measured]) -> list[str]:
-    """Say what the numbers were measured on, and what they do not say."""
+    """Return lines that tell what the numbers were measured on, and how far they hold."""
     load = "" if facts["load"] is None else f"; load before {facts['load']:.1f}, and what else ran counts too"
     lines = [f"on {facts['device']}, threads: {facts['threads']}, torch {facts['torch']}{load}"]
     if any(one.peak is not None for one in measured):
@@ -226,7 +226,7 @@ def _caveats(facts: Mapping[str, Any], task: Task, train: bool, measured: Sequen
 
 
 def _load() -> float | None:
-    """Give how many processes wanted to run in the last minute, where the system counts them."""
+    """Return the system's load average over the last minute; None where the system has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 

@@ -1,6 +1,7 @@
-"""`coatseg evaluate checkpoint=...`: the metrics of a checkpoint, from what it holds itself.
+"""`coatseg evaluate checkpoint=...`: score a checkpoint on a split; it holds the configuration of its model and data.
 
-`coatseg evaluate weights=... experiment=...`: those of a file of weights alone, from what is typed like a training.
+`coatseg evaluate weights=... experiment=...` scores a file of weights alone; model and data are typed as for a
+training.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def main() -> None:
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
-    """Read KEY=VALUE arguments; a path needs no quotes here.
+    """Read KEY=VALUE arguments; paths need no quotes.
 
-    With weights=..., what is not of this command's own is composed as for a training, and comes under "config".
+    With weights=..., all keys but this command's own are composed as for a training, and returned under "config".
     """
     example = "checkpoint=runs/NAME/checkpoints/best.ckpt"
     if any(argument.startswith("weights=") for argument in arguments):
@@ -67,11 +68,11 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 
 def check_output(folder: Path) -> None:
-    """Refuse to write where a run or another evaluation has written, before hours are spent.
+    """Raise if a run or another evaluation has written to `folder`, before hours are spent.
 
     Raises:
         ConfigError: it is a file.
-        RunExistsError: results are there.
+        RunExistsError: it holds results.
     """
     from coatseg.system.output import ELSEWHERE, check_folder
     from coatseg.training.callbacks.detections import NAMES
@@ -84,7 +85,7 @@ def check_output(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored: a task, its data, the plan of both, what to call it, and after how many steps."""
+    """What is scored: a task and its data, the plan of both, and the file and the training step of the weights."""
 
     plan: Plan
     data: DataModule
@@ -94,7 +95,7 @@ class Subject:
 
 
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
-    """Build what the checkpoint, or the file of weights, is of, score it on a split, print, and write if asked to."""
+    """Build the task of a checkpoint or a file of weights, score it on a split, and print or also write the scores."""
     from coatseg.registry.options import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate, result_of
     from coatseg.training.callbacks.detections import Detections
@@ -131,7 +132,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
 
 
 def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
-    """Build what a checkpoint holds, with those keys that are given anew."""
+    """Build the data and the task of a checkpoint; options of the command line replace its own."""
     from coatseg.commands.terminal.machine import settle
     from coatseg.config.data import build_data
     from coatseg.config.read import read
@@ -160,7 +161,7 @@ def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:
 
 
 def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
-    """Build what was typed, and load a file of weights into it, every tensor of the model."""
+    """Build the data and the task that were typed, and load a file of weights, which must hold the whole model."""
     from coatseg.commands.terminal.machine import settle
     from coatseg.config.data import build_data
     from coatseg.config.read import read

@@ -1,4 +1,4 @@
-"""`coatseg export checkpoint=... format=...`: the model as a file for other programs, compared before it is kept."""
+"""`coatseg export checkpoint=... format=...`: write a model as a file for other programs, once their outputs agree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
-    """Read KEY=VALUE arguments; a path needs no quotes here."""
+    """Read KEY=VALUE arguments; paths need no quotes."""
     example = "checkpoint=runs/NAME/checkpoints/best.ckpt"
     options = read_keys(arguments, "export", OWN, example, verbatim=("checkpoint", "output"))
     if not options.get("checkpoint"):
@@ -39,7 +39,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 
 def export_checkpoint(options: Mapping[str, Any]) -> None:
-    """Build what the checkpoint holds, write it, and say how it compares."""
+    """Export the model of a checkpoint, and print how well the file's outputs agree with the model's."""
     from coatseg.config.restore import read_trained
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import fitting

@@ -1,4 +1,4 @@
-"""The options of `coatseg features`: what may be typed, and what goes together."""
+"""The options of `coatseg features`: their types and defaults, and which of them go together."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ OWN: dict[str, tuple[Any, Any]] = {
     "plugins": (list[str], []),
     "keep_memory": (bool, True),
 }
-"""The keys of the command alone, with their types and defaults."""
+"""The keys that this command alone has, with their types and defaults."""
 ADDRESSES = ("checkpoint", "input", "output")
 SECTIONS = ("backbone", "data", "trainer")
 TRAINER = {"accelerator": "auto", "devices": 1, "strategy": "auto", "num_nodes": 1, "precision": "32-true"}
 CHOICES = {"precision": ("32-true", "bf16-mixed", "16-mixed", "auto"), "strategy": ("auto", "ddp")}
-"""What may be chosen of the trainer's keys; processes share nothing but the work, whatever the strategy."""
+"""The values allowed for these keys of the trainer; processes share nothing but the work, whatever the strategy."""
 
 
 def read_arguments(arguments: list[str]) -> dict[str, Any]:
-    """Read KEY=VALUE arguments, with defaults; a path needs no quotes here.
+    """Read KEY=VALUE arguments and fill in the defaults; paths need no quotes.
 
     Raises:
-        ConfigError: a key or value that cannot be.
+        ConfigError: a key is unknown, a value does not fit, or keys do not go together.
     """
-    # A backbone is one of the registered names: it need not have a file.
+    # A backbone is a registered name, which need not have a file.
     named = [
         argument.replace("backbone=", "backbone.name=", 1) if argument.startswith("backbone=") else argument
         for argument in arguments
@@ -71,7 +71,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 
 def check_combination(options: dict[str, Any]) -> dict[str, Any]:
-    """Refuse keys that do not go together, and give the options with those of the trainer filled in."""
+    """Return the options with the trainer's defaults filled in; raise ConfigError if some do not go together."""
     if options["output"] is None:
         raise ConfigError("Where to?", "Give output=DIR.")
     check_model(options)
@@ -86,7 +86,7 @@ def check_combination(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_model(options: Mapping[str, Any]) -> None:
-    """Refuse none or two models, and keys that are not for the one."""
+    """Raise ConfigError unless exactly one model is given, and for options that this model does not take."""
     given = [key for key in ("checkpoint", "backbone") if options[key]]
     if len(given) != 1:
         raise ConfigError(
@@ -107,7 +107,7 @@ def check_model(options: Mapping[str, Any]) -> None:
 
 
 def check_images(options: Mapping[str, Any]) -> None:
-    """Refuse none or two sets of images."""
+    """Raise ConfigError unless exactly one set of images is given."""
     from_data = bool(options["data"] or options["split"])
     if from_data == (options["input"] is not None):
         raise ConfigError(
@@ -119,7 +119,7 @@ def check_images(options: Mapping[str, Any]) -> None:
 
 
 def check_query(query: Sequence[float] | None, pictures: bool) -> None:
-    """Refuse a point that no picture shows."""
+    """Raise ConfigError for a query point beyond every image, or if there are no pictures to show it."""
     if query is None:
         return
     if not pictures:

@@ -1,4 +1,4 @@
-"""`coatseg features checkpoint=... | backbone=NAME ...`: feature maps of many images, as files."""
+"""`coatseg features checkpoint=... | backbone=NAME ...`: write the feature maps of many images to files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatseg.commands.terminal.console import (
 )
 from coatseg.errors import CoatsegError, ConfigError
 
-if TYPE_CHECKING:  # importing them takes seconds, which --help has not
+if TYPE_CHECKING:  # importing them takes seconds, too long for --help
     import lightning
 
     from coatseg.data.images.sources import Skipped
@@ -65,7 +65,10 @@ def main() -> None:
 
 
 def write_features(options: Mapping[str, Any]) -> int:
-    """Build the model, find the images, write the maps of this process's share; give how many images were skipped."""
+    """Write the feature maps of this process's share of the images.
+
+    Returns the number of images that all processes skipped; 0 in every process but the first.
+    """
     from coatseg.commands.terminal.machine import settle
     from coatseg.data.loading.module import default_workers
     from coatseg.registry.names import load_plugins
@@ -110,7 +113,7 @@ def write_features(options: Mapping[str, Any]) -> int:
 
 
 def make_maps(writer: FeatureWriter, fabric: lightning.Fabric, model: FeatureModel) -> list[Skipped]:
-    """Make the maps of this process's share, and in the first the manifest: what was skipped by all."""
+    """Make the maps of this process's share; the first process writes the manifest and returns all skipped images."""
     from coatseg.commands.terminal.progress import counted
 
     if first_process():
@@ -133,7 +136,7 @@ def all_or_none(world_size: int) -> Iterator[None]:
     """Wait for the work of all processes; if one of them met an error, the first process raises it, and all end.
 
     Raises:
-        CoatsegError: that of this process, or another's.
+        CoatsegError: the error of this process, or of another one.
     """
     met: CoatsegError | None = None
     try:
@@ -148,12 +151,12 @@ def all_or_none(world_size: int) -> Iterator[None]:
         met = next((CoatsegError(*each) for each in told if each is not None), None)
     if met is not None:
         if not first_process():
-            sys.exit(EXIT_CODE)  # the first one says it
+            sys.exit(EXIT_CODE)  # the first one prints it
         raise met
 
 
 def _tell(skipped: Sequence[Skipped], count: int, address: str) -> None:
-    """Say which images were skipped, and where the others are."""
+    """Print which images were skipped, and where the maps of the others are."""
     from coatseg.results.features.formats import MANIFEST
 
     say_skipped(skipped, address)
@@ -162,7 +165,7 @@ def _tell(skipped: Sequence[Skipped], count: int, address: str) -> None:
 
 
 def make_model(options: Mapping[str, Any]) -> FeatureModel:
-    """Build what makes the maps."""
+    """Build the model that makes the maps, from a checkpoint or from the name of a backbone."""
     from coatseg.results.features.model import checkpoint_model, named_model
 
     if options["checkpoint"] is not None:
@@ -178,7 +181,7 @@ def make_model(options: Mapping[str, Any]) -> FeatureModel:
 
 
 def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImages:
-    """Find the images of the input, or read the list of those of the dataset."""
+    """Return the images of the input, or those of a dataset's split."""
     from coatseg.config.data import DRAWING, open_split
     from coatseg.config.read import read_data
     from coatseg.data.images.sources import find_sources
@@ -208,7 +211,7 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
 def make_plan(
     options: Mapping[str, Any], model: FeatureModel, pictures: FeaturePictures | None, precision: str
 ) -> Plan:
-    """Say how the maps are stored, and what of the model and the pictures their bytes depend on."""
+    """Return the plan of what is written: format, dtype, sizes of batches and shards, and what the maps depend on."""
     from coatseg.results.features.writer import Plan
 
     made = {**model.made, "precision": precision, "pictures": pictures is not None}
@@ -218,10 +221,10 @@ def make_plan(
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:
-    """Make what draws the maps, if pictures were asked for.
+    """Return what draws the maps as pictures; None if no pictures were asked for.
 
     Raises:
-        ConfigError: a query for a network without factorized attention.
+        ConfigError: a query point is given for a network without factorized attention.
     """
     from coatseg.results.features.pictures import FeaturePictures
     from coatseg.results.features.responses import Responses

@@ -38,14 +38,14 @@ from coatseg.training.run import Run, check_name, checkpoint_to_resume, create_r
 from coatseg.training.trainer import make_trainer
 
 FOLDER_VARIABLE = "COATSEG_RUN_FOLDER"
-"""Tells the processes that the first one starts where the run is kept."""
+"""The environment variable by which the processes that the first one starts know the run's folder."""
 
 
 def fit(config: Mapping[str, Any]) -> Scores:
-    """Train as a plain configuration says, and give the scores of the best checkpoint.
+    """Train as a plain configuration says, and return the scores of the best checkpoint.
 
     Raises:
-        CoatsegError: something that the user can mend; a folder made for the run is taken away if nothing was trained.
+        CoatsegError: something that the user can mend; a folder made for the run is removed if no step was taken.
     """
     began = time.monotonic()
     plan = read(config)
@@ -90,7 +90,7 @@ def fit(config: Mapping[str, Any]) -> Scores:
 
 
 def introduce(plan: Plan, built: Built, resume: Path | None, start: Loaded | None = None) -> None:
-    """Say what will be trained on what, and from which weights."""
+    """Print what will be trained on what, and from which weights."""
     backbone, model = plan.task.backbone, built.task.model
     millions = parameter_count(model) / 1e6
     unused = sum(model.get_parameter(name).numel() for name in getattr(model, "unused", ()))
@@ -121,7 +121,7 @@ def introduce(plan: Plan, built: Built, resume: Path | None, start: Loaded | Non
 
 
 def open_run(plan: Plan) -> tuple[Run, bool]:
-    """Give the run's folder and whether it is new. Only the first process makes one."""
+    """Return the run's folder and whether it is new; only the first process makes one."""
     output, name = plan.output, plan.name
     stem = f"{plan.data.dataset.name}-{plan.task.head.name}-{plan.task.backbone.name}"
     launched_elsewhere = FOLDER_VARIABLE not in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -144,7 +144,7 @@ def open_run(plan: Plan) -> tuple[Run, bool]:
 
 
 def trainer_of(plan: Plan, built: Built, run: Run) -> lightning.Trainer:
-    """Make the trainer with this run's logs, pictures, checkpoints and progress."""
+    """Build the trainer with this run's callbacks, loggers and progress; compile the model if the plan says so."""
     if plan.compile:
         built.task.model.compile()
     info = built.data.info
@@ -168,13 +168,13 @@ def trainer_of(plan: Plan, built: Built, run: Run) -> lightning.Trainer:
 
 
 def log_options(trainer: lightning.Trainer, config: Mapping[str, Any]) -> None:
-    """Tell every logger the options of the run, each under the name by which it is typed."""
+    """Log the options of the run to every logger, each under the key by which it is typed."""
     for logger in trainer.loggers:
         logger.log_hyperparams(flattened(config))
 
 
 def flattened(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give the leaves of nested sections by their dotted names."""
+    """Return the leaves of nested sections by their dotted keys."""
     leaves: dict[str, Any] = {}
     for name, value in section.items():
         if isinstance(value, Mapping) and value:
@@ -185,7 +185,10 @@ def flattened(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def evaluate_best(trainer: lightning.Trainer, built: Built, run: Run) -> tuple[Scores, str, int]:
-    """Evaluate the best checkpoint, or the last one where no validation has called one best; give its name and step."""
+    """Evaluate the best checkpoint, or the last one if there is no best.
+
+    Returns its scores, its name, "best" or "last", and the optimizer step at which it was written.
+    """
     which = "best" if (run.checkpoints / "best.ckpt").exists() else "last"
     checkpoint = read_checkpoint(run.checkpoints / f"{which}.ckpt")
     built.task.load_state_dict(checkpoint["state_dict"])
@@ -224,11 +227,11 @@ def conclude(
 
 
 def typed_command() -> str:
-    """Give the command line as it was typed, before its keys were opened for Hydra."""
+    """Return the command line as it was typed, without the ++ that Hydra needs before some keys."""
     return shlex.join(["python", Path(sys.argv[0]).name, *(argument.removeprefix("++") for argument in sys.argv[1:])])
 
 
 def told_time(seconds: float) -> str:
-    """Say how long it took, and on what."""
+    """Return in words how long the run took, and on what device."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"a CPU, {torch.get_num_threads()} threads"
     return f"{timedelta(seconds=round(seconds))} on {device}"

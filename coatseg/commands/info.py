@@ -1,4 +1,4 @@
-"""`coatseg info`: what there is to choose from, with sizes."""
+"""`coatseg info`: print which backbones, heads and datasets there are, with their sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coatseg.commands.terminal.composition import choices
 from coatseg.commands.terminal.console import run_verb, say
 from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, nearest
 
-if TYPE_CHECKING:  # importing it takes seconds, which --help has not
+if TYPE_CHECKING:  # importing it takes seconds, too long for --help
     from coatseg.models.backbones.coat import CoaT
 
 USAGE = """Usage: coatseg info [backbones] [heads] [datasets]
@@ -32,15 +32,15 @@ Row = tuple[str, ...]
 
 
 def main() -> None:
-    """Read the command line and print."""
+    """Read the command line and print the tables."""
     run_verb(USAGE, say_tables, bare=True)
 
 
 def say_tables(words: list[str]) -> None:
-    """Print the tables of these words, or all.
+    """Print the tables that the words name; without words, all tables.
 
     Raises:
-        ConfigError: a word that has no table.
+        ConfigError: a word names no table.
     """
     for word in words:
         if word not in TABLES:
@@ -50,7 +50,7 @@ def say_tables(words: list[str]) -> None:
 
 
 def backbones() -> Iterator[Row]:
-    """Give a row for each backbone of ours."""
+    """Yield a table row for each variant of CoaT."""
     from coatseg.models.backbones.coat import VARIANTS
     from coatseg.models.macs import backbone_macs
     from coatseg.structures import parameter_count
@@ -63,7 +63,7 @@ def backbones() -> Iterator[Row]:
 
 
 def heads() -> Iterator[Row]:
-    """Give a row for each file of conf/head, on `BACKBONE`."""
+    """Yield a table row for each file of conf/head, its head built on the levels of `BACKBONE`."""
     import torch
 
     from coatseg.config.check import given_by
@@ -90,7 +90,7 @@ def heads() -> Iterator[Row]:
 
 
 def datasets() -> Iterator[Row]:
-    """Give a row for each file of conf/data; what is there is opened."""
+    """Yield a table row for each file of conf/data; datasets whose files are there are opened."""
     from coatseg.config.data import dataset_opener
     from coatseg.config.read import read_data
 
@@ -129,7 +129,7 @@ TABLES: dict[str, tuple[str, Row, Callable[[], Iterator[Row]], str]] = {
     ),
     "datasets": ("Datasets", ("data=", "classes", "annotates", "looked for in", "there"), datasets, ""),
 }
-"""For each word, the title, the columns, the rows, and a line below."""
+"""For each word of the command line, the title, columns and rows of its table, and a line printed below it."""
 LEFT = ("gives", "annotates", "looked for in", "there", "channels")
 
 
@@ -148,7 +148,7 @@ def _say_table(title: str, columns: Row, rows: Callable[[], Iterator[Row]], note
 
 
 def _on_meta(name: str) -> CoaT:
-    """Build a backbone without memory for its weights."""
+    """Build a backbone on the meta device, without memory for its weights."""
     import torch
 
     from coatseg.models.backbones.coat import create_backbone
@@ -159,7 +159,7 @@ def _on_meta(name: str) -> CoaT:
 
 @cache
 def _macs_below(levels: int) -> float:
-    """Count what the backbone computes for a head that looks at so many levels."""
+    """Return the MACs, in units of 1e9, of the backbone for a head that uses its first `levels` levels."""
     from coatseg.models.macs import backbone_macs
 
     backbone = _on_meta(BACKBONE)

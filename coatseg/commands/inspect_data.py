@@ -1,4 +1,4 @@
-"""`coatseg inspect data=...`: what is in a dataset and what is wrong with it, before hours are spent.
+"""`coatseg inspect data=...`: print what is in a dataset and what is wrong with it, before hours are spent.
 
 The file has another name than its verb, since processes that are started from this folder would find it in place of
 Python's own module inspect.
@@ -16,7 +16,7 @@ from coatseg.commands.terminal.arguments import read_keys
 from coatseg.commands.terminal.console import leave, quiet_libraries, run_verb, say
 from coatseg.errors import ConfigError, DatasetError, RunExistsError
 
-if TYPE_CHECKING:  # importing it takes seconds, which --help has not
+if TYPE_CHECKING:  # importing it takes seconds, too long for --help
     from coatseg.data.inspection import Inspection
     from coatseg.structures import Dataset, Sample
 
@@ -40,17 +40,17 @@ OWN = ("split", "samples", "workers", "output", "pictures", "plugins")
 BROKEN = 1
 SHEET = "samples.png"
 MOST_ROWS = 40
-"""Longer tables are in the report alone."""
+"""Tables with more rows are not printed; they are in the report."""
 MOST_PLACES = 3
 
 
 def main() -> None:
-    """Read the command line and inspect."""
+    """Read the command line and inspect the dataset."""
     run_verb(USAGE, inspect_typed)
 
 
 def inspect_typed(arguments: list[str]) -> int:
-    """Inspect what the arguments name, and give the exit code."""
+    """Inspect the dataset that the arguments name, and return the exit code."""
     options = read_keys(
         arguments, "inspect", OWN, "data=camvid", sections=("data",), groups=("data",), verbatim=("output",)
     )
@@ -61,7 +61,7 @@ def inspect_typed(arguments: list[str]) -> int:
 
 
 def inspect_data(options: Mapping[str, Any]) -> bool:
-    """Inspect what the options name, print and write; say whether anything is broken."""
+    """Inspect the dataset that the options name, print and write a report, and return whether anything is broken."""
     from coatseg.config.data import open_split
     from coatseg.config.read import read_data
     from coatseg.data.inspection import inspect_dataset
@@ -97,18 +97,18 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     pictured = _pictured(inspection, opened, count)
     if pictured:
         save_picture(sample_sheet(pictured, inspection.info), folder / SHEET)
-    else:  # that of an earlier inspection shows other samples
+    else:  # the sheet of an earlier inspection shows other samples
         (folder / SHEET).unlink(missing_ok=True)
     say(f"report: {write_report(folder, inspection, [('samples', SHEET)] if pictured else [])}")
     return inspection.broken
 
 
 def check_output(folder: Path) -> None:
-    """Refuse to write where something else than an inspection has written; an inspection may be repeated.
+    """Raise if something other than an inspection has written to `folder`; an inspection may be repeated.
 
     Raises:
         ConfigError: it is a file.
-        RunExistsError: another command's report is there.
+        RunExistsError: it holds another command's report.
     """
     from coatseg.data.inspection.report import DETAILS, REPORT
     from coatseg.system.output import ELSEWHERE, check_folder
@@ -120,7 +120,7 @@ def check_output(folder: Path) -> None:
 
 @contextmanager
 def counted_splits() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how far each split is, one after the other; give what is told after each sample."""
+    """Show the progress of each split, one after the other; yield the function to call after each sample."""
     from coatseg.commands.terminal.progress import counted
 
     with ExitStack() as shown:
@@ -174,7 +174,7 @@ def _say_inspection(inspection: Inspection) -> None:
 
 
 def _pictured(inspection: Inspection, open_split: Callable[[str], Dataset], count: int) -> list[tuple[str, Sample]]:
-    """Read the samples of the sheet again, evenly spread over those that can be drawn, of every split as many."""
+    """Read the samples of the sheet again: evenly spread over those that can be drawn, equally many of every split."""
     from coatseg.data.inspection.reading import spread
 
     sound = {split.name: [facts for facts in split.samples if facts.sound] for split in inspection.splits}

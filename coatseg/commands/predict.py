@@ -1,4 +1,4 @@
-"""`coatseg predict checkpoint=... input=DIR output=DIR`: a folder of images to label maps or objects."""
+"""`coatseg predict checkpoint=... input=DIR output=DIR`: predict label maps or objects for a folder of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from coatseg.commands.terminal.arguments import check_machine_keys, read_keys
 from coatseg.commands.terminal.console import SKIPPED, first_process, quiet_libraries, run_verb, say, say_skipped
 from coatseg.errors import ConfigError
 
-if TYPE_CHECKING:  # torch takes seconds that --help does not need
+if TYPE_CHECKING:  # importing torch takes seconds, too long for --help
     from coatseg.results.predict.predictor import Predictor
     from coatseg.results.predict.run import PredictionRun
 
@@ -65,7 +65,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
     """Read KEY=VALUE arguments; paths and patterns need no quotes beyond the shell's.
 
     Raises:
-        ConfigError: one is not of that form, or no key of the command.
+        ConfigError: an argument is not of that form, or its key is unknown.
     """
     several = any(argument.startswith("checkpoint=[") for argument in arguments)
     options = read_keys(
@@ -85,7 +85,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 
 def make_predictor(options: Mapping[str, Any]) -> Predictor:
-    """Make what predicts, of the one key that says of what."""
+    """Build the predictor from checkpoint= or model=, exactly one of which must be given."""
     makers: dict[str, Callable[[Mapping[str, Any]], Predictor]] = {
         "checkpoint": _from_checkpoint,
         "model": _from_onnx,
@@ -123,7 +123,7 @@ def _from_onnx(options: Mapping[str, Any]) -> Predictor:
 
 
 def predict_files(options: Mapping[str, Any]) -> int:
-    """Predict all images of the input, write the output, say how it went, and give the number of skipped files."""
+    """Predict all images of the input, write the output, print a summary, and return the number of skipped files."""
     from coatseg.commands.terminal.machine import settle
     from coatseg.commands.terminal.progress import PredictionProgress
     from coatseg.data.images.sources import find_sources
@@ -166,7 +166,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
 
 
 def _tell(run: PredictionRun, count: int, folder: str) -> None:
-    """Say what was written, what had been there, and which files were skipped."""
+    """Print how many images were predicted, now and before, and which files were skipped."""
     say_skipped(run.skipped, folder)
     before = count - run.written - len(run.skipped)
     there = f", {before} had been done" if before else ""

@@ -1,4 +1,4 @@
-"""The jobs of a sweep (`-m`): each by itself, named in its errors, and compared in the end."""
+"""The jobs of a sweep (`-m`): each runs as if alone, its errors name it, and a table compares them at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coatseg.errors import CoatsegError, ConfigError
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job leaves: the folder of its run, and its score under the name of what was scored."""
+    """The result of a job: the folder of its run, and its score by the metric called `monitor`."""
 
     folder: str
     monitor: str
@@ -29,7 +29,7 @@ class Outcome:
 
 
 class Sweep:
-    """Runs the jobs of a sweep; `typed` are the arguments that the user gave all of them."""
+    """Runs the jobs of a sweep and compares them; `typed` are the arguments of its command line."""
 
     def __init__(self, typed: Sequence[str]) -> None:
         self.typed = typed
@@ -37,13 +37,13 @@ class Sweep:
         self.ended: list[tuple[Outcome, str]] = []
 
     def run(self, job: HydraConf, name: str | None, train: Callable[[], Outcome]) -> float | None:
-        """Run a job, and give its score; None if it has none, as after a failure that a search goes on past.
+        """Run a job and return its score; None if it has none, as after a failure that the search tolerates.
 
         Raises:
             CoatsegError: the job failed, and the sweep ends with it.
         """
         for library in ("hydra_plugins.hydra_optuna_sweeper", "hydra._internal.core_plugins.basic_launcher"):
-            logging.getLogger(library).setLevel(logging.CRITICAL)  # they repeat what is said here
+            logging.getLogger(library).setLevel(logging.CRITICAL)  # they repeat what is printed here
         self.begun += 1
         options = chosen(job, self.typed)
         say(f"job {job.job.num} of the sweep: {options}")
@@ -62,10 +62,10 @@ class Sweep:
         return outcome.score
 
     def conclude(self) -> None:
-        """Print how the jobs compare.
+        """Print a table that compares the jobs.
 
         Raises:
-            ConfigError: a sweep was asked for, and nothing was to be swept over.
+            ConfigError: a sweep was asked for, but it has no job.
         """
         if not self.begun and {"-m", "--multirun"} & set(self.typed):
             raise ConfigError("The sweep has no job.", "A pattern such as glob(NAME*) matches no file of its group.")
@@ -74,17 +74,17 @@ class Sweep:
 
 
 def is_sweep(job: HydraConf) -> bool:
-    """Say whether a job is one of a sweep's."""
+    """Return whether a job belongs to a sweep."""
     return bool(job.mode == RunMode.MULTIRUN)
 
 
 def goes_on(job: HydraConf) -> bool:
-    """Say whether the sweep goes on past a job that fails, as a search does that is given a max_failure_rate."""
+    """Return whether the sweep goes on after a job has failed, as a search with a max_failure_rate does."""
     return float(job.sweeper.get("max_failure_rate", 0.0)) > 0
 
 
 def chosen(job: HydraConf, typed: Sequence[str]) -> str:
-    """Give the options that are this job's own: all but those that the user gave every job."""
+    """Return the options of this job alone, without those that the user gave to every job."""
     parser = OverridesParser.create()
     given = parser.parse_overrides([argument for argument in typed if "=" in argument and not argument.startswith("-")])
     fixed = {override.get_key_element() for override in given if not override.is_sweep_override()}
@@ -97,8 +97,8 @@ def chosen(job: HydraConf, typed: Sequence[str]) -> str:
 def alone(job: HydraConf, name: str | None) -> Iterator[None]:
     """Let a job run as if it had been typed alone, under the name of its run.
 
-    The processes of a distributed job are started with the arguments in sys.argv, and find each other by variables of
-    the environment, which must not reach the next job.
+    The processes of a distributed job are started with the arguments in sys.argv, and find each other by environment
+    variables, which must not reach the next job.
     """
     environment, arguments = dict(os.environ), sys.argv[1:]
     own = [argument for argument in job.overrides.task if not argument.startswith(("hparams_search=", "name="))]
@@ -115,7 +115,7 @@ def alone(job: HydraConf, name: str | None) -> Iterator[None]:
 
 
 def comparison(ended: Sequence[tuple[Outcome, str]]) -> Table:
-    """Lay out the jobs that have a score, the best first."""
+    """Return a table of the jobs that have a score, the best first."""
     table = Table(title=f"{len(ended)} runs of the sweep, the best first", title_justify="left")
     table.add_column("run", overflow="fold")
     table.add_column(ended[0][0].monitor, justify="right")

@@ -24,7 +24,7 @@ def main() -> None:
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")
     def compose(config: DictConfig) -> float | None:
-        """Run one job with its composed configuration, and give the score that a search maximises."""
+        """Run one job with its composed configuration, and return the score that a search maximises."""
         with friendly_errors(AFTER_STOP):  # here too: past Hydra, an error would come out with lines of its own
             job = HydraConfig.get()
             config.name = job_name(config)
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def train(config: DictConfig) -> Outcome:
-    """Fit, and give the validation score of the best checkpoint that the task's monitor names."""
+    """Train, and return the run's folder and the best checkpoint's validation score by the task's monitored metric."""
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     from coatseg.commands.fit import FOLDER_VARIABLE, fit
     from coatseg.registry.names import constructor_of

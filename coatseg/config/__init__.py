@@ -1,1 +1,1 @@
-"""A configuration, or what a checkpoint holds, to objects: read once into a plan, checked, built."""
+"""From a configuration or a checkpoint to objects: it is read once into a plan, checked, and built."""

@@ -1,4 +1,4 @@
-"""A plan to objects: the data, the model, the task."""
+"""Build the data, the model and the task of a plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coatseg.tasks.base import Task
 
 @dataclass(frozen=True)
 class Built:
-    """What a configuration describes."""
+    """The data and the task of a run, and its number of optimizer steps."""
 
     data: DataModule
     task: Task
@@ -35,9 +35,9 @@ def build(plan: Plan) -> Built:
     """Build the data and the task of a run.
 
     Raises:
-        ConfigError: the data has no labels for the task or nothing to validate on, or the run has no end.
-        DatasetNotFoundError, DatasetError: files of the data are missing or not right.
-        WeightsError: weights of the backbone cannot be had, or do not fit.
+        ConfigError: the data has no labels for the task or no validation sample, or the run has no end.
+        DatasetNotFoundError, DatasetError: files of the data are missing or wrong.
+        WeightsError: the backbone's weights cannot be had, or do not fit.
     """
     data = build_data(plan)
     for split in ("train", "val"):  # a split of objects may lack the masks that another has
@@ -51,7 +51,7 @@ def build(plan: Plan) -> Built:
 
 
 def build_task(plan: TaskPlan, info: DatasetInfo, total: int, epoch: int = 1) -> Task:
-    """Build the model, its losses, and what optimises them over `total` steps, `epoch` of them in an epoch."""
+    """Build a task: model, losses, and an optimizer with a schedule for `total` steps, `epoch` of them in an epoch."""
     task: Task = plan.task.make(
         model=build_model(plan, info),
         info=info,
@@ -69,24 +69,24 @@ def build_task(plan: TaskPlan, info: DatasetInfo, total: int, epoch: int = 1) ->
 
 
 def build_model(plan: TaskPlan, info: DatasetInfo) -> Probed:
-    """Build backbone and heads for the channels and classes of a dataset; parameters without use are frozen."""
+    """Build backbone and heads for the channels and classes of a dataset; parameters that nothing uses are frozen."""
     backbone = plan.backbone.make(in_channels=info.channels)
     context: dict[str, Any] = {"levels": backbone.levels, "classes": len(plan.kind.class_numbers(info))}
     heads = [choice.make(**context) for choice in (plan.head, plan.auxiliary) if choice is not None]
     is_detector = isinstance(heads[0], DetectionHead)
     model = Detector(backbone, heads[0]) if is_detector else Model(backbone, *heads)
     freeze_unused(model, info.channels)
-    if isinstance(backbone, CoaT):  # which need not compute what no head looks at
+    if isinstance(backbone, CoaT):  # which then skips the levels that no head uses
         used = [getattr(head, "levels_used", len(backbone.levels)) for head in heads]
         backbone.choose_levels(backbone.out_indices[: max(used)])
     return model
 
 
 def check_task_fits(task: Choice, info: DatasetInfo, repairs: Sequence[str] = ()) -> None:
-    """Refuse a task that the dataset has no labels for; `repairs` of its annotations may tell why.
+    """Raise if the dataset has no labels for the task; `repairs` of its annotations may explain why.
 
     Raises:
-        ConfigError: says what the dataset has.
+        ConfigError: it says which labels the dataset has.
     """
     needs = task.constructor.needs  # type: ignore[attr-defined]  # what is registered as a task is one's class
     if needs not in info.annotates:

@@ -1,4 +1,4 @@
-"""What in a configuration has to go together: a head and its task, losses, windows and crops, a trainer's arguments."""
+"""Checks of what has to go together: head and task, losses and task, windows and crops, and the trainer's arguments."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TRAINER_TYPES: dict[str, Any] = {
 
 
 def gives(head: str) -> frozenset[str]:
-    """Return what a head gives to a task: "logits", or what its class states as `gives`.
+    """Return what a head outputs for a task: "logits", or what its class states as `gives`.
 
     Raises:
         ConfigError: the name is unknown.
@@ -57,17 +57,17 @@ def gives(head: str) -> frozenset[str]:
 
 
 def given_by(constructor: Constructor) -> frozenset[str]:
-    """Return what the heads of a constructor give to a task."""
+    """Return what the heads that a constructor builds output for a task."""
     made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor)).get("return")
     given: frozenset[str] = getattr(made, "gives", frozenset({"logits"}))
     return given
 
 
 def check_head_fits(plan: TaskPlan) -> None:
-    """Refuse a head that does not give what the task takes, and a second one where there is no use for it.
+    """Raise if the head does not output what the task takes, or a detector gets an auxiliary head, windows or views.
 
     Raises:
-        ConfigError: names the heads that would do.
+        ConfigError: it names the heads that would fit, or the section to change.
     """
     takes, given = plan.kind.takes, given_by(plan.head.constructor)
     if takes not in given:
@@ -87,10 +87,10 @@ def check_head_fits(plan: TaskPlan) -> None:
 
 
 def check_losses(losses: Sequence[tuple[Choice, Any]], takes: str) -> None:
-    """Refuse losses, with their weights, that a task has no use for, and a task that has none.
+    """Raise if losses are chosen for a task that brings its own, or no loss with a weight for a task that needs one.
 
     Raises:
-        ConfigError: says which loss, or how to choose one.
+        ConfigError: it says which loss is wrong, or how to choose one.
     """
     if takes != "logits":
         if losses:
@@ -108,10 +108,10 @@ def check_losses(losses: Sequence[tuple[Choice, Any]], takes: str) -> None:
 
 
 def check_window(window: Any, crop: Any, train_split: str) -> None:
-    """Refuse windows that cannot fill the crop that is cut of them, or of a split that is not drawn.
+    """Raise if windows are smaller than the crops cut from them, or are set while another split than "train" trains.
 
     Raises:
-        ConfigError: says which of the two to change.
+        ConfigError: it says which of the options to change.
     """
     sizes = isinstance(window, Sequence) and isinstance(crop, Sequence)
     if sizes and any(have < want for have, want in zip(window, crop, strict=False)):
@@ -127,10 +127,10 @@ def check_window(window: Any, crop: Any, train_split: str) -> None:
 
 
 def check_trainer(options: Any) -> None:
-    """Check the names of the Trainer's arguments, and those values that coatseg computes with.
+    """Raise if an argument of the Trainer is unknown or reserved, or has a value that coatseg cannot compute with.
 
     Raises:
-        ConfigError: names the argument and what to do about it.
+        ConfigError: it names the argument and what to do about it.
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"trainer={options} does not fit.", "Choose trainer=default, and set trainer.KEY=VALUE.")

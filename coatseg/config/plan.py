@@ -1,6 +1,6 @@
-"""What a configuration asks for, in types: every section a registered name with checked options, read once.
+"""The plan of a run: a configuration as typed objects, read once, each section a registered name with checked options.
 
-read.py makes a plan of a configuration; build.py and data.py make objects of a plan.
+read.py reads a configuration into a plan; build.py and data.py build the objects of a plan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """A registered name of a kind with options that fit its constructor; `key` is how the configuration calls it."""
+    """A registered name of a kind, with options that fit its constructor; `key` is the section's key, for errors."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class Choice:
 
     @classmethod
     def of(cls, kind: str, name: str, options: Options, key: str) -> Choice:
-        """Look a name up and check its options.
+        """Return the choice of a registered name, with its options checked.
 
         Raises:
             ConfigError: the name is unknown, or an option is unknown, missing or does not fit.
@@ -48,15 +48,15 @@ class Choice:
         return self.of(self.kind, self.name, {**self.options, **options}, self.key)
 
     def make(self, **context: Any) -> Any:
-        """Build the object from the options and from those parts of the context that its constructor asks for."""
+        """Build the object from the options and from those arguments of `context` that its constructor takes."""
         return construct(self.constructor, self.options, **context)
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """A section of one name that is read when it is needed, if it ever is.
+    """A section that is read only when its object is built, such as the optimizer of a checkpoint.
 
-    Such is a checkpoint's optimizer: to predict, the module that registers it need not be here.
+    To predict, the user's module that registers the optimizer is then not needed.
     """
 
     kind: str
@@ -74,9 +74,9 @@ class Deferred:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """A model and how it learns: everything of a configuration that does not depend on where the data lies.
+    """The plan of a model and its training: the configuration without its data and the settings of the run.
 
-    `losses` are choices with their weights. `auxiliary` is the second head of a training, and `auxiliary_weight` the
+    `losses` are choices with their weights. `auxiliary` is a second head for training, and `auxiliary_weight` the
     factor of its losses, 0 without one.
     """
 
@@ -98,31 +98,31 @@ class TaskPlan:
 
     @property
     def title(self) -> str:
-        """The model in a few words."""
+        """The model in a few words, such as: upernet on coat_small."""
         return f"{self.head.name} on {self.backbone.name}"
 
     def with_weights_from_elsewhere(self) -> TaskPlan:
-        """Return the plan of the same model whose backbone's weights are not fetched, as a checkpoint brings them."""
+        """Return this plan without the backbone's pretrained weights, as all weights come from a checkpoint."""
         return replace(self, backbone=self.backbone.but(pretrained=False))
 
     def untrained(self) -> TaskPlan:
-        """Return the plan of the same model for use alone: its weights come from elsewhere, and it has no run.
+        """Return this plan for a model that is used but not trained: no pretrained weights, and a constant schedule.
 
-        The schedule that it was trained under may not fit a run of no length.
+        The schedule of its training may not fit a run without steps.
         """
         return replace(self.with_weights_from_elsewhere(), schedule=constant_schedule())
 
 
 def constant_schedule() -> Choice:
-    """Return the schedule of a task that is not trained."""
+    """Return the schedule for a task that is not trained."""
     return Choice.of("schedule", "constant", {}, "schedule")
 
 
 @dataclass(frozen=True)
 class DataPlan:
-    """A dataset and how its samples become batches.
+    """The plan of a dataset and of how its samples become batches.
 
-    `stated` are the dataset's own options as they were written, `loading` those of the data module with their types,
+    `stated` are the dataset's own options as written, `loading` those of the data module, converted to their types,
     `augmentations` the steps in their order.
     """
 
@@ -132,13 +132,13 @@ class DataPlan:
     augmentations: tuple[Choice, ...]
 
     def split_of(self, name: str) -> str:
-        """Return the split of the dataset that a run calls so: "train" is the one that trains, data.train_split."""
+        """Return the dataset's name for a split of the run: data.train_split for "train", the same name for others."""
         return str(self.loading.get("train_split", name)) if name == "train" else name
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole configuration. `config` is the plain mapping that it was read from, which a checkpoint keeps."""
+    """The plan of a whole run. `config` is the plain mapping that it was read from, which checkpoints keep."""
 
     config: Options
     task: TaskPlan

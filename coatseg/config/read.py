@@ -1,4 +1,4 @@
-"""A configuration to a plan: every key and value is checked on the way, before anything is built."""
+"""Read a configuration into a plan; every key and value is checked before anything is built."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "plugins": list[str],
 }
 NEWER_SETTINGS: dict[str, Any] = {"keep_memory": bool, "weights": str | None}
-"""Those that the configuration of an older checkpoint does not have."""
+"""Settings that the configurations of older checkpoints lack."""
 NAMED = ("backbone", "head", "task", "optimizer", "schedule")
 REQUIRED = (*SETTINGS, *NAMED, "callbacks", "logger", "data", "trainer")
 SECTIONS = (*REQUIRED, *NEWER_SETTINGS, "loss", "auxiliary", "inference")
@@ -43,10 +43,10 @@ AUXILIARY_WEIGHT = 0.4
 
 
 def read(config: Options) -> Plan:
-    """Read a whole configuration, section by section.
+    """Read a whole configuration into a plan, section by section.
 
     Raises:
-        ConfigError: the first key or value that cannot be, with the nearest valid choice.
+        ConfigError: a key or value is wrong; the first one is named, with the nearest valid choice.
     """
     for key in config:
         if key not in SECTIONS:
@@ -99,10 +99,10 @@ def read(config: Options) -> Plan:
 
 
 def read_untrained(config: Options) -> TaskPlan:
-    """Read those sections of a checkpoint's configuration that its model is made of, for use alone, and no other.
+    """Read the plan of a checkpoint's task for use without training; sections that its model does not need stay unread.
 
     Raises:
-        ConfigError: the first name or option that cannot be.
+        ConfigError: a name is unknown, or an option does not fit; the first one is named.
     """
     auxiliary, weight = read_auxiliary(config.get("auxiliary"))
     return TaskPlan(
@@ -120,7 +120,7 @@ def read_untrained(config: Options) -> TaskPlan:
 
 
 def choose(kind: str, section: Any, key: str | None = None) -> Choice:
-    """Read a section that names one thing of a kind.
+    """Read a section that names one registered thing, such as head, with its options.
 
     Raises:
         ConfigError: it names none, the name is unknown, or an option does not fit.
@@ -130,7 +130,7 @@ def choose(kind: str, section: Any, key: str | None = None) -> Choice:
 
 
 def read_auxiliary(section: Options | None) -> tuple[Choice | None, float]:
-    """Read the section of the auxiliary head, a head with a `weight` of its losses; None and 0 without one.
+    """Return the auxiliary head and the weight of its losses; None and 0 without a section.
 
     Raises:
         ConfigError: an option is unknown or does not fit.
@@ -147,7 +147,7 @@ def read_auxiliary(section: Options | None) -> tuple[Choice | None, float]:
 
 
 def read_inference(section: Options | None) -> Inference:
-    """Read the way to infer; without a section, as in older checkpoints, every image goes whole.
+    """Return how to infer; without a section, as in older checkpoints, on whole images.
 
     Raises:
         ConfigError: an option is unknown or does not fit.
@@ -160,7 +160,7 @@ def read_inference(section: Options | None) -> Inference:
 
 
 def read_data(section: Options, *, trains: bool = True) -> DataPlan:
-    """Read the section of a dataset: its own options, those of loading and, for who trains, how samples are drawn.
+    """Read the data section: options of the dataset, of its loading and, if it `trains`, of how samples are augmented.
 
     Raises:
         ConfigError: an option is unknown, does not fit, or does not go with another.
@@ -186,12 +186,12 @@ def read_data(section: Options, *, trains: bool = True) -> DataPlan:
 
 
 def _keyed(kind: str, section: Any, key: str) -> tuple[Choice, ...]:
-    """Read a section keyed by names of one kind."""
+    """Read a section whose keys are names of one kind."""
     return tuple(Choice.of(kind, name, options, f"{key}.{name}") for name, options in present(section or {}, key))
 
 
 def _weighted_losses(section: Any) -> tuple[tuple[Choice, Any], ...]:
-    """Read the section of losses: each with its `weight` as it is written, which `check_losses` checks."""
+    """Return the losses with their weights, as they are written: `check_losses` checks the weights."""
     return tuple(
         (Choice.of("loss", name, without(options, "weight"), f"loss.{name}"), options.get("weight", 1.0))
         for name, options in present(section or {}, "loss")

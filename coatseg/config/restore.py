@@ -1,4 +1,4 @@
-"""A checkpoint back to a task: what it holds builds the model that it fits."""
+"""Build the task of a checkpoint from the configuration that it holds, and load its weights."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from coatseg.tasks.base import Task
 from coatseg.training.callbacks.checkpoints import RECORD, read_checkpoint
 
 NAMED = ("backbone", "head", "task", "optimizer", "data")
-"""The sections of that config without which nothing can be built."""
+"""The sections of a checkpoint's configuration without which nothing can be built."""
 
 IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
-"""The options of data that say how an image becomes what a model sees."""
+"""The data options that say how an image becomes the model's input, with their types."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A checkpoint that nothing has been built of.
+    """A checkpoint that has been read, and of which nothing has been built yet.
 
-    `config` is the configuration it was trained with, `info` the facts of its data, `state` its weights, those that
-    were averaged where the run did; `step` says after how many optimizer steps it was written.
+    `config` is the configuration it was trained with, `info` the facts of its data, `state` its weights, averaged ones
+    if the run averaged them; `step` is the number of optimizer steps after which it was written.
     """
 
     path: Path
@@ -43,21 +43,21 @@ class Trained:
 
     @property
     def images(self) -> dict[str, Any]:
-        """Say how its images were read in evaluation, by the options of data that say so."""
+        """The data options that say how its images were read in evaluation."""
         options = self.config["data"]
         return {key: fitting(options.get(key), hint, f"data.{key}") for key, hint in IMAGES.items()}
 
     @cached_property
     def plan(self) -> TaskPlan:
-        """The model, for use alone.
+        """The plan of its task, for use without training.
 
         Raises:
-            ConfigError: a name is unknown here: the module that registers it is missing among the plugins.
+            ConfigError: a name is unknown, as when the plugin that registers it has not been loaded.
         """
         return read_untrained(self.config)
 
     def build(self, plan: TaskPlan | None = None, info: DatasetInfo | None = None, repairs: Sequence[str] = ()) -> Task:
-        """Build its task, or that of another plan or data with other facts and repairs, with its weights.
+        """Build its task with its weights; `plan`, `info` and `repairs` take the place of its own plan and data.
 
         Raises:
             CheckpointError: the classes or the channels differ from those it was trained on, or its weights do not fit.
@@ -82,10 +82,10 @@ class Trained:
 
 
 def read_trained(path: Path) -> Trained:
-    """Read a checkpoint; nothing in it can run code.
+    """Read a checkpoint, without running code from it.
 
     Raises:
-        CheckpointError: it is missing, damaged, or not one of coatseg's.
+        CheckpointError: it is missing, damaged, or was not written by coatseg.
     """
     checkpoint = read_checkpoint(path)
     config, info = record_of(checkpoint, path)
@@ -93,7 +93,10 @@ def read_trained(path: Path) -> Trained:
 
 
 def other_classes(weights: str, info: DatasetInfo) -> str | None:
-    """Say that a file of weights is of as many classes as the data, and of others; None if not, or if it names none."""
+    """Return a line of warning if the weights were trained on other classes than the data's, but on as many.
+
+    Returns None if they were not, or if the file names no classes.
+    """
     try:
         known = read_trained(Path(weights)).info.classes
     except CheckpointError:  # of another library: its names are not read
@@ -104,10 +107,10 @@ def other_classes(weights: str, info: DatasetInfo) -> str | None:
 
 
 def untrained_task(plan: TaskPlan, info: DatasetInfo, repairs: Sequence[str] = ()) -> Task:
-    """Build the task of a plan without a run (see TaskPlan.untrained) for data with these facts.
+    """Build the task of an untrained plan (see TaskPlan.untrained) for data with these facts.
 
     Raises:
-        ConfigError: the data has no labels for the task; what its reader mended may tell why.
+        ConfigError: the data has no labels for the task; `repairs` may explain why.
     """
     check_task_fits(plan.task, info, repairs)
     return build_task(plan, info, total=1)
@@ -128,10 +131,10 @@ def load_state(task: Task, state: Mapping[str, Any], path: Path) -> None:
 
 
 def record_of(checkpoint: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], DatasetInfo]:
-    """Give the configuration that a checkpoint was trained with, and the facts of its data.
+    """Return the configuration that a checkpoint was trained with, and the facts of its data.
 
     Raises:
-        CheckpointError: it does not hold them whole.
+        CheckpointError: one of them is missing or incomplete.
     """
     try:
         config, info = dict(checkpoint[RECORD]["config"]), DatasetInfo.from_plain(checkpoint[RECORD]["info"])

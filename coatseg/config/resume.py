@@ -1,4 +1,4 @@
-"""Whether a checkpoint can be gone on from: its model, data and stream are those of the configuration."""
+"""Check that a run can go on from a checkpoint: model, data and sample stream are those of the configuration."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from coatseg.training.callbacks.averaging import RAW_STATE
 from coatseg.training.callbacks.checkpoints import RECORD, read_checkpoint
 
 FIXED = ("backbone", "head", "auxiliary", "task", "data", "loss", "optimizer", "seed")
-"""The sections that a resumed run shares with its checkpoint; the rest, such as the trainer's, may change.
+"""The sections that a resumed run must share with its checkpoint; others, such as trainer, may change.
 
-Under another `inference`, later validations score in another way than the best one so far did, which stays until
-its score is beaten.
+With another `inference`, later validations are scored in another way than the best one so far, whose checkpoint stays
+until its score is beaten.
 """
 WHERE_NOT_WHAT = (
     "root", "download", "workers", "evaluation_batch_size", "pretrained", "boundary_iou", "threshold"
 )  # fmt: skip
-"""Options of a section that do not change what is learnt, or are used up at the start."""
+"""Options of these sections that do not change what is learnt, or only matter at the start."""
 
 
 def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...], train_samples: int) -> None:
-    """Refuse a checkpoint whose model, data or stream differ from what the configuration says."""
+    """Raise CheckpointError if the model, data or sample stream of a checkpoint differ from the configuration's."""
     checkpoint = read_checkpoint(path)
     trained, info = record_of(checkpoint, path)
     theirs = info.classes
@@ -53,7 +53,7 @@ def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, .
 
 
 def _differences(key: str, theirs: Any, ours: Any) -> list[str]:
-    """List `key=theirs, not ours` for every leaf below `key` that differs."""
+    """Return a line `key=theirs, not ours` for every leaf below `key` that differs."""
     a, b = theirs.get(key), ours.get(key)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         inner = [name for name in {**a, **b} if name not in WHERE_NOT_WHAT]

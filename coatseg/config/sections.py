@@ -1,4 +1,4 @@
-"""How a section is written: a mapping of a name and options, or of names that are switched on or off."""
+"""The two forms of a section: one name with options, or several names that are switched on or off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coatseg.registry.options import Options
 
 
 def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
-    """Part a section into its name and its options."""
+    """Return the name and the options of a section; raise ConfigError if it has no name."""
     if not isinstance(section, Mapping) or "name" not in section:
         raise ConfigError(
             f"{key}={section} names nothing.", f"Choose one with {key}=NAME; python train.py --help lists them."
@@ -19,9 +19,9 @@ def named(section: Any, key: str) -> tuple[str, dict[str, Any]]:
 
 
 def present(section: Options, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the entries of a section keyed by name; null switches one off, {} or true takes its defaults.
+    """Yield the names and options of a section keyed by name; null switches one off, {} or true takes its defaults.
 
-    `key` is how the configuration calls the section.
+    `key` is the section's key in the configuration, for errors.
     """
     prefix = f"{key}." if key else ""
     if not isinstance(section, Mapping):
@@ -37,5 +37,5 @@ def present(section: Options, key: str = "") -> Iterator[tuple[str, dict[str, An
 
 
 def without(options: Options, name: str) -> dict[str, Any]:
-    """Leave one entry out."""
+    """Return the options without one of them."""
     return {key: value for key, value in options.items() if key != name}

@@ -1,6 +1,7 @@
-"""The names of a configuration and the constructors behind them: `@register(kind, name)` beside the thing.
+"""The registry of names that a configuration may hold: `@register(kind, name)` stands beside each constructor.
 
-A configuration and a checkpoint hold registered names and plain keywords, never code: here alone they become objects.
+A configuration and a checkpoint hold registered names and plain keywords, never code; only here do names become
+objects.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ Registered = TypeVar("Registered", bound=Constructor)
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing that has names.
+    """A kind of things that are registered by name, such as heads.
 
-    `places` are the packages and modules whose files register them; `given` are the arguments that the program gives,
-    all others of a constructor being options of the configuration.
+    `places` are the packages and modules whose files register them; `given` are the arguments that the program passes
+    to a constructor, whose other arguments are options of the configuration.
     """
 
     places: tuple[str, ...]
@@ -65,7 +66,7 @@ def register(kind: str, name: str) -> Callable[[Registered], Registered]:
 
     def add(constructor: Registered) -> Registered:
         if not _module_of(constructor).startswith(known.places):
-            _load(kind)  # a name that is taken is found out here, and not when coatseg's own is imported later
+            _load(kind)  # a taken name shows here, not only when coatseg's own file is imported later
         table = _tables[kind]
         if name in table and table[name] is not constructor:
             raise ConfigError(f"A {kind} called {name} is registered already.", "Choose another name.")
@@ -87,10 +88,10 @@ def table(kind: str) -> dict[str, Constructor]:
 
 
 def constructor_of(kind: str, name: str, key: str | None = None) -> Constructor:
-    """Return the constructor of a name; `key` is how the configuration calls the place.
+    """Return the constructor of a name; `key` is the section's key, for the error.
 
     Raises:
-        ConfigError: the name is unknown; the nearest ones are told.
+        ConfigError: the name is unknown; the nearest ones are listed.
     """
     known = table(kind)
     if name not in known:
@@ -121,7 +122,7 @@ def create_backbone(name: str, pretrained: bool | str | Path = False, **options:
 
 
 def checked(kind: str, name: str, options: Options, key: str) -> tuple[Constructor, dict[str, Any]]:
-    """Return the constructor of a name, and its options with the types that it asks for.
+    """Return the constructor of a name, and its options, checked and converted to the types that it declares.
 
     Raises:
         ConfigError: the name is unknown, or an option is unknown, missing or does not fit.
@@ -131,7 +132,7 @@ def checked(kind: str, name: str, options: Options, key: str) -> tuple[Construct
 
 
 def make(kind: str, name: str, options: Options, key: str, **context: Any) -> Any:
-    """Build the object of a name from its options and from those parts of the context that it asks for.
+    """Build the object of a name from its options and from those arguments of the context that its constructor takes.
 
     Raises:
         ConfigError: as `checked`.
@@ -140,7 +141,7 @@ def make(kind: str, name: str, options: Options, key: str, **context: Any) -> An
 
 
 def load_plugins(names: list[str]) -> None:
-    """Import the modules that register constructors of the user's own; the current folder is searched too.
+    """Import the user's modules, which register constructors of their own; the current folder is searched too.
 
     Raises:
         ConfigError: one cannot be imported.
@@ -163,10 +164,10 @@ def _kind(kind: str) -> Kind:
 
 
 def _load(kind: str) -> None:
-    """Import the files that register the names of a kind, once."""
+    """Import the files that register the names of a kind, unless they have been imported."""
     if kind in _loaded:
         return
-    _loaded.add(kind)  # first, as these files may look names of their kind up
+    _loaded.add(kind)  # first, as these files may look up names of their kind
     for place in KINDS[kind].places:
         module = importlib.import_module(place)
         for found in pkgutil.iter_modules(getattr(module, "__path__", ())):

@@ -1,1 +1,1 @@
-"""From a checkpoint to files: predictions, feature maps, models for other runtimes."""
+"""From a checkpoint to files: predictions, feature maps, and models for other runtimes."""

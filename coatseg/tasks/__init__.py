@@ -1,1 +1,1 @@
-"""LightningModules: a loss and a decoding each."""
+"""The tasks: LightningModules, each with a loss and a decoding."""

@@ -18,15 +18,15 @@ from coatseg.structures import Batch, DatasetInfo, Scores
 from coatseg.tasks.inference.options import WHOLE, Inference
 
 CHECK_EVERY = 10
-"""Optimizer steps between checks of the loss, each of which makes an accelerator wait."""
+"""Optimizer steps between checks of the loss on an accelerator, which has to wait for each check."""
 
 
 class Task(lightning.LightningModule):
-    """A loss and a decoding around a model.
+    """Base class of the tasks: a loss and a decoding around a model.
 
-    `optimizer` makes the optimizer of a model; `schedule` gives the factor of the learning rate at an optimizer step.
-    `inference` is the way to predict, in validation and after. `seed` makes the model's own randomness (dropout, drop
-    path) a function of step and process, so that a resumed run repeats it.
+    `optimizer` makes the optimizer of a model; `schedule` returns the factor of the learning rate at an optimizer step.
+    `inference` is how to predict, in validation and after. `seed` makes the model's own randomness (dropout, drop path)
+    a function of step and process, so that a resumed run repeats it.
     """
 
     monitor: str
@@ -36,7 +36,7 @@ class Task(lightning.LightningModule):
     """What a dataset must annotate, one of DatasetInfo.annotates."""
 
     takes: str
-    """What a head must give it: "logits", "boxes", or "masks" with their boxes."""
+    """What a head must output for it: "logits", "boxes", or "masks" with their boxes."""
 
     result: Scores
     """The scores of the last evaluation."""
@@ -61,31 +61,31 @@ class Task(lightning.LightningModule):
 
     @classmethod
     def class_numbers(cls, info: DatasetInfo) -> tuple[int, ...]:
-        """Give the class numbers that a head tells apart, in the order in which it counts them from 0."""
+        """Return the class numbers that a head tells apart, in the order in which it counts them from 0."""
         return tuple(range(len(info.classes)))
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Give the losses by name; averaged over processes and accumulated parts, their sum is the step's loss."""
+        """Return the losses by name; averaged over processes and accumulated parts, their sum is the step's loss."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> list[Any]:
-        """Give one prediction an image, at its original size."""
+        """Return one prediction for each image, at its original size."""
 
     @abstractmethod
     def scores(self) -> Scores:
-        """Give the metrics of the images evaluated since the last call of `reset_scores`, over all processes."""
+        """Return the metrics of the images scored since the last call of `reset_scores`, over all processes."""
 
     @abstractmethod
     def reset_scores(self) -> None:
-        """Forget the images evaluated so far."""
+        """Forget the images scored so far."""
 
     @abstractmethod
     def score(self, predictions: list[Any], batch: Batch) -> None:
         """Add predictions to the metrics."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Make the optimizer and a schedule that moves every step."""
+        """Return the optimizer, with a schedule that sets its learning rates every step."""
         optimizer = self._make_optimizer(self.model)
         return {
             "optimizer": optimizer,
@@ -93,7 +93,7 @@ class Task(lightning.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Set the rates by this run's schedule: what is resumed has those of the schedule that it was saved under."""
+        """Set the learning rates by this run's schedule, as a resumed optimizer has those of an earlier one."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = group["initial_lr"] * self._schedule(self.global_step)
 
@@ -104,11 +104,15 @@ class Task(lightning.LightningModule):
 
     @property
     def steps_taken(self) -> int:
-        """How many optimizer steps the run has taken; 0 before it begins."""
+        """The number of optimizer steps that the run has taken; 0 before it begins."""
         return 0 if self._trainer is None else self.global_step
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum the losses and log them."""
+        """Return the sum of the losses, and log them.
+
+        Raises:
+            TrainingError: the loss is not finite, or a batch norm sees a single value per channel.
+        """
         try:
             losses = self.losses(batch)
         except ValueError as error:
@@ -130,7 +134,7 @@ class Task(lightning.LightningModule):
         return total
 
     def _check_finite(self, loss: Tensor, batch: Batch) -> None:
-        """Stop all processes where the loss of one is no number; the others would wait for it."""
+        """Raise TrainingError in all processes if the loss of one is not finite, as the others would wait for it."""
         finite = bool(torch.isfinite(loss))
         if not float(self.step_total(torch.tensor(float(not finite)))):
             return
@@ -143,11 +147,11 @@ class Task(lightning.LightningModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Start the metrics anew."""
+        """Reset the metrics."""
         self.reset_scores()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Any]]:
-        """Predict, score, and hand the predictions to the callbacks."""
+        """Predict and score a batch, and return the predictions for the callbacks."""
         predictions = self.predict(batch)
         self.score(predictions, batch)
         return {"predictions": predictions}
@@ -159,18 +163,18 @@ class Task(lightning.LightningModule):
         self.log_dict(summary, rank_zero_only=False)
 
     def step_total(self, value: Tensor) -> Tensor:
-        """Add up a value of the step over all processes."""
+        """Return the sum of a value of the step over all processes."""
         total: Tensor = self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
         return total
 
     @property
     def shares(self) -> int:
-        """Over how many processes and accumulated parts the trainer averages a step's gradient."""
+        """The number of processes and accumulated parts that the trainer averages a step's gradient over."""
         return self.trainer.world_size * self.trainer.accumulate_grad_batches
 
 
 def _mix(numbers: list[int]) -> int:
-    """Hash small integers into a seed (64 bit, the multiplier of Steele et al.'s SplitMix)."""
+    """Return a seed, a hash of small integers (64 bit, the multiplier of Steele et al.'s SplitMix)."""
     state = 0
     for number in numbers:
         state = ((state ^ number) * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64

@@ -1,4 +1,4 @@
-"""What tasks share that give each class a logit at every pixel."""
+"""The base of tasks that predict a logit of each class at every pixel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatseg.tasks.inference.views import Activation
 
 
 class Given(TypedDict, total=False):
-    """What every dense task is given beside its own options; see Task and DenseTask."""
+    """The arguments of every dense task besides its own options; see Task and DenseTask."""
 
     optimizer: Required[Callable[[nn.Module], Optimizer]]
     schedule: Required[Callable[[int], float]]
@@ -30,7 +30,7 @@ class Given(TypedDict, total=False):
 
 
 class DenseTask(Task):
-    """Trains logits (B, classes, H, W) against labels of either kind; a subclass says which, and decodes."""
+    """Trains logits (B, classes, H, W) against label maps or layers; a subclass says which, and decodes the logits."""
 
     takes = "logits"
 
@@ -55,14 +55,14 @@ class DenseTask(Task):
 
     @abstractmethod
     def labels(self, target: Target) -> Tensor:
-        """Give the truth that this task learns from."""
+        """Return the labels that this task learns from."""
 
     @abstractmethod
     def decode(self, logits: Tensor, image_id: str) -> Any:
-        """Turn one image's logits (K, H, W) at its original size into its prediction."""
+        """Return the prediction of one image from its logits (K, H, W) at its original size."""
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Give the losses by name, each normalised over the whole optimizer step; the auxiliary head's as one sum."""
+        """Return the losses by name, each normalised over the whole optimizer step; the auxiliary head's as one sum."""
         ignore = self.info.ignore_index
         height, width = batch.images.shape[-2:]
         labels = stack_labels([self.labels(target) for target in batch.targets], (height, width), ignore)
@@ -80,21 +80,21 @@ class DenseTask(Task):
         return losses
 
     def predict(self, batch: Batch) -> list[Any]:
-        """Predict every image at its original size; padding reaches no prediction."""
+        """Return the prediction of every image at its original size; padding reaches none of them."""
         return [
             self.decode(at_size(image_logits, size), image_id)
             for image_logits, size, image_id in zip(self._logits(batch), batch.original_sizes, batch.ids, strict=True)
         ]
 
     def infer(self, images: Tensor) -> Tensor:
-        """Give the logits (B, K, H, W) of images (B, C, H, W), which hold no padding, in the chosen way."""
+        """Return the logits (B, K, H, W) of images (B, C, H, W) without padding, as the inference options say."""
         return self.inference(lambda seen: self.model(seen).logits, images, self.activation)
 
     def _logits(self, batch: Batch) -> list[Tensor]:
-        """Give the logits (K, h, w) of every image at its size in the batch.
+        """Return the logits (K, h, w) of every image at its size in the batch.
 
-        Images of several sizes go through the model together, which is told their sizes. Windows and views know of no
-        padding: for them they go alone.
+        Images of several sizes go through the model together, with their sizes. Windows and views cannot tell padding
+        from image: with them, each image goes alone.
         """
         if len(set(batch.sizes)) == 1:
             height, width = batch.sizes[0]
@@ -107,7 +107,7 @@ class DenseTask(Task):
 
 
 def at_size(logits: Tensor, size: Size) -> Tensor:
-    """Resize logits (K, h, w), before anything is decided from them."""
+    """Return logits (K, h, w) resized bilinearly to `size`, before anything is decided from them."""
     if tuple(logits.shape[-2:]) == size:
         return logits
     return functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]

@@ -1,4 +1,4 @@
-"""Object detection and instance segmentation: boxes, and masks, of the things in an image."""
+"""Object detection and instance segmentation: boxes of the things in an image, and masks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from coatseg.tasks.inference.options import WHOLE, Inference
 class DetectionTask(Task):
     """Trains a detector on the things of a dataset, and predicts boxes.
 
-    Crowds are left out of the training. `max_detections` is how many boxes an image is scored by, as in COCO's
-    definition; a head that gives more is heard no further.
+    Crowds are left out of the training. An image is scored by at most `max_detections` boxes, as in COCO's definition;
+    further boxes of a head are ignored.
     """
 
     monitor = "val/box_AP"
@@ -54,37 +54,37 @@ class DetectionTask(Task):
 
     @classmethod
     def class_numbers(cls, info: DatasetInfo) -> tuple[int, ...]:
-        """Give the things' class numbers, or all where a dataset tells no things apart; a head counts them from 0."""
+        """Return the things' class numbers, or all where a dataset tells no things apart; a head counts them from 0."""
         return info.things or tuple(range(len(info.classes)))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Give the detector's losses by name, each the mean over what it looks at in the batch."""
+        """Return the detector's losses by name, each a mean over the regions that it counts in the batch."""
         targets = [self._truth(target) for target in batch.targets]
         losses: dict[str, Tensor] = self.model(batch.images, batch.padded_sizes, targets)
         return losses
 
     def predict(self, batch: Batch) -> list[InstancePrediction]:
-        """Find the objects of every image, at its original size."""
+        """Return the objects found in every image, at its original size."""
         found: list[Detections] = self.model(batch.images, batch.padded_sizes)
         rows = zip(found, batch.sizes, batch.original_sizes, batch.ids, strict=True)
         return [self._prediction(detections, size, original, name) for detections, size, original, name in rows]
 
     def reset_scores(self) -> None:
-        """Forget the images seen."""
+        """Forget the images scored so far."""
         self.counts.reset()
 
     def score(self, predictions: list[InstancePrediction], batch: Batch) -> None:
-        """Keep what the metrics need of the images that are not repeated."""
+        """Add the predictions to the counts, except those of repeated images."""
         for prediction, target, repeated in zip(predictions, batch.targets, batch.repeated, strict=True):
             if not repeated and target.instances is not None:
                 self.counts.update(prediction, target.instances)
 
     def scores(self) -> CocoScores:
-        """Give the scores over all processes."""
+        """Return the scores over all processes."""
         return self.counts.scores()
 
     def _truth(self, target: Target) -> InstanceTarget:
-        """Give the things to learn, numbered as the head numbers them; crowds are no single object."""
+        """Return the objects to learn, numbered as the head numbers them, without crowds."""
         if target.instances is None:
             raise ValueError("the batch has no instances")
         kept = ~target.instances.crowd
@@ -110,6 +110,6 @@ class InstanceTask(DetectionTask):
 
 
 def scaled_boxes(boxes: Tensor, size: Sequence[int], original: Sequence[int]) -> Tensor:
-    """Scale boxes (N, 4) of an image resized to `size` (height, width) to its `original` one."""
+    """Return boxes (N, 4) of an image resized to `size` (height, width), scaled to its `original` size."""
     down, across = original[0] / size[0], original[1] / size[1]
     return boxes * boxes.new_tensor([across, down, across, down])

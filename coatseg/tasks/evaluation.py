@@ -1,4 +1,4 @@
-"""The evaluation of a task on one split, and what a scored checkpoint is told by."""
+"""The evaluation of a task on one split, and the facts that are stored with its scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coatseg.tasks.base import Task
 
 
 class SplitData(lightning.LightningDataModule):
-    """One split of a data module as what is evaluated."""
+    """One split of a data module, served to the trainer as validation data."""
 
     def __init__(self, data: DataModule, split: str) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class SplitData(lightning.LightningDataModule):
         self.split = split
 
     def val_dataloader(self) -> object:
-        """Give the split as read."""
+        """Return the loader of the split, without augmentation."""
         self.data.trainer = self.trainer
         return self.data.evaluation_dataloader(self.split)
 
 
 def evaluate(trainer: lightning.Trainer, task: Task, data: DataModule, split: str) -> Scores:
-    """Score a task on a split, every sample once; nothing is logged.
+    """Return the scores of a task on a split, every sample once; nothing is logged.
 
     Raises:
         CoatsegError: the split does not exist or a file of it is damaged.
@@ -41,7 +41,7 @@ def evaluate(trainer: lightning.Trainer, task: Task, data: DataModule, split: st
 def result_of(
     task: Task, trainer: lightning.Trainer, *, checkpoint: str | Path, step: int, split: str, began: float
 ) -> dict[str, Any]:
-    """Give the facts of an evaluation; `began` is when the command did, by time.monotonic."""
+    """Return the facts of an evaluation; `began` is when the command began, by time.monotonic, in seconds."""
     return {
         "checkpoint": str(checkpoint),
         "step": step,

@@ -1,4 +1,4 @@
-"""Binary and multilabel segmentation: for each class by itself, whether a pixel has it."""
+"""Binary and multilabel segmentation: each class is decided by itself at every pixel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coatseg.tasks.inference.views import SIGMOID
 
 @register("task", "multilabel")
 class MultilabelTask(DenseTask):
-    """Trains logits (B, classes, H, W), a sigmoid each, against layers; with a single class it is binary.
+    """Trains logits (B, classes, H, W), each through a sigmoid, against layers; with a single class it is binary.
 
     A pixel has the classes whose probability is above `threshold`.
     """
@@ -40,26 +40,26 @@ class MultilabelTask(DenseTask):
         self.counts = LayerCounts(len(info.classes), info.ignore_index)
 
     def labels(self, target: Target) -> Tensor:
-        """Give the layers."""
+        """Return the layers of a target."""
         if target.layers is None:
             raise ValueError("the batch has no layers")
         return target.layers
 
     def decode(self, logits: Tensor, image_id: str) -> MultilabelPrediction:
-        """Choose the classes of each pixel."""
+        """Return the classes of each pixel, those with a probability above the threshold."""
         scores = logits.sigmoid()
         return MultilabelPrediction(image_id, scores > self.threshold, scores)
 
     def reset_scores(self) -> None:
-        """Empty the counts."""
+        """Set the counts to zero."""
         self.counts.reset()
 
     def score(self, predictions: list[MultilabelPrediction], batch: Batch) -> None:
-        """Count the pixels of the images that are not repeated."""
+        """Count the pixels of all images but repeated ones."""
         for prediction, target, repeated in zip(predictions, batch.targets, batch.repeated, strict=True):
             if not repeated and target.layers is not None:
                 self.counts.update(prediction.layers, target.layers)
 
     def scores(self) -> LayerScores:
-        """Give the scores over all processes."""
+        """Return the scores over all processes."""
         return layer_scores(self.step_total(self.counts.counts.clone()).cpu(), self.info.classes)

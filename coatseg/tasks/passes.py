@@ -1,4 +1,4 @@
-"""What `coatseg benchmark` measures: the forward pass of a task's model, or its training step."""
+"""Measure the forward pass of a task's model, or its training step, for `coatseg benchmark`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WARMING_SIDE = 64
 
 
 def placed(task: Task, trainer: lightning.Trainer) -> torch.device:
-    """Put a task where the trainer would, in the precision that it would have."""
+    """Move a task to the trainer's device in the trainer's precision, and return the device."""
     task.trainer = trainer
     trainer.precision_plugin.convert_module(task)
     device: torch.device = trainer.strategy.root_device
@@ -36,7 +36,11 @@ def measured_at(
     repeats: int,
     warm_up: int,
 ) -> Measured:
-    """Measure at one size, once the libraries have loaded what they load for the first pass."""
+    """Return time and memory at one size, measured after a small pass for which the libraries load what they need.
+
+    Raises:
+        ConfigError: the images are too large for the device's memory.
+    """
     make = _training_step if train else _forward_pass
     device = trainer.strategy.root_device
     try:

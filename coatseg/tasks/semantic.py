@@ -26,7 +26,7 @@ BoundaryOption = Annotated[
 class SemanticTask(DenseTask):
     """Trains logits (B, classes, H, W) against label maps, and predicts the most probable class of each pixel.
 
-    `boundary_iou` measures that too: true at the distance of the paper, a number at that share of the diagonal.
+    `boundary_iou` adds the boundary IoU: true at the distance of the paper, a number at that share of the diagonal.
     """
 
     monitor = "val/mIoU"
@@ -48,23 +48,23 @@ class SemanticTask(DenseTask):
         self.boundaries = BoundaryCounts(len(info.classes), info.ignore_index, distance) if distance else None
 
     def labels(self, target: Target) -> Tensor:
-        """Give the label map."""
+        """Return the label map of a target."""
         if target.label_map is None:
             raise ValueError("the batch has no label maps")
         return target.label_map
 
     def decode(self, logits: Tensor, image_id: str) -> SemanticPrediction:
-        """Choose the most probable class of each pixel: by the logits, whose order no rounding can change."""
+        """Return the most probable class of each pixel, by the logits, whose order no rounding can change."""
         return SemanticPrediction(image_id, logits.argmax(0), logits.softmax(0).amax(0))
 
     def reset_scores(self) -> None:
-        """Empty the confusion matrix, and the counts of boundaries."""
+        """Set the confusion matrix and the counts of boundaries to zero."""
         self.confusion.reset()
         if self.boundaries is not None:
             self.boundaries.reset()
 
     def score(self, predictions: list[SemanticPrediction], batch: Batch) -> None:
-        """Count the pixels of the images that are not repeated."""
+        """Count the pixels of all images but repeated ones."""
         for prediction, target, repeated in zip(predictions, batch.targets, batch.repeated, strict=True):
             if not repeated and target.label_map is not None:
                 self.confusion.update(prediction.label_map, target.label_map)
@@ -72,7 +72,7 @@ class SemanticTask(DenseTask):
                     self.boundaries.update(prediction.label_map, target.label_map)
 
     def scores(self) -> SemanticScores:
-        """Give the scores over all processes."""
+        """Return the scores over all processes."""
         scores = semantic_scores(self.step_total(self.confusion.counts.clone()).cpu(), self.info.classes)
         if self.boundaries is None:
             return scores

@@ -1,1 +1,1 @@
-"""What a run needs: parameter groups, optimizers, schedules, averages, checkpoints, logs, progress, pictures."""
+"""What a run needs: optimization, callbacks, records of what happened, its folder, and the trainer."""

@@ -1,4 +1,4 @@
-"""The folder of a run, and what to resume it from."""
+"""The folder of a run, and the checkpoint to resume it from."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Run:
-    """Where everything of a run is kept."""
+    """The folder of a run, and what lies where in it."""
 
     folder: Path
 
     @property
     def config(self) -> Path:
-        """The composed configuration."""
+        """The file of the composed configuration."""
         return self.folder / "config.yaml"
 
     @property
     def checkpoints(self) -> Path:
-        """last.ckpt, previous.ckpt, best.ckpt."""
+        """The folder of last.ckpt, previous.ckpt and best.ckpt."""
         return self.folder / "checkpoints"
 
     @property
     def pictures(self) -> Path:
-        """Contact sheets of the validations, the confusion matrix."""
+        """The folder of the validations' contact sheets and of the plots of scores and curves."""
         return self.folder / "pictures"
 
     @property
     def metrics(self) -> Path:
-        """Every logged value."""
+        """The table of every logged value."""
         return self.folder / "metrics.csv"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -50,11 +50,11 @@ class Run:
 
 
 def check_name(output: Path, name: str | None, resume: str | None) -> None:
-    """Refuse a name that is no name of a folder, and, before anything is built, one that is taken.
+    """Raise if a run's name cannot be a folder's or, before anything is built, if it is taken.
 
     Raises:
         ConfigError: the name leads elsewhere.
-        RunExistsError: there is such a run, and it is not the one to go on with.
+        RunExistsError: there is a run of that name, and it is not the one to resume.
     """
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise ConfigError(f"name={name} is no name of a folder.", "The folder for all runs is output=...")
@@ -66,7 +66,7 @@ def check_name(output: Path, name: str | None, resume: str | None) -> None:
 
 
 def goes_on(output: Path, name: str | None, resume: str | None) -> bool:
-    """Say whether the run of this name is the one that is resumed."""
+    """Return whether the run of this name is the one that is resumed."""
     if name is None or resume is None:
         return False
     checkpoints = output / name / "checkpoints"
@@ -74,7 +74,7 @@ def goes_on(output: Path, name: str | None, resume: str | None) -> bool:
 
 
 def create_run(output: Path, name: str | None, stem: str) -> Run:
-    """Make the folder OUTPUT/NAME, or OUTPUT/STEM-1, -2, ... without a name; never one that exists."""
+    """Create the folder OUTPUT/NAME, or without a name OUTPUT/STEM-1, -2 and so on; never one that exists."""
     names = [name] if name is not None else (f"{stem}-{number}" for number in count(1))
     for candidate in names:
         folder = output / candidate
@@ -92,7 +92,7 @@ def create_run(output: Path, name: str | None, stem: str) -> Run:
 
 
 def checkpoint_to_resume(resume: str | None, output: Path, name: str | None) -> Path | None:
-    """Find the checkpoint that `resume` (None, "auto" or a path) stands for; None to start anew."""
+    """Return the checkpoint that `resume` (None, "auto" or a path) stands for; None to start anew."""
     if resume is None:
         return None
     if resume != AUTO:

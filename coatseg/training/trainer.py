@@ -1,4 +1,4 @@
-"""The Lightning Trainer of a run, and the Fabric of work that is shared, with all that coatseg decides for them."""
+"""The Lightning Trainer of a run, and the Fabric of shared work, with all settings that coatseg decides."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from coatseg.training.callbacks.checkpoints import WholeCheckpointIO
 
 AUTO = "auto"
 ANYWHERE = {"accelerator": AUTO, "devices": 1}
-"""The trainer of a checkpoint may ask for a machine that is not this one; only its precision is kept."""
+"""Defaults in place of a checkpoint's trainer, which may ask for another machine; only its precision is kept."""
 PRECISIONS = (AUTO, "bf16-mixed", "16-mixed", "32-true")
 SHORT_PRECISIONS = (None, "bf16", "16", "32", 16, 32)
-"""What Lightning takes for one of them as well."""
+"""Other values that Lightning takes for some of these precisions."""
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 """Names of the instructions that compute in bfloat16, of x86 and of ARM, as torch and Linux call them."""
 
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for the others, where their shares of the work are unlike."""
+"""How long a process waits for the others, where they have unequal shares of the work."""
 
 
 class Precision(NamedTuple):
@@ -42,7 +42,7 @@ class Precision(NamedTuple):
 
 
 def processor(accelerator: Any) -> str:
-    """Name what will train, as Lightning decides it: cuda, mps, cpu, or what else `accelerator` names."""
+    """Return what will train, as Lightning decides it: cuda, mps, cpu, or whatever else `accelerator` names."""
     if accelerator not in (AUTO, "gpu"):
         return str(accelerator)
     accelerators = {"mps": MPSAccelerator, "cuda": CUDAAccelerator}
@@ -50,7 +50,7 @@ def processor(accelerator: Any) -> str:
 
 
 def automatic_precision(accelerator: Any) -> Precision:
-    """Choose bf16-mixed where the processor that will train computes natively in bfloat16, else 32-true."""
+    """Return bf16-mixed if the processor that will train computes natively in bfloat16, else 32-true."""
     trains = processor(accelerator)
     if trains == "cuda" and torch.cuda.is_available():
         device, native = torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False)
@@ -65,7 +65,7 @@ def automatic_precision(accelerator: Any) -> Precision:
 
 
 def native_bf16(capabilities: Collection[str]) -> str | None:
-    """Name the instructions by which a CPU of these capabilities computes in bfloat16, None if torch uses none.
+    """Return the instructions by which a CPU with these capabilities computes in bfloat16; None if torch uses none.
 
     It is oneDNN that uses them: torch without it, as on a Mac, converts to float32 and back.
     """
@@ -75,7 +75,7 @@ def native_bf16(capabilities: Collection[str]) -> str | None:
 
 
 def cpu_capabilities(listing: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """Name the CPU's instruction sets, by torch or, where it is older than that, by the system's `listing`."""
+    """Return the names of the CPU's instruction sets, by torch or, if torch is too old, by the system's `listing`."""
     if hasattr(torch.cpu, "get_capabilities"):
         return {name for name, has in torch.cpu.get_capabilities().items() if has}
     if not listing.is_file():
@@ -91,9 +91,9 @@ def make_trainer(
     *,
     patient: bool = False,
 ) -> lightning.Trainer:
-    """Make the Trainer: our sample stream, our checkpoints, our progress bar; the rest as `options` say.
+    """Build the Trainer, with coatseg's own sample stream and checkpoints; all else is as `options` say.
 
-    Processes that are `patient` wait for each other as long as it takes; else the others end soon after one is lost.
+    If `patient`, processes wait for each other as long as it takes; else the others end soon after one is lost.
 
     Raises:
         ConfigError: Lightning refuses an option.
@@ -119,7 +119,7 @@ def make_trainer(
 
 
 def make_fabric(options: Mapping[str, Any]) -> lightning.Fabric:
-    """Make what launches processes, which wait for each other as long as it takes; the rest as `options` say.
+    """Build the Fabric that launches processes, which wait for each other as long as it takes; else as `options` say.
 
     Raises:
         ConfigError: Lightning refuses an option.
@@ -133,7 +133,7 @@ def make_fabric(options: Mapping[str, Any]) -> lightning.Fabric:
 
 @contextmanager
 def lightning_refuses(what: str) -> Iterator[None]:
-    """Turn what Lightning says of the options of `what` into an error of the configuration."""
+    """Turn Lightning's errors about the options of `what` into a ConfigError."""
     try:
         yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:

@@ -1,1 +1,1 @@
-"""What the commands share: their arguments, what they print, and how far they are."""
+"""What the commands share: reading of arguments, printing, and progress."""

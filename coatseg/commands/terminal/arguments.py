@@ -1,4 +1,4 @@
-"""KEY=VALUE arguments of the commands that compose no whole configuration, and files of a group."""
+"""Read the KEY=VALUE arguments of commands that compose no whole configuration, and single files of conf/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coatseg.commands.terminal.composition import choices, config_folder
 from coatseg.errors import ConfigError, nearest
 
 MACHINE = ("accelerator", "devices", "strategy", "num_nodes", "precision")
-"""The keys of the trainer that say on what machine work is done, and not what."""
+"""The trainer's keys that say where and in what precision work runs, and not what is trained."""
 
 
 def read_keys(
@@ -28,12 +28,13 @@ def read_keys(
 ) -> dict[str, Any]:
     """Read the KEY=VALUE arguments of `coatseg VERB` into nested options.
 
-    `own` are its plain keys; the values of those that are `verbatim`, paths and patterns, are taken as they are, an
-    empty one as not given, and the others as YAML. `sections` have keys below them, such as data.root. `groups` are the
-    sections for which a bare data=NAME chooses a file; what is nested goes on top of it. `example` is one argument.
+    `own` are the command's plain keys. Values of `verbatim` keys, such as paths and patterns, are taken as they are,
+    and an empty one counts as not given; all others are parsed as YAML. `sections` have keys below them, such as
+    data.root. `groups` are the sections for which data=NAME chooses a file, whose entries the nested keys override.
+    `example` is an argument to show in errors.
 
     Raises:
-        ConfigError: an argument of another form, an unknown key or choice, a value that YAML cannot read.
+        ConfigError: an argument is of another form, a key or choice is unknown, or YAML cannot parse a value.
     """
     for argument in arguments:
         key, equals, _ = argument.partition("=")
@@ -60,7 +61,7 @@ def read_keys(
 
 
 def check_machine_keys(trainer: Mapping[str, Any]) -> None:
-    """Refuse keys of the trainer that say something else than on what machine work is done that trains nothing."""
+    """Raise ConfigError for keys of the trainer that mean nothing without training: all but `MACHINE`."""
     for key in trainer:
         if key not in MACHINE:
             raise ConfigError(f"trainer.{key} means nothing here.", nearest(key, MACHINE))
@@ -71,7 +72,7 @@ def _values(arguments: Sequence[str], keys: Collection[str]) -> dict[str, str]:
 
 
 def group_file(group: str, name: str) -> dict[str, Any]:
-    """Read a file of a group; one of inference says what differs from whole images.
+    """Read a file of a group of conf/, such as head; one of inference is merged onto inference/whole.yaml.
 
     Raises:
         ConfigError: there is no such file.

@@ -1,4 +1,4 @@
-"""Hydra: where the configuration files are, how a command line is read, and its errors in a line."""
+"""Hydra: find conf/, compose a typed command line, and turn Hydra's errors into short ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SELECTION = re.compile(r"^Could not override '(?P<key>[^']+)'")
 
 
 def config_folder() -> Path:
-    """Give the folder conf/: inside an installed package, or beside it in a checkout."""
+    """Return the folder conf/: inside an installed package, or beside it in a checkout."""
     package = Path(coatseg.__file__).parent
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"
@@ -36,18 +36,18 @@ def config_folder() -> Path:
 def open_nested_keys(arguments: list[str]) -> list[str]:
     """Let `head.dropout=0.1` set an option that no file has a line for, as `++head.dropout=0.1` would.
 
-    Hydra would refuse it; coatseg checks keys against the constructors' signatures instead, so `+` is never needed.
-    What a search is to try, `hydra.sweeper.params.KEY=INTERVAL`, is as well typed as KEY=INTERVAL.
+    Hydra would refuse it; coatseg checks keys against the constructors' signatures instead, so `+` is never needed. The
+    range that a search tries may be typed as KEY=INTERVAL or in full, `hydra.sweeper.params.KEY=INTERVAL`.
     """
     plain = [SEARCHED_KEY.sub("", argument) for argument in arguments]
     return [f"++{argument}" if NESTED_KEY.match(argument) else argument for argument in plain]
 
 
 def compose_typed(arguments: list[str]) -> dict[str, Any]:
-    """Compose what `python train.py` would from these arguments, as plain containers.
+    """Return the configuration that `python train.py` would compose from these arguments, as plain containers.
 
     Raises:
-        ConfigError: no such key or choice.
+        ConfigError: a key or choice is unknown.
     """
     with typed_hydra_errors(), initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", open_nested_keys(arguments))
@@ -55,12 +55,12 @@ def compose_typed(arguments: list[str]) -> dict[str, Any]:
 
 
 def choices(group: str) -> list[str]:
-    """List the files of a group."""
+    """Return the names of a group's files, sorted."""
     return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
 
 
 def job_name(config: DictConfig) -> str | None:
-    """Give the run's name; jobs of a multirun get names of their own."""
+    """Return the run's name, for jobs of a multirun with the job's number; None if no name was given."""
     hydra = HydraConfig.get()
     if config.name is None or hydra.mode != RunMode.MULTIRUN:
         return None if config.name is None else str(config.name)
@@ -83,7 +83,7 @@ def typed_hydra_errors() -> Iterator[None]:
     except ValueError as error:
         if "No trials are completed" in str(error):
             raise TrainingError("No job of the sweep has a score.", "What was wrong with each stands above.") from error
-        # Hydra's parser of the defaults list raises a plain one, and Optuna for an interval turned round.
+        # Hydra's parser of the defaults list raises a plain ValueError, and Optuna for a reversed interval.
         if not any(word in str(error) for word in ("override", "`low`")):
             raise
         raise ConfigError(str(error).splitlines()[0], "python train.py --help lists groups and keys.") from error

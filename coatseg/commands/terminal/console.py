@@ -1,4 +1,4 @@
-"""What the commands print: lines, errors with their mend, skipped images, and Lightning's words where they help."""
+"""What the commands print: lines, errors with their mend and skipped images. Advice of libraries is silenced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 
 from coatseg.errors import CoatsegError, OutputError
 
-if TYPE_CHECKING:  # importing them takes a second, which --help has not
+if TYPE_CHECKING:  # importing them takes a second, too long for --help
     from coatseg.data.images.sources import Skipped
     from coatseg.data.loading.module import DataModule
 
@@ -30,7 +30,7 @@ MENDS = {
     errno.EROFS: "Name a place that can be written.",
     errno.EMFILE: "Allow more open files with ulimit -n, or set data.workers lower.",
 }
-"""What helps against the system's own errors, by their number."""
+"""What to do about the operating system's errors, by their number."""
 
 _console = Console(highlight=False, markup=False, soft_wrap=True)
 
@@ -43,21 +43,21 @@ def say(message: RenderableType) -> None:
 
 
 def say_repairs(data: DataModule, split: str) -> None:
-    """Print what the reader of a split mended in its annotations, a line each."""
+    """Print the repairs that the reader of a split made to its annotations, a line each."""
     for line in data.repairs(split):
         say(f"{data.info.name} {split}: {line}")
 
 
 def first_process() -> bool:
-    """Say whether this process is the first of a distributed run, or the only one, by the launcher's variables."""
+    """Return whether this process is the first of a distributed run, or the only one, by the launcher's variables."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 @contextmanager
 def friendly_errors(after_stop: str = "") -> Iterator[None]:
-    """Print what a user can mend in one or two lines and leave with exit code 2, without a traceback.
+    """Print errors that a user can mend in one or two lines, without a traceback, and exit with code 2.
 
-    After Ctrl-C it is a line that says how to go on, `after_stop`, and the code is STOPPED.
+    After Ctrl-C print a line with `after_stop`, which says how to go on, and exit with `STOPPED`.
     """
     try:
         yield
@@ -77,17 +77,17 @@ def friendly_errors(after_stop: str = "") -> Iterator[None]:
 
 
 def _by_user(error: KeyboardInterrupt | SystemExit) -> bool:
-    """Say whether Ctrl-C was pressed, which Lightning turns into an exit with code 1."""
+    """Return whether Ctrl-C was pressed, which Lightning turns into an exit with code 1."""
     if isinstance(error, SystemExit):
         return error.code == 1 and isinstance(error.__context__, KeyboardInterrupt)
     return True
 
 
 def run_verb(usage: str, work: Callable[[list[str]], int | None], *, bare: bool = False, after_stop: str = "") -> None:
-    """Do a command's work with the typed arguments, and leave with the exit code that it gives, if it gives one.
+    """Call a command's `work` with the typed arguments, and exit with the code that it returns, if it returns one.
 
-    --help prints the usage, and so does a command without arguments unless `bare` says that it needs none.
-    `after_stop` says how to go on when it was stopped.
+    --help prints the usage, and so does a command without arguments unless `bare` says that it needs none. `after_stop`
+    says how to go on after Ctrl-C.
     """
     arguments = sys.argv[1:]
     if (not arguments and not bare) or any(argument in ("--help", "-h") for argument in arguments):
@@ -99,7 +99,7 @@ def run_verb(usage: str, work: Callable[[list[str]], int | None], *, bare: bool 
 
 
 def leave(error: CoatsegError, code: int = EXIT_CODE) -> NoReturn:
-    """Print what a user can mend, and leave."""
+    """Print an error with its mend, and exit."""
     print(f"error: {error}", file=sys.stderr)
     sys.exit(code)
 
@@ -107,7 +107,7 @@ def leave(error: CoatsegError, code: int = EXIT_CODE) -> NoReturn:
 def quiet_libraries() -> None:
     """Silence the libraries' advice on settings that coatseg chooses itself.
 
-    To be called after they are imported, as Lightning sets its loggers up then.
+    Call it after the libraries are imported, as Lightning sets up its loggers on import.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -130,13 +130,13 @@ def quiet_libraries() -> None:
 
 
 SKIPPED = 1
-"""The exit code where images were skipped."""
+"""The exit code if images were skipped."""
 SHOWN = 20
-"""How many images are named."""
+"""How many skipped images are named."""
 
 
 def say_skipped(skipped: Sequence[Skipped], address: str) -> None:
-    """Name the images, or the first of them and the file of an output folder that has them all."""
+    """Print the skipped images, or the first of them and the file in the output folder that lists them all."""
     from coatseg.data.images.sources import SKIPPED_FILE
 
     for image in skipped[:SHOWN]:

@@ -1,14 +1,14 @@
-"""What the commands settle for the machine they run on, said in a line each."""
+"""Settings that the commands choose for the machine they run on, printed in a line each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # importing it takes a second, which --help has not
+if TYPE_CHECKING:  # importing it takes a second, too long for --help
     pass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # importing a room of results takes the time that --help has not
+if TYPE_CHECKING:  # importing a room of results takes too long for --help
     pass
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +19,10 @@ from coatseg.training.trainer import AUTO, automatic_precision, processor
 
 
 def settle(trainer: Mapping[str, Any], keep: bool) -> None:
-    """Have the allocator keep memory if `keep`, before there are big buffers, and tell the automatic precision.
+    """Make the allocator keep freed memory if `keep`, and print the precision if it is chosen automatically.
 
-    Memory is kept where the CPU computes. Beside an accelerator there are no big buffers that come and go, and what
-    the reading processes hold would only be lost to the system.
+    Call it before big buffers are allocated. Memory is kept only if the CPU computes: beside an accelerator no big
+    buffers come and go, and what worker processes kept would only be lost to the system.
     """
     accelerator = trainer.get("accelerator", AUTO)
     if keep and processor(accelerator) == "cpu" and keep_memory():

@@ -1,4 +1,4 @@
-"""How far a command is that goes through images: a bar on a terminal, a line now and then in a log file."""
+"""Progress of the commands that go through images: a bar on a terminal, a line now and then in a log file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERY_SECONDS = 20.0
 
 @contextmanager
 def counted(name: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Give what is called with the number of images after each batch; nothing is to be seen unless `shown`."""
+    """Yield a function to call with the number of images of each batch; progress is shown only if `shown`."""
     console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not shown)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -42,7 +42,7 @@ def counted(name: str, total: int, *, shown: bool = True) -> Iterator[Callable[[
 
 
 class PredictionProgress(ProgressBar):
-    """Counts the images of the first process, whose share the others' are like."""
+    """Shows the progress of the first process, which stands for all, as their shares are alike."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""The readers: one file a dataset, with its facts and its archives."""
+"""The readers of datasets: one file a dataset, with its facts and its archives."""

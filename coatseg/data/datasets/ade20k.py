@@ -41,12 +41,12 @@ _ADE20K = RemoteFile(
 
 @register("dataset", "ade20k")
 class ADE20K(SemanticFiles):
-    """ADE20K's `split`, train or val, from the folder `root` that holds ADEChallengeData2016/, or that folder itself.
+    """Reads ADE20K's `split`, train or val, from the folder `root` that is or holds ADEChallengeData2016/.
 
-    `download` fetches it to `root` (1 GB) if it is not there.
+    With `download`, the dataset is fetched to `root` (1 GB) if it is not there.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no ADE20K.
         DatasetError: an image has no mask.
     """

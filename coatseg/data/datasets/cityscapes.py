@@ -47,7 +47,7 @@ _TREE = Tree(
 )
 
 _IMAGE = "_leftImg8bit.png"
-# How the name of a mask ends, the preferred one first -> its reader.
+# The end of a mask's name, the preferred one first -> its reader.
 _READERS = {
     "_gtFine_labelIds.png": NumberedMasks(
         "Cityscapes",
@@ -64,7 +64,7 @@ _READERS = {
 }
 
 _INSTANCES = "_gtFine_instanceIds.png"
-# Ids below are those of regions: stuff, or things of a class that were not told apart.
+# Lower ids are regions: stuff, or things of a class that were not separated.
 _GROUP_IDS = 1000
 # The class number of each id that has instances, -1 for the others.
 _THINGS = np.full(34, -1)
@@ -73,17 +73,17 @@ _THINGS[[IDS[label] for label in INFO.things]] = INFO.things
 
 @register("dataset", "cityscapes")
 class Cityscapes(SemanticFiles):
-    """Cityscapes' `split`, train, val or test, from the folder `root` that holds leftImg8bit/ and gtFine/.
+    """Reads Cityscapes' `split`, train, val or test, from the folder `root` that holds leftImg8bit/ and gtFine/.
 
-    Masks are *_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png where those are missing. The owners keep the labels
-    of test to themselves: its masks hold no class, and are refused. With `instances`, persons and vehicles are read
-    from *_gtFine_instanceIds.png besides; groups of them, which nobody told apart, are crowd. It cannot be downloaded
-    without an account, so `download` only says where to get it.
+    Masks are *_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png if those are missing. The labels of test are not
+    public: its masks hold no class, and are refused. With `instances`, persons and vehicles are read too, from
+    *_gtFine_instanceIds.png; groups of them that were not separated are crowd. Cityscapes cannot be downloaded without
+    an account, so `download` only says where to get it.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no Cityscapes.
-        DatasetError: no images, an image without a mask, or a test split without labels.
+        DatasetError: there are no images, an image has no mask, or the test split has no labels.
     """
 
     info = INFO
@@ -132,7 +132,7 @@ def _read_mask(path: Path) -> Pixels:
 
 
 def _read_instances(pair: Pair, size: Size) -> Instances:
-    """Read the objects of an image from its instanceIds: 1000 times the id of a class and a number, the id for a group.
+    """Read an image's objects from its instanceIds: 1000 times the class id plus a number, or the class id for a group.
 
     Source: cityscapesScripts, preparation/json2instanceImg.py.
     """

@@ -54,15 +54,15 @@ _OBJECTS = RemoteFile(
 
 @register("dataset", "coco")
 class Coco(CocoFiles):
-    """COCO's instances 2017, the `split` train or val: boxes and masks of 80 classes; images without any are kept.
+    """Reads COCO's instances 2017, `split` train or val: boxes and masks of 80 classes; images without any are kept.
 
-    `root` holds {split}2017/ (or images/{split}2017/) and annotations/instances_{split}2017.json. `download` fetches it
-    to `root` (20 GB) if it is not there.
+    `root` holds {split}2017/ (or images/{split}2017/) and annotations/instances_{split}2017.json. With `download`, the
+    dataset is fetched to `root` (20 GB) if it is not there.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no COCO.
-        DatasetError: the json is damaged or does not fit together, or an image is missing.
+        DatasetError: the json is damaged or inconsistent, or an image is missing.
     """
 
     facts_in_words = ("80", "boxes, instances")

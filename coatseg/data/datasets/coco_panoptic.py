@@ -35,14 +35,14 @@ _ANNOTATIONS = RemoteFile(
 
 @register("dataset", "coco_panoptic")
 class CocoPanoptic(SemanticFiles):
-    """COCO panoptic's `split`, train or val, as semantic labels: every segment, crowds too, is its class, void ignored.
+    """Reads COCO panoptic's `split`, train or val, as semantic labels: each segment, crowd or not, has its class.
 
-    `root` holds {split}2017/ (or images/{split}2017/) and annotations/ with panoptic_{split}2017.json and the folder of
-    PNG files of that name. Classes are the json's categories, numbered from 0 in its order. `download` fetches it to
-    `root` (20 GB) if it is not there.
+    Void is ignored. `root` holds {split}2017/ (or images/{split}2017/) and annotations/ with panoptic_{split}2017.json
+    and the folder of PNG files of that name. Classes are the json's categories, numbered from 0 in its order. With
+    `download`, the dataset is fetched to `root` (20 GB) if it is not there.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no COCO panoptic.
         DatasetError: the json is damaged, or annotates nothing.
     """
@@ -82,7 +82,7 @@ class CocoPanoptic(SemanticFiles):
 
 
 def _palette(categories: tuple[Category, ...]) -> tuple[Colour, ...]:
-    """Give the json's colours; COCO's own json states none, so by name those that COCO publishes beside it."""
+    """Return the json's colours; COCO's own json states none, so by name those that COCO publishes with it."""
     published = dict(zip(*official_classes("coco_panoptic"), strict=True))
     made = generated_palette(len(categories))
     return tuple(

@@ -52,13 +52,13 @@ _MASKS = RemoteFile(
 
 @register("dataset", "coco_stuff")
 class CocoStuff(SemanticFiles):
-    """COCO-Stuff's `split`, train or val, from the folder `root` that holds {split}2017/ and stuffthingmaps/.
+    """Reads COCO-Stuff's `split`, train or val, from the folder `root` that holds {split}2017/ and stuffthingmaps/.
 
-    images/{split}2017 and annotations/{split}2017, the folders of its authors' instructions, are taken as well.
-    `download` fetches it to `root` (20 GB) if it is not there.
+    images/{split}2017 and annotations/{split}2017, the folders of its authors' instructions, are read as well. With
+    `download`, the dataset is fetched to `root` (20 GB) if it is not there.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no COCO-Stuff.
         DatasetError: an image has no mask.
     """

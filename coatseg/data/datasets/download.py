@@ -1,4 +1,4 @@
-"""How the archives that readers of public datasets state become the trees that they expect."""
+"""Download of public datasets: fetch the archives that their readers state, and unpack them where the readers look."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from coatseg.system.transfer import check_room
 class Archive:
     """An archive of a dataset, and where its content belongs; all paths are relative, with `/`.
 
-    `brings` are the paths under the dataset's root that come from it; where all are there, it is not fetched, nor where
-    one of `elsewhere` is, a path that readers take instead.
-    `into` is the folder under the root that it is unpacked into, `only` the folder inside it that is wanted, and
-    `nested` are archives inside it that are unpacked too, as paths under `into`.
+    `brings` are the paths under the dataset's root that come from it; if all of them are there, it is not fetched, nor
+    if one of `elsewhere` is there, a path that readers take instead. `into` is the folder under the root that it is
+    unpacked into, `only` the folder inside it that is wanted, and `nested` are archives inside it that are unpacked
+    too, as paths under `into`.
     """
 
     file: RemoteFile
@@ -31,7 +31,7 @@ class Archive:
     nested: tuple[str, ...] = ()
 
     def is_there(self, root: Path) -> bool:
-        """Tell whether everything it brings is under `root`."""
+        """Return whether the archive's files are under `root`, so that it need not be fetched."""
         there = all((root / path).exists() for path in self.brings)
         return there or any((root / path).exists() for path in self.elsewhere)
 
@@ -39,12 +39,12 @@ class Archive:
 def obtain(dataset: str, root: str | Path, *, keep_archives: bool = False) -> None:
     """Fetch a dataset by its registered name and unpack it under `root`, in the layout of data/README.md.
 
-    What is there is not fetched again. An archive that lies in `root` already is used, and stays; one that was fetched
-    is deleted after unpacking, unless `keep_archives`. Of several processes one fetches while the others wait.
+    What is there is not fetched again. An archive that is already in `root` is used, and stays; one that was fetched is
+    deleted after unpacking, unless `keep_archives`. Of several processes one fetches while the others wait.
 
     Raises:
-        ConfigError: there is no download of this dataset.
-        DownloadError: the dataset wants an account, an archive cannot be had or unpacked, or the disk has no room.
+        ConfigError: this dataset has no download.
+        DownloadError: the dataset needs an account, an archive cannot be had or unpacked, or the disk is too full.
     """
     root = Path(root)
     readers = table("dataset")
@@ -67,7 +67,7 @@ def _missing(archives: Sequence[Archive], root: Path) -> list[Archive]:
 
 
 def _check_room(dataset: str, archives: Sequence[Archive], root: Path, keep: bool) -> None:
-    """Check the room for all files and their archives at once; images take the same room packed and unpacked."""
+    """Raise if the disk has no room for the files and archives; images take the same room packed and unpacked."""
     unpacked = sum(archive.file.size or 0 for archive in archives)
     packed = [archive.file.size or 0 for archive in archives if not (root / archive.file.name).exists()]
     check_room(root, unpacked + (sum(packed) if keep else max(packed, default=0)), f"{dataset} with its archives")

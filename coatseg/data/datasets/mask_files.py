@@ -1,4 +1,4 @@
-"""The reader that every dataset of (image file, mask file) pairs shares."""
+"""The reader of (image file, mask file) pairs, which many datasets share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from coatseg.data.images.reading import read_image, read_label_map, read_size
 from coatseg.errors import DatasetError
 from coatseg.structures import DatasetInfo, Sample, Size
 
-# Reads a mask file, given its path, into (H, W) class numbers, or into layers (H, W, K), 1 where a class is and 0 where
-# it is not. A dataset whose masks hold other numbers maps them here. Where windows are drawn, it takes the Window to
+# Reads a mask file, given its path, as (H, W) class numbers, or as layers (H, W, K), 1 where a class is and 0 where
+# it is not. A dataset whose masks hold other numbers maps them here. If windows are drawn, it takes the Window to
 # read as a second argument.
 MaskReader = Callable[..., Pixels]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One example on disk: what it is called in its split, its image and its mask."""
+    """One sample on disk: its id in the split, its image file and its mask file."""
 
     id: str
     image: Path
@@ -29,9 +29,9 @@ class Pair:
 
 
 class SemanticFiles:
-    """Pairs of files as samples. A dataset finds its pairs and states its facts; reading and checking happen here.
+    """Reads pairs of files as samples. A dataset finds its pairs and states its facts; this class reads and checks.
 
-    Label maps come as uint8, or int32 where classes or the ignore index need it. `bands` are those of the image files
+    Label maps are uint8, or int32 if classes or the ignore index need it. `bands` are those bands of the image files
     that become channels, counted from 1; None takes all.
     """
 
@@ -55,8 +55,9 @@ class SemanticFiles:
         """Read a sample.
 
         Raises:
-            ImageError: either file cannot be read.
-            DatasetError: no mask, another size than the image's, or a label that is neither a class nor ignored.
+            ImageError: one of its files cannot be read.
+            DatasetError: the mask is missing or of another size than the image, or a label is neither a class nor
+                ignored.
         """
         return self._read(self._pairs[index])
 
@@ -69,7 +70,7 @@ class SemanticFiles:
         return read_size(self._pairs[index].image, self.info.channels, self._bands)
 
     def labels(self, index: int) -> Pixels:
-        """Read the label map (H, W) or the layers (H, W, K) of a sample alone; raises what reading it all would."""
+        """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would."""
         pair = self._pairs[index]
         check_mask_is_there(pair)
         mask = self._read_mask(pair.mask)
@@ -84,14 +85,17 @@ class SemanticFiles:
         return self._sample(pair, pair.id, image, mask)
 
     def _sample(self, pair: Pair, name: str, image: Pixels, mask: Pixels, corner: tuple[int, int] = (0, 0)) -> Sample:
-        """Make a sample of an image and its mask, whose corner (y, x) is where both begin in their files."""
+        """Return the sample of an image and its mask, both of which begin at `corner` (y, x) in their files."""
         size = image.shape[0], image.shape[1]
         if mask.ndim == 3:
             return Sample(name, image, size, layers=mask, file=str(pair.image))
         return Sample(name, image, size, self._checked(pair, mask, corner), file=str(pair.image))
 
     def _checked(self, pair: Pair, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
-        """Refuse labels that are no class and not ignored; `corner` (y, x) is where the map begins in its file."""
+        """Return a label map in its dtype, or raise DatasetError if a label is neither a class nor ignored.
+
+        `corner` (y, x) is where the map begins in its file.
+        """
         count, ignored = len(self.info.classes), self.info.ignore_index
         wrong = (label_map >= count) | (label_map < 0)
         wrong &= label_map != ignored
@@ -112,13 +116,13 @@ class SemanticFiles:
 
 
 def check_mask_is_there(pair: Pair) -> None:
-    """Refuse an image without a mask."""
+    """Raise DatasetError if an image has no mask."""
     if not pair.mask.exists():
         raise DatasetError(f"The image {pair.image} has no mask.", f"Put it at {pair.mask}, or leave the image out.")
 
 
 def check_mask_size(pair: Pair, mask: tuple[int, ...], image: Size) -> None:
-    """Refuse a mask of another size than its image's."""
+    """Raise DatasetError if a mask has another size than its image."""
     if mask != image:
         raise DatasetError(
             f"The mask {pair.mask} is {_written(mask)}, its image {pair.image} {_written(image)}.",

@@ -1,4 +1,4 @@
-"""The readers that datasets of images and their objects share, one of them for objects in a json of COCO's format."""
+"""Readers of images and their objects, which several datasets share; one is for objects in a json of COCO's format."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from coatseg.structures import DatasetInfo, Instances, Sample, Size
 
 
 class ObjectFiles:
-    """Image files and their objects as samples. A dataset states its facts, and gives names, files and objects.
+    """Reads image files and their objects as samples. A subclass states the facts, and returns ids, files and objects.
 
-    `repairs` say what was mended or left out of the annotations, a line each.
+    `repairs` say what was mended in the annotations or left out of them, a line each.
     """
 
     info: DatasetInfo
@@ -26,11 +26,11 @@ class ObjectFiles:
         raise NotImplementedError
 
     def image_of(self, index: int) -> tuple[str, Path]:
-        """Give the id of a sample and the file of its image."""
+        """Return the id of a sample and the file of its image."""
         raise NotImplementedError
 
     def instances_of(self, index: int, size: Size) -> Instances:
-        """Give the objects of a sample, whose image has this (height, width)."""
+        """Return the objects of a sample, whose image has this (height, width)."""
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Sample:
@@ -55,12 +55,13 @@ class ObjectFiles:
 
 
 class CocoFiles(ObjectFiles):
-    """The images of a json of objects, in its order, below the folder `images`; `rows` picks some of them.
+    """Reads the images of a json of objects, in its order, from the folder `images`; `rows` selects some of them.
 
-    Classes are the json's categories, numbered from 0 in its order. Colours are those of COCO's things by name.
+    Classes are the json's categories, numbered from 0 in its order. Colours are those of COCO's things with the same
+    name.
 
     Raises:
-        DatasetError: the json has no category, or an image of it is missing.
+        DatasetError: the json has no category, or one of its images is missing.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class CocoFiles(ObjectFiles):
         self._check_files()
 
     def _check_files(self) -> None:
-        """Refuse images that are not on disk; of a hundred thousand in one folder a list of it says so fast."""
+        """Raise DatasetError if images are not on disk; listing the folder once is fast even for a hundred thousand."""
         there = {path.name for path in self._images.iterdir()}
         files = [self._annotations.files[row] for row in self._rows]
         missing = [file for file in files if file not in there and not (self._images / file).is_file()]
@@ -102,20 +103,20 @@ class CocoFiles(ObjectFiles):
         return len(self._rows)
 
     def image_of(self, index: int) -> tuple[str, Path]:
-        """Give the id of a sample, its image's in the json, and the file of its image."""
+        """Return the id of a sample, which is that of its image in the json, and the file of its image."""
         row = self._rows[index]
         return self._annotations.ids[row], self._images / self._annotations.files[row]
 
     def size(self, index: int) -> Size:
-        """Give the (height, width) of a sample's image as the json states it."""
+        """Return the (height, width) of a sample's image as the json states it."""
         return self._annotations.size(self._rows[index])
 
     def has_objects(self, index: int) -> bool:
-        """Say whether a sample has an object that is no crowd."""
+        """Return whether a sample has an object that is no crowd."""
         return self._annotations.has_objects(self._rows[index])
 
     def instances_of(self, index: int, size: Size) -> Instances:
-        """Give the objects of a sample.
+        """Return the objects of a sample.
 
         Raises:
             DatasetError: the json states another size than the image's, or run lengths do not fill it.

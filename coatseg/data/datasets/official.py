@@ -1,4 +1,4 @@
-"""What the readers of official layouts share: the lists of classes, the tree on disk, and masks of other numbers."""
+"""What the readers of official layouts share: lists of classes, the tree on disk, and masks with other numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNKNOWN = 254
 
 
 def official_classes(dataset: str) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    """Read the names and colours of a dataset's classes from its list in class_lists/, the class of label 0 first."""
+    """Read the names and colours of a dataset's classes from its list in class_lists/, in the order of their labels."""
     text = (Path(__file__).parent / "class_lists" / f"{dataset}.txt").read_text(encoding="utf-8")
     entries = [line.rsplit(maxsplit=3) for line in text.splitlines() if not line.startswith("#")]
     return (
@@ -29,10 +29,10 @@ def official_classes(dataset: str) -> tuple[tuple[str, ...], tuple[Colour, ...]]
 
 
 def check_split(dataset: str, split: str, splits: Sequence[str]) -> None:
-    """Refuse a split that the dataset does not have.
+    """Raise if the dataset has no such split.
 
     Raises:
-        ConfigError: with the nearest of `splits`.
+        ConfigError: the message names the nearest of `splits`.
     """
     if split not in splits:
         raise ConfigError(f"{dataset} has no split {split!r}.", nearest(split, splits))
@@ -42,7 +42,7 @@ def check_split(dataset: str, split: str, splits: Sequence[str]) -> None:
 class Tree:
     """A dataset's files on disk: its registered name, its title, and what to get and unpack, in words after "get".
 
-    `account` says that only its owners hand it out, to those who have an account.
+    `account` is whether only its owners distribute it, to those who have an account.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Tree:
     account: bool = False
 
     def find(self, root: Path, layouts: Sequence[tuple[str, ...]], download: bool) -> tuple[Path, ...]:
-        """Give the files and folders of the first layout that is whole under `root`.
+        """Return the files and folders of the first layout that is complete under `root`.
 
-        A layout is a tuple of paths relative to `root`. Where none is whole and `download` is true, the dataset is
+        A layout is a tuple of paths relative to `root`. If none is complete and `download` is true, the dataset is
         fetched to `root` first.
 
         Raises:
-            DatasetNotFoundError: none is whole, or it cannot be downloaded.
+            DatasetNotFoundError: no layout is complete, or the dataset cannot be downloaded.
         """
         found = _whole(root, layouts)
         if found is None and download:
@@ -89,7 +89,7 @@ def paired(images: Path, masks: Path) -> list[Pair]:
     """Pair every .jpg of one folder with the .png of the same stem in another, in the order of their names.
 
     Raises:
-        DatasetError: no image, or an image without a mask.
+        DatasetError: there is no image, or an image has no mask.
     """
     stems = sorted(path.stem for path in images.glob("*.jpg") if not path.name.startswith("."))
     if not stems:
@@ -106,9 +106,9 @@ def paired(images: Path, masks: Path) -> list[Pair]:
 
 
 class NumberedMasks:
-    """Reads masks whose numbers are not those of the classes: (H, W) uint8 of what `numbers` maps them to.
+    """Reads masks with other numbers than those of the classes: (H, W) uint8, mapped by `numbers`.
 
-    `title` is what the dataset is called, and `mend` says which files hold the right numbers.
+    `title` is the name of the dataset for errors, and `mend` says which files hold the right numbers.
     """
 
     def __init__(self, title: str, numbers: Mapping[int, int], mend: str) -> None:
@@ -122,7 +122,7 @@ class NumberedMasks:
 
         Raises:
             ImageError: as `read_label_map`.
-            DatasetError: a colour picture, a JPEG, or a number that the dataset does not have.
+            DatasetError: it is a colour picture or a JPEG, or holds a number that the dataset does not have.
         """
         try:
             stored = read_label_map(path)

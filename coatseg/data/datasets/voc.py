@@ -20,7 +20,7 @@ AUGMENTED_LISTS = (
     "ImageSets/Segmentation/train_aug.txt",
     "ImageSets/SegmentationAug/trainaug.txt",
 )
-"""Where mmseg, DeepLab and others keep the list of 10,582 images."""
+"""The places where mmseg, DeepLab and others keep the list of 10,582 images."""
 AUGMENTED_MASKS = "SegmentationClassAug"
 
 INFO = DatasetInfo(
@@ -56,16 +56,16 @@ _VOC = RemoteFile(
 
 @register("dataset", "voc")
 class VOC(SemanticFiles):
-    """Pascal VOC 2012's `split`: train, val or trainval.
+    """Reads Pascal VOC 2012's `split`: train, val or trainval.
 
     `root` is VOCdevkit/VOC2012, VOCdevkit, or the folder that holds it. With `augmented`, train is the list of 10,582
-    images with the masks of SBD (Hariharan et al., "Semantic contours from inverse detectors", ICCV 2011), trainval
-    that and val, and val what it was. A mask is the one of SegmentationClass, which has VOC's void borders, where
-    there is one, else that of SegmentationClassAug. `download` fetches VOC to `root` (2 GB) if it is not there; the
-    augmented masks are not in it.
+    images with the masks of SBD (Hariharan et al., "Semantic contours from inverse detectors", ICCV 2011), trainval is
+    that list and val, and val stays the same. A mask is read from SegmentationClass, whose masks have VOC's void
+    borders, if it is there, else from SegmentationClassAug. With `download`, VOC is fetched to `root` (2 GB) if it is
+    not there; it does not include the augmented masks.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: there is no such split.
         DatasetNotFoundError: `root` holds no VOC.
         DatasetError: a list is missing, empty or malformed.
     """
@@ -120,7 +120,7 @@ def _augmented_list(top: Path) -> Path:
 
 
 def _listed(top: Path, path: Path, masks: str) -> list[Pair]:
-    """Pair what a list names; a mask that VOC itself does not have is in the folder `masks`."""
+    """Return the pairs that a list names; masks that VOC itself does not have are in the folder `masks`."""
     official = {mask.stem for mask in (top / "SegmentationClass").glob("*.png")}
     images = {image.stem for image in (top / "JPEGImages").glob("*.jpg")}
     pairs = []

@@ -1,4 +1,4 @@
-"""Boxes in Pascal VOC's format: an xml an image, and lists of the splits. The layout is in data/README.md."""
+"""Boxes in Pascal VOC's format: an xml for each image, and lists of the splits. The layout is in data/README.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size
 
 CLASSES = VOC.classes[1:]
-"""The 20 of Pascal VOC, without background."""
+"""The 20 classes of Pascal VOC, without background."""
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -38,17 +38,18 @@ class VOCObject:
 
 @register("dataset", "voc_boxes")
 class VOCBoxes(ObjectFiles):
-    """The `split` of boxes in Pascal VOC's format: a list in ImageSets/Main, such as train, val, trainval or test.
+    """Reads boxes in Pascal VOC's format; `split` is a list in ImageSets/Main, such as train, val, trainval or test.
 
     `root` holds JPEGImages/, Annotations/ and ImageSets/Main/, or a folder that does, such as VOCdevkit/VOC2012.
-    `classes` are the 20 of VOC, one's own, or None for all names in the xml files, sorted. Corners are pixels that a
-    box includes, counted from 1 as VOC does; without `one_based` they are edges between pixels, counted from 0.
-    Difficult objects are crowd: neither learnt nor counted. The xml files of the split are read at once.
+    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted. Corners are pixels
+    inside the box, counted from 1 as in VOC; without `one_based` they are edges between pixels, counted from 0.
+    Difficult objects are crowd: neither learnt nor counted. All xml files of the split are read when the dataset is
+    opened.
 
     Raises:
-        ConfigError: a class twice, or none.
+        ConfigError: a class is named twice, or there is none.
         DatasetNotFoundError: `root` holds no such folders.
-        DatasetError: no such list, an image or xml that is missing, an xml that makes no sense, or an unknown class.
+        DatasetError: the list, an image or an xml is missing, an xml makes no sense, or a class is unknown.
     """
 
     facts_in_words = ("20, or your own", "boxes")
@@ -75,7 +76,7 @@ class VOCBoxes(ObjectFiles):
         self._read_objects(first_pixel=1 if one_based else None)
 
     def _read_objects(self, first_pixel: int | None) -> None:
-        """Read all xml files into arrays, which workers get fast."""
+        """Read all xml files into arrays, which are fast to pass to worker processes."""
         numbers = {name: label for label, name in enumerate(self.info.classes)}
         sizes, counts, labels, difficult, corners, owners = [], [], [], [], [], []
         for index, stem in enumerate(self._stems):
@@ -109,15 +110,15 @@ class VOCBoxes(ObjectFiles):
         return len(self._stems)
 
     def image_of(self, index: int) -> tuple[str, Path]:
-        """Give the id of a sample and the file of its image."""
+        """Return the id of a sample and the file of its image."""
         return self._stems[index], self._top / IMAGES / f"{self._stems[index]}{self._suffixes[index]}"
 
     def has_objects(self, index: int) -> bool:
-        """Say whether a sample has an object that is not difficult."""
+        """Return whether a sample has an object that is not difficult."""
         return not self._difficult[self._begins[index] : self._begins[index + 1]].all()
 
     def instances_of(self, index: int, size: Size) -> Instances:
-        """Give the objects of a sample.
+        """Return the objects of a sample.
 
         Raises:
             DatasetError: its xml states another size than the image's.
@@ -134,7 +135,7 @@ class VOCBoxes(ObjectFiles):
 
 
 def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
-    """Read the (height, width) of the image and its objects from an xml; None where no size is stated.
+    """Read from an xml the (height, width) of the image, None if no size is stated, and the objects.
 
     Raises:
         DatasetError: it cannot be read, or is no such xml.
@@ -156,7 +157,7 @@ def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
 
 
 def _size(tree: ElementTree.Element) -> Size | None:
-    """Give the stated size; tools that do not know it write 0."""
+    """Return the stated size; None if it is 0, as written by tools that do not know it."""
     height, width = (_side(tree, side) for side in ("height", "width"))
     return (height, width) if height > 0 and width > 0 else None
 
@@ -164,13 +165,13 @@ def _size(tree: ElementTree.Element) -> Size | None:
 def _side(tree: ElementTree.Element, side: str) -> int:
     text = tree.findtext(f"size/{side}") or "0"
     value = _number(text)
-    if not abs(value) < LARGEST_SIDE:  # not a number is wrong too
+    if not abs(value) < LARGEST_SIDE:  # NaN is wrong too
         raise ValueError(f"the {side} of its image is {text!r}")
     return int(value)
 
 
 def _number(text: str | None) -> float:
-    """Read a number; not a number where the text is none."""
+    """Return the number in a text; NaN if it is none."""
     try:
         return float(text or "")
     except ValueError:
@@ -192,7 +193,7 @@ def _object(part: ElementTree.Element) -> VOCObject:
 
 
 def _all_names(folder: Path) -> tuple[str, ...]:
-    """Name all classes of the xml files in a folder, sorted, whatever the split: numbers must not depend on it."""
+    """Return the classes in all xml files of a folder, sorted; class numbers must not depend on the split."""
     return _names_in(folder, folder.stat().st_mtime_ns)
 
 
@@ -202,7 +203,7 @@ def _names_in(folder: Path, modified: int) -> tuple[str, ...]:
 
 
 def _top(root: Path) -> Path:
-    """Find the folder that holds images, annotations and lists."""
+    """Return the folder that holds images, annotations and lists."""
     candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("VOCdevkit/*"))]
     whole = [path for path in candidates if all((path / part).is_dir() for part in (IMAGES, ANNOTATIONS, LISTS))]
     if len(whole) != 1:
@@ -215,7 +216,7 @@ def _top(root: Path) -> Path:
 
 
 def _images(top: Path, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the stems that a list names, and the suffixes of their images."""
+    """Return the stems that a list names, and the suffixes of their images."""
     path = top / LISTS / f"{split}.txt"
     if not path.is_file():
         there = [found.stem for found in path.parent.glob("*.txt")]

@@ -15,24 +15,24 @@ from coatseg.data.images.reading import read_image, read_label_map, read_mask_si
 from coatseg.data.images.tiff import check_length
 from coatseg.structures import DatasetInfo, Sample, Size
 
-# Beside the sample's seed: its windows and its augmentations must not follow each other.
+# Used beside a sample's seed, as its windows must not depend on the same random numbers as its augmentations.
 _WINDOW_STREAM = 1
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How to draw: the windows' `size` (height, width), and how many of each image make an epoch."""
+    """How windows are drawn: their `size` (height, width), and how many of each image make an epoch."""
 
     size: Size
     per_image: int = 1
 
 
 class WindowedFiles(SemanticFiles):
-    """Pairs of files, whole if `windows` is None, as random windows otherwise.
+    """Reads pairs of files, whole if `windows` is None, else as random windows.
 
-    With windows the dataset has `per_image` samples an image, of which `drawn` gives random ones; indexing gives a
-    window that belongs to the index. An image smaller than a window gives all that there is. A sample's id is the
-    pair's with the corner of its window, as in "a@512,1024" for y, x; its original size is the window's.
+    With windows, the dataset has `per_image` samples of each image. `drawn` returns random windows; indexing returns a
+    fixed window for each index. An image smaller than a window is returned whole. A sample's id is the pair's with the
+    corner of its window, as in "a@512,1024" for y, x; its original size is the window's.
     """
 
     def __init__(
@@ -59,8 +59,9 @@ class WindowedFiles(SemanticFiles):
         """Read a sample.
 
         Raises:
-            ImageError: either file cannot be read.
-            DatasetError: no mask, another size than the image's, or a label that is neither a class nor ignored.
+            ImageError: one of its files cannot be read.
+            DatasetError: the mask is missing or of another size than the image, or a label is neither a class nor
+                ignored.
         """
         return self.drawn(index, seed=index) if self._windows else super().__getitem__(index)
 
@@ -68,8 +69,9 @@ class WindowedFiles(SemanticFiles):
         """Read a training example of sample `index`: a window that is a function of index and seed.
 
         Raises:
-            ImageError: either file cannot be read.
-            DatasetError: no mask, another size than the image's, or a label that is neither a class nor ignored.
+            ImageError: one of its files cannot be read.
+            DatasetError: the mask is missing or of another size than the image, or a label is neither a class nor
+                ignored.
         """
         if self._windows is None:
             return self[index]
@@ -80,7 +82,7 @@ class WindowedFiles(SemanticFiles):
         return self._read_window(pair, window)
 
     def verify(self, index: int) -> None:
-        """Raise what reading sample `index` would raise. With windows that is the headers and one window."""
+        """Raise what reading sample `index` would raise. With windows, this reads the headers and one window."""
         if self._windows is not None:
             pair = self._pairs[index % len(self._pairs)]
             self._checked_size(pair)
@@ -89,7 +91,7 @@ class WindowedFiles(SemanticFiles):
         self[index]
 
     def size(self, index: int) -> Size:
-        """Give the (height, width) of a sample: of its image, read from the header, or of its windows."""
+        """Return the (height, width) of a sample: of its image, read from the header, or of its windows."""
         if self._windows is None:
             return super().size(index)
         height, width = super().size(index % len(self._pairs))
@@ -112,7 +114,7 @@ class WindowedFiles(SemanticFiles):
 
 
 def draw_window(image: Size, size: Size, seed: int) -> Window:
-    """Draw a window evenly from all that lie in an image, cut to the image where that is smaller."""
+    """Return a window drawn uniformly from all that lie in an image, cut to the image where that is smaller."""
     height, width = (min(have, want) for have, want in zip(image, size, strict=True))
     random = np.random.default_rng(np.random.SeedSequence([seed, _WINDOW_STREAM]))
     y, x = random.integers((image[0] - height + 1, image[1] - width + 1)).tolist()

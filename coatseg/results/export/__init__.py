@@ -1,1 +1,1 @@
-"""A model to a file of another runtime, compared before it is kept."""
+"""Export a model to the file of another runtime, which is kept only if their outputs agree."""

@@ -1,4 +1,4 @@
-"""Whether an exported file computes what the model does: differences of numbers, and of what is decided from them."""
+"""Compare an exported file with the model: by the differences of outputs, and by the decisions taken from them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from coatseg.tasks.base import Task
 from coatseg.tasks.dense import DenseTask
 
 LEAST_ALIKE = 0.9999
-"""The share of pixels that have to get the same classes."""
+"""The least share of pixels that must get the same classes."""
 LEAST_MATCHED = 0.99
-"""The share of objects that need a match: of two boxes with the same score to a rounding, either may be kept."""
+"""The least share of objects that need a match: of two boxes with the same score to a rounding, either may be kept."""
 MOST_LOGITS = 1e-3
-"""What logits may differ by, as a share of the largest."""
+"""The largest difference allowed between logits, as a share of the largest logit."""
 MOST_PIXELS = 1e-3
-"""What the edges of matched boxes may differ by, in pixels."""
+"""The largest difference allowed between the edges of matched boxes, in pixels."""
 MOST_PROBABILITY = 1e-3
-"""What scores and masks of matched objects may differ by."""
+"""The largest difference allowed between scores and masks of matched objects."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the outputs for one batch agree.
+    """How well the outputs for one batch agree.
 
-    `difference` is the largest of any number compared: of logits, as a share of the largest logit; of matched objects'
-    boxes in pixels, scores and masks. `alike` is the share of pixels with the same classes, or of objects with a match;
-    `compared` is how many there were, on the side that has more.
+    `difference` is the largest of all numbers compared: of logits, as a share of the largest logit; of matched objects,
+    in boxes (pixels), scores and masks. `alike` is the share of pixels with the same classes, or of objects with a
+    match; `compared` is the number of pixels or objects, on the side that has more.
     """
 
     size: tuple[int, int]
@@ -41,7 +41,7 @@ class Agreement:
 
 
 def agreement(task: Task, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
-    """Compare the outputs of a task's graph, `ours`, with those `found` by a file, for images of a size."""
+    """Return how well the outputs of a task's graph, `ours`, agree with a file's, `found`, for images of a size."""
     return _of_pixels(task, size, ours, found) if isinstance(task, DenseTask) else _of_objects(size, ours, found)
 
 
@@ -75,7 +75,7 @@ def _classes(prediction: SemanticPrediction | MultilabelPrediction) -> Tensor:
 
 
 def _of_objects(size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
-    """Match every object with the nearest one of its class that is left."""
+    """Return how well detections agree; every object is matched with the nearest unmatched one of its class."""
     compared = max(len(ours[0]), len(found[0]))
     if not compared:
         return Agreement(size, 0.0, 1.0, 0, good=True)

@@ -1,6 +1,6 @@
-"""What an exported file says of itself: enough to feed it, to read what it gives, and to predict with it alone.
+"""The facts that an exported file holds: enough to feed it, to read its outputs, and to predict with it alone.
 
-The facts are texts under names, as every format can hold them; numbers and lists are JSON.
+The facts are strings by name, as every format can hold them; numbers and lists are JSON.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Facts = Mapping[str, str]
 RECORD = "coatseg"
 """The name of the fact that `coatseg predict model=FILE` reads; the others are for other readers."""
 EXTRA_FILE = "coatseg.json"
-"""The file inside of torch's archives that holds all facts."""
+"""The file inside torch's archives that holds all facts."""
 FORMAT = 1
-"""The version of what that holds."""
+"""The version of the record's layout."""
 
 
 def facts_of(task: Task, config: Options, graph: Graph) -> dict[str, str]:
-    """Give the facts of a task's graph; `config` is the configuration it was trained under."""
+    """Return the facts of a task's graph; `config` is the configuration it was trained with."""
     info = task.info
     reading = {name: config["data"].get(name) for name in IMAGES}
     record = {
@@ -58,7 +58,7 @@ def facts_of(task: Task, config: Options, graph: Graph) -> dict[str, str]:
 
 
 def input_in_words(info: DatasetInfo, graph: Graph, resize: Any) -> str:
-    """Say what images the graph takes."""
+    """Return in words what images the graph takes."""
     batch = "B" if graph.any_batch else "1"
     channels = "RGB" if info.channels == 3 else f"{info.channels} channels"
     scale = "pixels from 0 to 255 (of 16 bit: divided by 257)"
@@ -71,10 +71,10 @@ def input_in_words(info: DatasetInfo, graph: Graph, resize: Any) -> str:
 
 
 def record_of(facts: Facts, file: str) -> dict[str, Any]:
-    """Read what RECORD holds.
+    """Return the content of the fact RECORD.
 
     Raises:
-        CheckpointError: the file has none, or one of a later version.
+        CheckpointError: the file has no record, or one of a later version.
     """
     try:
         record: dict[str, Any] = json.loads(facts[RECORD])

@@ -1,4 +1,4 @@
-"""The formats that a model can be exported to: how each is written, and how what was written is run."""
+"""The formats that a model can be exported to: how a file is written, and how it is run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from coatseg.results.export.graph import Graph
 from coatseg.system.extras import needs
 
 Runner = Callable[[Tensor], list[Tensor]]
-"""Images (B, C, H, W) float32 to a graph's outputs in their order."""
+"""Maps images (B, C, H, W) float32 to a graph's outputs, in order."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format: the ending of its files, what writes a graph with its facts, traced at images, and what runs a file.
+    """A format: the suffix of its files, how a graph traced at images is written with its facts, and how a file is run.
 
-    `libraries` come with the extra `extra`. `beside` are the endings of files that come with a file. `no_detectors`
-    says why it cannot hold a detector, if it cannot; `refuses` what images its files do not take.
+    `libraries` come with the extra `extra`. `beside` are the suffixes of files that belong to a file. `no_detectors`
+    says why the format cannot hold a detector, if it cannot; `refuses` says which images its files do not take.
     """
 
     suffix: str
@@ -51,7 +51,7 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(name: str) -> Format:
-    """Look a format up.
+    """Return the format of a name.
 
     Raises:
         ConfigError: it is unknown, and the known ones are listed; or a library is missing.
@@ -63,15 +63,15 @@ def format_of(name: str) -> Format:
 
 
 def files_of(name: str, output: Path) -> list[Path]:
-    """List the files of an export in a format, the one called `output` last."""
+    """Return the files of an export in a format, the one called `output` last."""
     return [output.with_suffix(suffix) for suffix in (*FORMATS[name].beside, FORMATS[name].suffix)]
 
 
 def check_holds(name: str, graph: Graph) -> None:
-    """Refuse a graph that a format cannot hold.
+    """Raise if a format cannot hold a graph.
 
     Raises:
-        ConfigError: it cannot; says why and which can.
+        ConfigError: it says why, and which formats can.
     """
     if FORMATS[name].no_detectors and not graph.any_batch:
         others = [other for other, form in FORMATS.items() if not form.no_detectors]

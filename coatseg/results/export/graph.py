@@ -1,4 +1,4 @@
-"""What is exported: a trained model as one graph from images to named tensors, without Python types on either side."""
+"""The graph that is exported: a trained model from images to named tensors, without other Python types."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from coatseg.structures import DatasetInfo, Outputs
 Replaced = TypeVar("Replaced", bound=nn.Module)
 
 PIXELS = 255.0
-"""The largest pixel of the images that a graph with normalising takes, whatever the depth of the files."""
+"""The largest pixel value in images that a graph normalises itself, whatever the bit depth of the files."""
 
 
 OBJECTS = {0: "objects"}
 
 
 class Graph(nn.Module):
-    """Images (B, C, H, W) float32 to tensors named `outputs`.
+    """Maps images (B, C, H, W) float32 to tensors named `outputs`.
 
-    The images are normalised as in training, or with `preprocess` pixels from 0 to 255, which the graph normalises
-    itself. `any_batch` says whether B may be more than 1, `axes` name the outputs' axes of any length, `meaning` says
-    what the outputs are.
+    The images are normalised as in training; with `preprocess` they are pixels from 0 to 255, which the graph
+    normalises itself. `any_batch` is whether B may be more than 1; `axes` name those axes of the outputs that can have
+    any length; `meaning` says in words what the outputs are.
     """
 
     outputs: tuple[str, ...]
@@ -56,12 +56,12 @@ class Graph(nn.Module):
             self.register_buffer("std", PIXELS * torch.tensor(info.std).view(-1, 1, 1))
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Normalise pixels, if that is the graph's part."""
+        """Return images normalised, if the graph does so itself."""
         return (images - self.mean) / self.std if self.preprocess else images
 
 
 class DenseGraph(Graph):
-    """A segmentation model: logits (B, classes, H, W) float32."""
+    """The graph of a segmentation model: logits (B, classes, H, W) float32."""
 
     outputs = ("logits",)
     axes = MappingProxyType({"logits": {0: "batch", 2: "height", 3: "width"}})
@@ -69,13 +69,16 @@ class DenseGraph(Graph):
     meaning = "logits (B, classes, height, width) float32, at the size of the images"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the logits."""
+        """Return the logits of images."""
         outputs: Outputs = self.model(self.normalised(images))
         return outputs.logits
 
 
 class BoxGraph(Graph):
-    """A detector on one image: boxes (N, 4) float32 in its pixels, labels (N,) int64 from 0, scores (N,) float32."""
+    """A detector's graph for one image: its boxes (N, 4) float32 in pixels, labels (N,) int64 and scores (N,) float32.
+
+    Labels count the classes from 0.
+    """
 
     outputs = ("boxes", "labels", "scores")
     axes = MappingProxyType({"boxes": OBJECTS, "labels": OBJECTS, "scores": OBJECTS})
@@ -86,13 +89,13 @@ class BoxGraph(Graph):
     )
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Give the objects, the surest first."""
+        """Return the objects, those of highest score first."""
         (found,) = cast(list[Detections], self.model(self.normalised(images)))
         return found.boxes, found.labels, found.scores
 
 
 class MaskGraph(Graph):
-    """The same with masks (N, 1, 28, 28) float32: the probability of the object within its box."""
+    """The same with masks (N, 1, 28, 28) float32: the probability that a pixel of the box belongs to the object."""
 
     outputs = (*BoxGraph.outputs, "masks")
     axes = MappingProxyType({**BoxGraph.axes, "masks": OBJECTS})
@@ -100,17 +103,17 @@ class MaskGraph(Graph):
     meaning = f"{BoxGraph.meaning}; masks (N, 1, 28, 28) float32, the probability of the object within its box"
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Give the objects, the surest first."""
+        """Return the objects, those of highest score first."""
         (found,) = cast(list[Detections], self.model(self.normalised(images)))
         assert found.masks is not None
         return found.boxes, found.labels, found.scores, found.masks
 
 
 class MatrixPool(nn.Module):
-    """Adaptive average pooling to a fixed size as two products with matrices made from the size of the map.
+    """Adaptive average pooling to a fixed size, as two products with matrices made from the map's size.
 
-    Formats of graphs have no adaptive pooling of maps of any size; nn.AdaptiveAvgPool2d defines the bins: the i-th of n
-    spans floor(i * length / n) to ceil((i + 1) * length / n).
+    Graph formats have no adaptive pooling of maps of any size. The bins are those of nn.AdaptiveAvgPool2d: the i-th of
+    n spans floor(i * length / n) to ceil((i + 1) * length / n).
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -118,13 +121,13 @@ class MatrixPool(nn.Module):
         self.size = height, width
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Pool maps (B, C, h, w) to (B, C, height, width)."""
+        """Return maps (B, C, h, w) pooled to (B, C, height, width)."""
         down, across = (bins(count, length) for count, length in zip(self.size, maps.shape[-2:], strict=True))
         return down.to(maps) @ maps @ across.to(maps).transpose(0, 1)
 
 
 def bins(count: int, length: int) -> Tensor:
-    """Give the (count, length) weights of pooling a side; `length` may be a number that a graph finds."""
+    """Return the (count, length) weights that pool a side; `length` may be a number that a graph computes."""
     edges, places = torch.arange(count)[:, None], torch.arange(length)[None]
     first = torch.div(edges * length, count, rounding_mode="floor")
     end = torch.div((edges + 1) * length + count - 1, count, rounding_mode="floor")
@@ -133,26 +136,26 @@ def bins(count: int, length: int) -> Tensor:
 
 
 class PyramidBlock(nn.Module):
-    """smp's block of pyramid pooling without its case for ONNX, which pools by an operator that ONNX has not."""
+    """smp's block of pyramid pooling, without its special case for ONNX, which uses an operator that ONNX lacks."""
 
     def __init__(self, block: PSPBlock) -> None:
         super().__init__()
         self.pool = block.pool
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Pool maps (B, C, h, w), convolve, and resize to their size."""
+        """Return maps (B, C, h, w) pooled, convolved, and resized to their own size."""
         return functional.interpolate(self.pool(maps), maps.shape[-2:], mode="bilinear", align_corners=True)
 
 
 class RegionNorm(nn.Module):
-    """A group norm of pooled regions (N, C, M, M) that takes none of them too: what formats have fails on an N of 0."""
+    """A group norm of pooled regions (N, C, M, M) that also works for N of 0, for which the formats' own norms fail."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
         self.norm = norm
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Normalise each region."""
+        """Return each region normalised by itself."""
         channels, height, width = (int(length) for length in regions.shape[1:])
         length = channels // self.norm.num_groups * height * width
         groups = regions.reshape(-1, self.norm.num_groups, length)
@@ -162,13 +165,13 @@ class RegionNorm(nn.Module):
 
 
 def graph_of(model: nn.Module, info: DatasetInfo, *, preprocess: bool) -> Graph:
-    """Make the graph of a task's model: a copy in float32 on the CPU, for predicting."""
+    """Return the graph of a task's model: a copy in float32 on the CPU, in evaluation mode."""
     kind: type[Graph] = DenseGraph
     if isinstance(model, Detector):
         kind = MaskGraph if "masks" in model.head.gives else BoxGraph
     model = copy.deepcopy(model).cpu().float()
     if isinstance(model, Model):
-        model.auxiliary = None  # which only the training sees
+        model.auxiliary = None  # which only training uses
     graph = kind(model, info, preprocess).eval().requires_grad_(False)
     _replace(graph, nn.AdaptiveAvgPool2d, lambda pool: MatrixPool(*_size(pool)) if _size(pool) != (1, 1) else pool)
     _replace(graph, PSPBlock, PyramidBlock)
@@ -178,7 +181,7 @@ def graph_of(model: nn.Module, info: DatasetInfo, *, preprocess: bool) -> Graph:
 
 
 def _replace(graph: nn.Module, kind: type[Replaced], made: Callable[[Replaced], nn.Module]) -> None:
-    """Put something else in the place of every module of a kind."""
+    """Replace every module of a kind."""
     for module in list(graph.modules()):
         for name, child in module.named_children():
             if isinstance(child, kind):
@@ -186,7 +189,7 @@ def _replace(graph: nn.Module, kind: type[Replaced], made: Callable[[Replaced], 
 
 
 def _size(pool: nn.AdaptiveAvgPool2d) -> tuple[int, int]:
-    """Give the size that a pool has its maps in."""
+    """Return the (height, width) that a pool gives its maps."""
     height, width = pool.output_size if isinstance(pool.output_size, tuple) else (pool.output_size,) * 2
     assert height is not None
     assert width is not None
@@ -195,7 +198,7 @@ def _size(pool: nn.AdaptiveAvgPool2d) -> tuple[int, int]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence the exporters' warnings: what they fear is looked for afterwards, at three sizes."""
+    """Silence the exporters' warnings: the files are compared with the model at three sizes afterwards."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

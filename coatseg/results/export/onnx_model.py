@@ -1,4 +1,4 @@
-"""Prediction from an ONNX file that coatseg wrote: the file in place of the model, everything around it as ever."""
+"""Prediction from an ONNX file that coatseg wrote: the file takes the model's place, all else stays the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from coatseg.tasks.base import Task
 class OnnxModel(nn.Module):
     """A session in place of a model: it takes images normalised as in training, whatever the file takes.
 
-    An image of a padded batch goes through without its padding, and so as it would alone.
+    Each image of a padded batch goes through without its padding, as it would alone.
     """
 
     def __init__(self, session: Session, info: DatasetInfo, preprocess: bool) -> None:
@@ -37,17 +37,17 @@ class OnnxModel(nn.Module):
         self.std = PIXELS * torch.tensor(info.std).view(-1, 1, 1)
 
     def tensors(self, images: Tensor) -> list[Tensor]:
-        """Give the file's outputs for images (B, C, H, W)."""
-        if self.preprocess:  # pixels were whole numbers or means of some, so this is what they were
+        """Return the file's outputs for images (B, C, H, W)."""
+        if self.preprocess:  # pixels were whole numbers or means of them, so this restores them
             images = images * self.std.to(images) + self.mean.to(images)
         return self.session(images)
 
 
 class DenseOnnxModel(OnnxModel):
-    """A file of a segmentation model."""
+    """The file of a segmentation model in place of the model."""
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
-        """Give the logits (B, classes, H, W); those beyond an image's size are zero."""
+        """Return the logits (B, classes, H, W); those beyond an image's size are zero."""
         height, width = images.shape[-2:]
         pairs = as_pairs(sizes)
         if pairs is None or all(size == (height, width) for size in pairs):
@@ -60,10 +60,10 @@ class DenseOnnxModel(OnnxModel):
 
 
 class ObjectOnnxModel(OnnxModel):
-    """A file of a detector, which takes one image at a time."""
+    """The file of a detector, which takes one image at a time, in place of the model."""
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Detections]:
-        """Find the objects of each image."""
+        """Return the objects found in each image."""
         pairs = as_pairs(sizes) or ((images.shape[-2], images.shape[-1]),) * len(images)
         rows = zip(images, pairs, strict=True)
         return [Detections(*self.tensors(image[None, :, :height, :width])) for image, (height, width) in rows]
@@ -74,16 +74,16 @@ MODELS: dict[tuple[str, ...], type[OnnxModel]] = {
     BoxGraph.outputs: ObjectOnnxModel,
     MaskGraph.outputs: ObjectOnnxModel,
 }
-"""What stands in place of a model, by the outputs of a file."""
+"""The class that takes a model's place, by the outputs of the file."""
 
 
 def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
-    """Give the task of an ONNX file, as `read_trained` and `build` do of a checkpoint, and how its data were read.
+    """Return the task of an ONNX file, as a checkpoint's `Trained.build` does, and the data options in IMAGES.
 
-    `inference` lays options over the file's own way to infer. How images are read are the options of data in IMAGES.
+    `inference` changes options of the file's own inference. The data options say how images are read.
 
     Raises:
-        CheckpointError: it is no ONNX file, or none that coatseg wrote.
+        CheckpointError: it is no ONNX file, or was not written by coatseg.
         ConfigError: ONNX Runtime is not installed, or an option does not fit.
     """
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""ONNX: written by torch's tracing exporter, run by ONNX Runtime.
+"""ONNX files: written by torch's tracing exporter, run by ONNX Runtime.
 
 The other exporter of torch fails on every detector, and takes a minute where this one takes a second.
 """
@@ -18,7 +18,7 @@ from coatseg.results.export.graph import Graph, quietly
 from coatseg.system.extras import needs
 
 OPSET = 17
-"""The first operators with layer norms; RoIAlign without a shift of half a pixel came with 16."""
+"""The first opset with layer norms; RoIAlign without a shift of half a pixel came with 16."""
 INPUT = "images"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -48,7 +48,7 @@ def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
 
 
 class Session:
-    """A file of ONNX in ONNX Runtime, on an accelerator that it knows or on as many threads of the CPU as torch takes.
+    """An ONNX file in ONNX Runtime, on an accelerator that it knows, or on as many CPU threads as torch uses.
 
     Raises:
         CheckpointError: it cannot be read as ONNX.
@@ -60,13 +60,13 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # it warns of shapes that differ from the trace's, which they may
+        options.log_severity_level = 3  # it would warn about shapes other than the trace's, which are allowed
         known = onnxruntime.get_available_providers()
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=[provider for provider in PROVIDERS if provider in known]
             )
-        except Exception as error:  # of many kinds, all its own
+        except Exception as error:  # ONNX Runtime raises many kinds of its own
             raise CheckpointError(
                 f"{path} cannot be read as ONNX: {str(error).splitlines()[0]}.",
                 "It may be cut off or of another kind; coatseg export checkpoint=... writes one.",
@@ -74,16 +74,16 @@ class Session:
 
     @property
     def facts(self) -> Facts:
-        """What the file says of itself."""
+        """The facts in the file's metadata."""
         facts: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         return facts
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the outputs in their order."""
+        """The names of the outputs, in order."""
         return tuple(output.name for output in self.session.get_outputs())
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Run images (B, C, H, W) float32; the outputs are on their device."""
+        """Return the outputs for images (B, C, H, W) float32, on the images' device."""
         given: dict[str, Any] = {INPUT: np.ascontiguousarray(images.cpu().numpy())}
         return [torch.from_numpy(output).to(images.device) for output in self.session.run(None, given)]

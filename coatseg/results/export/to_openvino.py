@@ -1,4 +1,4 @@
-"""OpenVINO: its intermediate representation, converted from ONNX; a file of the graph, and one of the weights."""
+"""OpenVINO's intermediate representation, converted from ONNX: one file of the graph, and one of the weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coatseg.results.export.graph import Graph
 
 
 def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
-    """Write a graph, and beside it as .bin its weights in float32; the facts are its runtime information."""
+    """Write a graph, and its weights in float32 as .bin beside it; the facts are its runtime information."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -28,7 +28,7 @@ def write(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
 
 
 def run(path: Path) -> Any:
-    """Open a file for running on the CPU in float32, which OpenVINO would not everywhere keep to by itself."""
+    """Load a file, and return a function that runs it on the CPU, in float32 also where OpenVINO would not."""
     import openvino
 
     model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

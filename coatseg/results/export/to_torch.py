@@ -1,4 +1,4 @@
-"""PyTorch's own files: a program of torch.export, which other compilers of PyTorch start from, and TorchScript."""
+"""PyTorch's own files: a program of torch.export, which other compilers of PyTorch take, and TorchScript."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFUSES = "images of 32 pixels or less a side, which torch.export tells from all
 
 
 def write_program(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
-    """Write the program of a graph; the facts are in its extra file."""
+    """Write a graph as a program of torch.export; the facts are in its extra file."""
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     with quietly(), torch.no_grad():
         program = torch.export.export(graph, (images,), dynamic_shapes=(free,), strict=False)
@@ -26,7 +26,7 @@ def write_program(graph: Graph, images: Tensor, path: Path, facts: Facts) -> Non
 
 
 def run_program(path: Path) -> Any:
-    """Open a file for running."""
+    """Load a program, and return a function that runs it."""
     module: Any = torch.export.load(path).module()
 
     def runner(images: Tensor) -> list[Tensor]:
@@ -37,7 +37,7 @@ def run_program(path: Path) -> Any:
 
 
 def write_trace(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
-    """Write a graph, traced at images; the facts are in its extra file."""
+    """Write a graph as TorchScript, traced at images; the facts are in its extra file."""
     with quietly(), torch.no_grad():
         trace: Any = torch.jit.trace
         traced = trace(graph, (images,), check_trace=False)
@@ -45,7 +45,7 @@ def write_trace(graph: Graph, images: Tensor, path: Path, facts: Facts) -> None:
 
 
 def run_trace(path: Path) -> Any:
-    """Open a file for running."""
+    """Load a TorchScript file, and return a function that runs it."""
     with quietly():
         load: Any = torch.jit.load
         module = load(str(path), map_location="cpu")

@@ -1,1 +1,1 @@
-"""Images to files of feature maps, and back from these."""
+"""Write feature maps of images to files, and read them back."""

@@ -1,4 +1,4 @@
-"""The output folder of feature maps: its settings, its parts, its manifest, and what others have put there."""
+"""The output folder of feature maps: its settings, its parts, its manifest, and files that are not its own."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ ZARR_TEMPORARY = r".+\.[0-9a-f]{32}\.partial"
 
 
 class FeatureFolder:
-    """Keeps what is done in a `place`: settings that do not change, a part for each shard, in the end a manifest."""
+    """Records in a `place` what is done: settings that do not change, a part for each shard, at the end a manifest."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Write the settings down, or find the same there.
+        """Write the settings, or check that the same settings are there.
 
         Raises:
             OutputError: the folder cannot be written.
-            RunExistsError: it was begun otherwise, or holds files that are not ours.
+            RunExistsError: it was begun with other settings, or holds files that coatseg features did not write.
         """
         written = encoded(settings, indent=1)
         if self.place.exists(SETTINGS):
             check_same(self._settings_there(), json.loads(written), self.place)
             return
-        if foreign := [name for name in OURS if self.place.exists(name)]:  # whose files could be taken for ours
+        if foreign := [name for name in OURS if self.place.exists(name)]:  # its files could be mistaken for coatseg's
             raise RunExistsError(
                 f"{self.place.address} has {foreign[0]} already, which coatseg features did not write.", ELSEWHERE
             )
@@ -53,7 +53,7 @@ class FeatureFolder:
         return self.place.exists(MANIFEST)
 
     def done(self, number: int) -> bool:
-        """Say whether a shard's part is there."""
+        """Return whether a shard's part is there."""
         return self.place.exists(_part(number))
 
     def part(self, number: int) -> dict[str, Any]:
@@ -62,17 +62,17 @@ class FeatureFolder:
         return content
 
     def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
-        """Give the manifest's lines, or those of the shards of these numbers that are done."""
+        """Return the rows of the manifest or, before it is written, of those shards among `numbers` that are done."""
         if self.finished:
             return read_lines(self.place, MANIFEST)
         return [row for number in filter(self.done, numbers) for row in self.part(number)["maps"]]
 
     def write_part(self, number: int, content: Mapping[str, Any]) -> None:
-        """Write a shard's part, by which it is done."""
+        """Write a shard's part, which marks the shard as done."""
         self.place.write(_part(number), encoded(content))
 
     def forget(self, number: int) -> None:
-        """Have a shard made again, and with it the manifest."""
+        """Remove a shard's part and the manifest, so that both are made again."""
         self.place.remove(MANIFEST)
         self.place.remove(_part(number))
 
@@ -82,9 +82,9 @@ class FeatureFolder:
         write_lines(self.place, MANIFEST, (row for part in parts for row in part["maps"]))
 
     def conclude(self, form: str) -> list[dict[str, Any]]:
-        """Remove what is needed no more and what killed processes were writing; give the lines of skipped images."""
+        """Remove what is no longer needed and what killed processes left; return the rows of the skipped images."""
         skipped = read_lines(self.place, SKIPPED_FILE)
-        if not skipped:  # else another start goes on from the parts, should an image have been mended
+        if not skipped:  # else another start goes on from the parts, in case an image was mended
             self.place.remove(PARTS)
         remove_left_overs(self.place, FILES, FOLDERS)
         if form == "zarr":
@@ -99,7 +99,7 @@ class FeatureFolder:
 
 
 def check_unchanged(rows: Iterable[Mapping[str, Any]], lengths: Mapping[str, int], place: Place) -> None:
-    """Refuse to go on with other files than those that the maps are of, by their lengths in bytes, given by id.
+    """Raise if files differ from those that the maps were made of, by their lengths in bytes, given by id.
 
     Raises:
         RunExistsError: a file has another length.
@@ -115,10 +115,10 @@ def check_unchanged(rows: Iterable[Mapping[str, Any]], lengths: Mapping[str, int
 
 
 def check_same(there: Mapping[str, Any], now: Mapping[str, Any], place: Place) -> None:
-    """Refuse to go on in a folder that was begun otherwise.
+    """Raise if a folder was begun with other settings.
 
     Raises:
-        RunExistsError: the settings differ; the first that do are listed.
+        RunExistsError: the settings differ; the first differences are listed.
     """
     if differ := differing(there, now):
         listed = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in differ[:3])

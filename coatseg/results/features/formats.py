@@ -1,6 +1,6 @@
-"""How feature maps are stored: safetensors shards, an .npy file a map, or Zarr; a row of the manifest for each map.
+"""The formats of stored feature maps: safetensors shards, an .npy file a map, or Zarr; each map has a manifest row.
 
-Every map is a C-ordered array (channels, height, width). In the first two formats it begins at the row's `offset` of
+Every map is a C-ordered array (channels, height, width). In the first two formats it begins at the row's `offset` in
 the file `path`, so that numpy.memmap reads it without any of these libraries.
 """
 
@@ -22,10 +22,10 @@ from coatseg.system.atomic import not_written
 from coatseg.system.places import Place
 
 DTYPES = {"float32": "F32", "float16": "F16"}
-"""The types of stored maps, and safetensors' names of them."""
+"""The types of stored maps, with safetensors' names for them."""
 ALIGNMENT = 64
 ENTRY_ROOM = 160
-"""Bytes that one map takes in a shard's header beside the id of its image."""
+"""Bytes that one map takes in a shard's header besides the id of its image."""
 MANIFEST = "manifest.jsonl"
 ZARR = "maps.zarr"
 
@@ -33,27 +33,27 @@ MapArray = npt.NDArray[np.floating[Any]]
 
 
 class Stored(NamedTuple):
-    """Where a map is: a path within the output folder, and the byte at which the array begins, None in Zarr."""
+    """Where a map is stored: a path in the output folder, and the byte at which its array begins; None in Zarr."""
 
     path: str
     offset: int | None
 
 
 Add = Callable[[str, int, MapArray], Stored]
-"""Stores the map of an image's id at a stride."""
+"""Stores the map of an image id at a stride."""
 Shard = Callable[[Place, str, Sequence[int]], Any]
-"""Opens the shard of a name, given for each of its maps how long the id may be: a context that gives an Add."""
+"""Opens the shard of a name, given the largest length of the id of each map; a context that yields an Add."""
 
 
 @contextmanager
 def safetensors_shard(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[Add]:
     """Write maps to one safetensors file under the names ID/STRIDE, one after the other, holding none in memory.
 
-    The header comes first in such a file and is known last; it may be padded with blanks (the format's description),
-    so room is left for it.
+    The header is at the beginning of such a file but known only at the end, so room is left for it; the format allows
+    to pad it with blanks.
 
     Raises:
-        OutputError: the ids are longer than they were said to be.
+        OutputError: the ids are longer than was stated.
     """
     path = f"shards/{name}.safetensors"
     room = sum(length + ENTRY_ROOM for length in id_lengths) + 2
@@ -103,11 +103,11 @@ def npy_files(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[Ad
 
 @contextmanager
 def zarr_arrays(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[Add]:
-    """Write each map to an array ID/STRIDE of the group maps.zarr, as one chunk, compressed as Zarr does by default."""
+    """Write each map to an array ID/STRIDE of the group maps.zarr, as one chunk, with Zarr's default compression."""
     group = zarr_group(place, "a")
 
     def add(image_id: str, stride: int, array: MapArray) -> Stored:
-        # Slashes would make groups of the folders in an id.
+        # Slashes in an id would make groups of its folders.
         path = f"{single_name(image_id)}/{stride}"
         try:
             group.create_array(path, data=np.ascontiguousarray(array), chunks=array.shape, overwrite=True)
@@ -119,7 +119,7 @@ def zarr_arrays(place: Place, name: str, id_lengths: Sequence[int]) -> Iterator[
 
 
 def check_installed(chosen: str) -> None:
-    """Refuse a format whose library is missing.
+    """Raise if the library of a format is missing.
 
     Raises:
         ConfigError: Zarr is not installed.
@@ -129,7 +129,7 @@ def check_installed(chosen: str) -> None:
 
 
 def zarr_group(place: Place, mode: str) -> Any:
-    """Open the group of maps; raises as `check_installed` does."""
+    """Open the group of maps; raise ConfigError if Zarr is not installed."""
     check_installed("zarr")
     import zarr
 

@@ -1,4 +1,4 @@
-"""The images whose feature maps are made, of a folder or of a dataset: read as in evaluation, the broken ones named."""
+"""The images whose feature maps are made, of a folder or a dataset: read as in evaluation; broken ones are named."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from coatseg.structures import Dataset, DatasetInfo, Sample, Size
 
 
 class FeatureImages(Protocol):
-    """Images in a fixed order. `info` says how they are normalised; `digest` differs where they do.
+    """Images in a fixed order. `info` says how they are normalised; `digest` differs if the images do.
 
-    `made` are the options by which they are read, by name, as plain values; `lengths` are those of the files in bytes,
+    `made` are the options by which they are read, by name, as plain values; `lengths` are the files' lengths in bytes,
     by id, where they are known.
     """
 
@@ -34,16 +34,16 @@ class FeatureImages(Protocol):
     def __len__(self) -> int: ...
 
     def longest_id(self, index: int) -> int:
-        """Give a number of bytes that an image's id, as a path (see feature_names.py), will not pass, unread."""
+        """Return the most bytes that an image's id can have as a path (see names.py), without reading the image."""
         ...
 
     def __getitem__(self, index: int) -> Sample | Skipped:
-        """Read an image; what cannot be read is told, not raised."""
+        """Read an image; if it cannot be read, return the reason instead of raising it."""
         ...
 
 
 class FolderImages:
-    """The images of `input=`. `sides` are the [short, long] that they are resized to, None for as read.
+    """The images of `input=`. `sides` are the [short, long] that they are resized to; None keeps their sizes.
 
     The digest is one of ids and addresses.
     """
@@ -70,7 +70,7 @@ class FolderImages:
         return len(self.sources)
 
     def longest_id(self, index: int) -> int:
-        """Give the length of an id."""
+        """Return the length of the id, in bytes."""
         return len(json.dumps(path_name(self.sources.images[index].id), ensure_ascii=False).encode())
 
     def __getitem__(self, index: int) -> Sample | Skipped:
@@ -84,12 +84,12 @@ class FolderImages:
 
 
 class DatasetImages:
-    """The images of a split of a dataset, normalised as `info` says, whatever the dataset itself states.
+    """The images of a dataset's split, normalised as `info` says, whatever the dataset itself states.
 
-    `options` are those that the dataset was made with, by the names that the user knows them by.
+    `options` are those that the dataset was made with, by the names that the user knows.
 
     Raises:
-        ConfigError: the dataset's images have other channels.
+        ConfigError: the dataset's images have another number of channels.
     """
 
     def __init__(
@@ -118,19 +118,19 @@ class DatasetImages:
         return len(self.dataset)
 
     def longest_id(self, index: int) -> int:
-        """Give the length of the longest name of a file."""
+        """Return the length of the longest file name, in bytes."""
         return 255
 
     def __getitem__(self, index: int) -> Sample | Skipped:
         try:
             sample = self.dataset[index]
         except CoatsegError as error:
-            return Skipped(str(index), "", error.what)  # reading would have told the id
+            return Skipped(str(index), "", error.what)  # its id would be known only from reading it
         return Sample(sample.id, resized(sample.image, self.sides), sample.original_size, file=sample.file)
 
 
 def resized(image: Pixels, sides: tuple[int, int] | None) -> Pixels:
-    """Resize an image (H, W, C) as evaluation does, its shorter side to the first of `sides`, or leave it."""
+    """Return an image (H, W, C) resized to fit `sides`, [short, long], as in evaluation; None leaves it as it is."""
     if sides is None:
         return image
     size: Size = (image.shape[0], image.shape[1])
@@ -138,12 +138,12 @@ def resized(image: Pixels, sides: tuple[int, int] | None) -> Pixels:
 
 
 def normalised_by(info: DatasetInfo, mean: Sequence[float] | None, std: Sequence[float] | None) -> DatasetInfo:
-    """Give the facts with other means and deviations, where they are given."""
+    """Return the facts with another mean and deviation, where they are given."""
     return replace(info, mean=tuple(mean or info.mean), std=tuple(std or info.std))
 
 
 def _length(source: Source) -> int:
-    """Give a file's length in bytes; 0 of one that is not there, as a link that leads nowhere."""
+    """Return a file's length in bytes; 0 if it is not there, such as a dangling link."""
     try:
         if not source.remote:
             return Path(source.address).stat().st_size

@@ -1,4 +1,4 @@
-"""Images to the feature maps that are kept: those of the backbone's levels, or what a head's classifier sees."""
+"""Extractors of the feature maps to keep: the backbone's levels, or the input of a head's classifier."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from coatseg.models.model import Model
 from coatseg.structures import Backbone, Size
 
 Maps = dict[int, Tensor]
-"""The maps (C, h, w) of one image by their stride."""
+"""The maps (C, h, w) of one image, by their strides."""
 
 
 class Extractor(Protocol):
     """What makes the maps: `strides` from fine to coarse; images have at least `least_size` pixels a side.
 
-    `levels` says of each stride the how manieth of the network's maps it is, from 0, those that are not kept included.
+    `levels` is the index of each stride's map among all maps of the network, from 0, those not kept included.
     """
 
     strides: tuple[int, ...]
@@ -30,14 +30,14 @@ class Extractor(Protocol):
     least_size: int
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
-        """Give the maps of each image of a padded batch (B, C, H, W), the same as if it were alone."""
+        """Return the maps of each image of a padded batch (B, C, H, W), the same as if the image were alone."""
         ...
 
 
 class BackboneMaps:
     """The levels of a backbone: maps (channels, height // stride, width // stride).
 
-    `strides` are those of the levels to give; None for all.
+    `strides` are those of the levels to return; None for all.
 
     Raises:
         ConfigError: the backbone has no level of such a stride.
@@ -49,12 +49,12 @@ class BackboneMaps:
         there = [level.stride for level in backbone.levels]
         self.strides = chosen(strides, there, "The backbone")
         self.levels = numbered(there)
-        if isinstance(backbone, CoaT):  # which need not compute what nobody keeps
+        if isinstance(backbone, CoaT):  # which then skips the levels that are not kept
             backbone.choose_levels([STRIDES.index(stride) for stride in self.strides])
         self.backbone = backbone
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
-        """Run the backbone, which is told the sizes."""
+        """Return the maps of each image; the backbone is given the images' sizes."""
         pyramid = self.backbone(images, sizes)
         levels = [level.stride for level in self.backbone.levels]
         wanted = [(stride, level) for stride, level in zip(levels, pyramid, strict=True) if stride in self.strides]
@@ -65,12 +65,13 @@ class BackboneMaps:
 
 
 class ClassifierMaps:
-    """What a dense head's classifier sees: one map (channels, ceil(height / stride), ceil(width / stride)).
+    """The input of a dense head's classifier: one map (channels, ceil(height / stride), ceil(width / stride)).
 
-    The head is run as in prediction, on images padded to its divisor; steps that lie in the padding alone are cut off.
+    The head runs as in prediction, on images padded to its divisor; positions that lie in the padding alone are cut
+    off.
 
     Raises:
-        ConfigError: the head has no part called `classify`, or its map another stride than asked for.
+        ConfigError: the head has no part called `classify`, or its map has another stride than the one asked for.
     """
 
     least_size = 1
@@ -93,7 +94,7 @@ class ClassifierMaps:
         self.levels = numbered(there)
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
-        """Run the model, which is told the sizes."""
+        """Return the map of each image; the model is given the images' sizes."""
         (stride,) = self.strides
         return [
             {stride: seen[:, : -(-height // stride), : -(-width // stride)]}
@@ -101,17 +102,17 @@ class ClassifierMaps:
         ]
 
     def _seen(self, images: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
-        """Give what the classifier is handed, image by image; with sizes the model runs its head once an image."""
+        """Return the classifier's input for each image; given sizes, the model runs its head once an image."""
         with watched(self.classify) as calls:
             self.model(images, sizes)
         return [image for (batch,) in calls for image in batch]
 
 
 class PyramidMaps:
-    """What a detector's predicting layers see: the maps of its feature pyramid, one a stride.
+    """The input of a detector's prediction layers: the maps of its feature pyramid, one for each stride.
 
-    Their sizes are those of the image padded to the head's divisor, cut to what covers the image. Images go through one
-    by one, as the pyramid's convolutions would see their neighbours' padding.
+    Their sizes are those of the image padded to the head's divisor, cut to what covers the image. Each image goes
+    through alone, as the pyramid's convolutions would otherwise mix in the padding.
     """
 
     least_size = 1
@@ -122,7 +123,7 @@ class PyramidMaps:
         self.levels = numbered(model.head.fpn.strides)
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
-        """Run backbone and pyramid."""
+        """Return the maps of each image."""
         return [
             self._alone(image[None, :, :height, :width]) for image, (height, width) in zip(images, sizes, strict=True)
         ]
@@ -141,7 +142,11 @@ class PyramidMaps:
 
 
 def head_maps(model: nn.Module, strides: Sequence[int] | None = None) -> Extractor:
-    """Make what gives the last maps of a model's head before its classifier."""
+    """Return the extractor of the last maps of a model's head before its classifier.
+
+    Raises:
+        ConfigError: the model has no head whose maps are known, or no map of such a stride.
+    """
     if isinstance(model, Detector):
         return PyramidMaps(model, strides)
     if not isinstance(model, Model):
@@ -150,15 +155,15 @@ def head_maps(model: nn.Module, strides: Sequence[int] | None = None) -> Extract
 
 
 def numbered(strides: Sequence[int]) -> Mapping[int, int]:
-    """Give the place of each stride, from 0."""
+    """Return the index of each stride, from 0."""
     return {stride: place for place, stride in enumerate(strides)}
 
 
 def chosen(wanted: Sequence[int] | None, there: Sequence[int], whose: str) -> tuple[int, ...]:
-    """Give the strides that were asked for, from fine to coarse, or all.
+    """Return the strides that were asked for, from fine to coarse; all for None.
 
     Raises:
-        ConfigError: one is not there.
+        ConfigError: one of them does not exist.
     """
     if wanted is None:
         return tuple(there)
@@ -173,7 +178,7 @@ def chosen(wanted: Sequence[int] | None, there: Sequence[int], whose: str) -> tu
 
 @contextmanager
 def watched(module: nn.Module) -> Iterator[list[tuple[Any, ...]]]:
-    """Give a list that gains the positional arguments of each call of a module, until the context ends."""
+    """Yield a list to which each call of a module adds its positional arguments, until the context ends."""
     calls: list[tuple[Any, ...]] = []
     handle = module.register_forward_pre_hook(lambda _, given: calls.append(given))
     try:

@@ -1,4 +1,4 @@
-"""What makes feature maps: a backbone by name, or a checkpoint's backbone or head, with how its images are read."""
+"""The network that makes feature maps, from a backbone's name or from a checkpoint, and how its images are read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ Kind = Literal["backbone", "head"]
 
 @dataclass(frozen=True)
 class FeatureModel:
-    """A network in evaluation mode, and what it makes.
+    """A network in evaluation mode, with what makes and describes its maps.
 
-    `info` says how images are normalised, `sides` and `bands` how they are resized and which bands of them are read,
-    as in the checkpoint's evaluation; `made` describes it for features.json; `config` is the checkpoint's, or empty.
+    `info` says how images are normalised, `sides` and `bands` how they are resized and which of their bands are read,
+    as in the checkpoint's evaluation; `made` describes the maps for features.json; `config` is the checkpoint's, or
+    None.
     """
 
     network: nn.Module
@@ -39,13 +40,13 @@ class FeatureModel:
 
     @property
     def coat(self) -> CoaT | None:
-        """The CoaT whose levels are kept, if it is one."""
+        """The CoaT whose levels are kept; None for other networks and for a head's maps."""
         backbone = self.extractor.backbone if isinstance(self.extractor, BackboneMaps) else None
         return backbone if isinstance(backbone, CoaT) else None
 
     @property
     def words(self) -> str:
-        """Say what it is in a few words."""
+        """The model, its size and the strides of its maps, in a few words."""
         maps = ", ".join(str(stride) for stride in self.extractor.strides)
         return f"{self.made['model']}, {parameter_count(self.network) / 1e6:.1f} M parameters; maps of stride {maps}"
 
@@ -58,9 +59,9 @@ def named_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> FeatureModel:
-    """Build a backbone by name, for images of ImageNet's mean and deviation or of those given.
+    """Build a backbone by name, for images normalised by ImageNet's mean and deviation or by those given.
 
-    Without `pretrained` among the options its weights are random, the same each time.
+    Without `pretrained` among the options, its weights are random, and the same each time.
 
     Raises:
         ConfigError: the name or an option is unknown, or it has no level of such a stride.
@@ -78,11 +79,11 @@ def named_model(
 
 
 def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int] | None = None) -> FeatureModel:
-    """Build what a checkpoint holds, with its weights, those that were averaged where the run did.
+    """Build the model of a checkpoint, with its weights, averaged ones if the run averaged them.
 
     Raises:
-        CheckpointError: it is missing, damaged, or not one of coatseg's.
-        ConfigError: what was asked for has no map of such a stride.
+        CheckpointError: it is missing, damaged, or was not written by coatseg.
+        ConfigError: the backbone or head has no map of such a stride.
     """
     trained = read_trained(path)
     config = trained.config
@@ -98,12 +99,12 @@ def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int]
 
 
 def described(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the options of a section as a user types them, without its name and where its weights came from."""
+    """Return the options of a section as a user types them, without its name and the source of its weights."""
     return {f"{section}.{key}": value for key, value in options.items() if key not in ("name", "pretrained")}
 
 
 def digest(network: nn.Module) -> str:
-    """Give the first 16 digits of the sha256 of a network's weights and their names."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a network's weights and their names."""
     found = sha256()
     for name, tensor in sorted(network.state_dict().items()):
         found.update(name.encode())

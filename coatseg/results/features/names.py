@@ -1,4 +1,4 @@
-"""The ids of images as names: whatever an id holds, its file is another's neither and lies in the folder."""
+"""File names from the ids of images: unique, and within the folder, whatever an id contains."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import re
 from hashlib import sha256
 
 UNFIT = re.compile(r"(?:\A|(?<=/))(?:\.{1,2}(?=/|\Z)|/)|/\Z|[%\x00-\x1f\x7f\ud800-\udfff]")
-"""What is no part of a path below the folder, is no UTF-8, or is the sign of the rest."""
+"""Matches what cannot be part of a path below the folder or is not UTF-8, and the sign that replaces these, %."""
 NAME_BYTES = 200
-"""A longer part of a file's name is cut: most systems take 255 bytes, and an ending and temporary names are added."""
+"""Longer parts of a file's name are cut: most systems allow 255 bytes, and suffixes and temporary names are added."""
 
 
 def path_name(image_id: str) -> str:
-    """Give an id as a relative path with slashes, where what does not fit is written %XX as in addresses.
+    """Return an id as a relative path with slashes, with characters that do not fit written as %XX, as in URLs.
 
-    `urllib.parse.unquote(name, errors="surrogatepass")` gives the id back.
+    `urllib.parse.unquote(name, errors="surrogatepass")` returns the id.
     """
     return UNFIT.sub(_percent, image_id)
 
 
 def file_name(image_id: str) -> str:
-    """Give an id as the path of a file without its ending: that of `path_name`, of which long parts are cut."""
+    """Return an id as the path of a file without its suffix: `path_name`, with long parts cut."""
     return "/".join(map(_cut, path_name(image_id).split("/")))
 
 
 def single_name(image_id: str) -> str:
-    """Give an id as the name of a file, or a folder, without slashes."""
+    """Return an id as the name of a file or a folder, without slashes."""
     return _cut(path_name(image_id).replace("/", "%2F"))
 
 
 def _cut(name: str) -> str:
-    """Keep the beginning of a long name, and tell it from others by a digest."""
+    """Return the beginning of a long name, with a digest that tells it from others."""
     content = name.encode()
     if len(content) <= NAME_BYTES:
         return name

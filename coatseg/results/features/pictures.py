@@ -1,4 +1,4 @@
-"""A picture an image of its feature maps: principal components, and for CoaT the attention's response to a point."""
+"""One picture for each image's feature maps: principal components, and for CoaT the attention's response to a point."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESPONSE = "weights of the factorized attention for the point: red above, blue b
 
 
 class FeaturePictures:
-    """Writes pictures/ID.png. `responses` are those of the backbone to the point `query`, None to leave them out."""
+    """Writes pictures/ID.png. `responses` are the backbone's, to the point `query`; None leaves them out."""
 
     def __init__(
         self, place: Place, info: DatasetInfo, responses: Responses | None = None, query: Sequence[float] = (0.5, 0.5)
@@ -33,11 +33,11 @@ class FeaturePictures:
         self.query = query
 
     def watching(self) -> AbstractContextManager[Any]:
-        """Note what the responses need, for one batch that goes through the network."""
+        """Record what the responses need, for one batch that goes through the network."""
         return nullcontext() if self.responses is None else self.responses.watching()
 
     def draw(self, number: int, sample: Sample, maps: Maps) -> None:
-        """Draw the maps of image `number` of the last batch."""
+        """Draw and write the maps of image `number` of the last batch."""
         image = denormalise(normalise(sample.image, self.info), self.info)
         rows = [[image, *(principal_components(features.float().cpu().numpy()) for features in maps.values())]]
         titles = [COMPONENTS]

@@ -1,4 +1,4 @@
-"""Feature maps back from their files."""
+"""Read feature maps back from their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CoaT's factorized attention, asked from one point of an image: how much each place counts for it."""
+"""CoaT's factorized attention for the query at one point of an image: the weight of the value at each place."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Point = tuple[float, float]
 
 
 def response(queries: Tensor, keys: Tensor, cls_key: Tensor, place: tuple[int, int]) -> Tensor:
-    """Give the weight that the value at each place gets for the query at one, averaged over heads: (h, w) float32.
+    """Return the weights of the values at all places for the query at one place, averaged over heads: (h, w) float32.
 
-    Factorized attention is Q / sqrt(d) (softmax(K)^T V) (Xu et al., ICCV 2021, section 3), the softmax
-    over all N tokens for each channel by itself. For one query q this is the sum over n of w_n v_n with the weights
-    w_n = sum over a head's channels c of q_c softmax(K)_nc / sqrt(d), which are what is given. They can be negative,
-    and do not add up to one. The convolutional relative position encoding, which is added to this, is left out.
+    Factorized attention is Q / sqrt(d) (softmax(K)^T V) (Xu et al., ICCV 2021, section 3), the softmax over all N
+    tokens for each channel by itself. For one query q this is the sum over n of w_n v_n, with the weights w_n = sum
+    over a head's channels c of q_c softmax(K)_nc / sqrt(d), which are returned. They can be negative, and do not add up
+    to one. The convolutional relative position encoding, which CoaT adds to this, is left out.
 
-    `queries` and `keys` (C, h, w) are one image's, without padding; `cls_key` (C,) is that of the class token, which
-    takes its share of the softmax and has no place. `place` is the query's (row, column).
+    `queries` and `keys` (C, h, w) are those of one image, without padding; `cls_key` (C,) is that of the class token,
+    which takes its share of the softmax and has no place. `place` is the query's (row, column).
     """
     channels, height, width = keys.shape
     row, column = place
@@ -41,7 +41,7 @@ def response(queries: Tensor, keys: Tensor, cls_key: Tensor, place: tuple[int, i
 
 
 class Responses:
-    """What the last block at each stride was given while the backbone ran, and the responses that follow from it."""
+    """Computes responses from the inputs of the last block at each stride, recorded while the backbone ran."""
 
     def __init__(self, backbone: CoaT) -> None:
         self.backbone = backbone
@@ -50,7 +50,7 @@ class Responses:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Note what blocks are given, for one call of the backbone."""
+        """Record the inputs of the blocks, for one call of the backbone."""
         self._known = {}
         with ExitStack() as stack:
             self._calls = {
@@ -60,20 +60,20 @@ class Responses:
             yield
 
     def at(self, stride: int, point: Point, number: int, size: Size) -> Tensor:
-        """Give the response (h, w) at a point of image `number` of the batch, whose (height, width) is `size`."""
+        """Return the response (h, w) at a point of image `number` in the batch, whose (height, width) is `size`."""
         if stride not in self._known:
             self._known[stride] = self._projected(stride)
         projected = self._known[stride]
         height, width = size[0] // stride, size[1] // stride
         queries, keys = (tokens.image[number, :, :height, :width] for tokens in projected[:2])
         row, column = (
-            min(int(share * length) // stride, last - 1)  # what a map's floored size leaves over goes to its edge
+            min(int(share * length) // stride, last - 1)  # a map's size is floored: points beyond it go to its edge
             for share, length, last in zip(reversed(point), size, (height, width), strict=True)
         )
         return response(queries, keys, projected.keys.cls[number, 0], (row, column))
 
     def _projected(self, stride: int) -> QueriesKeysValues:
-        """Compute the queries, keys and values of the last block at a stride as it does itself."""
+        """Return the queries, keys and values of the last block at a stride, computed as the block does."""
         (given,) = self._calls[stride]
         block: Any = self._block(stride)
         scale = STRIDES.index(stride) + 1
@@ -97,9 +97,9 @@ class Responses:
 
 
 def as_point(query: Sequence[float], size: Size) -> Point:
-    """Give a query [x, y], in pixels where both are whole numbers and else in shares, as shares of an image's size.
+    """Return a query [x, y], in pixels if both are whole numbers and else in shares, as shares of an image's size.
 
-    A pixel beyond the image counts as its nearest.
+    A pixel beyond the image counts as the nearest one in it.
     """
     if not all(isinstance(value, int) for value in query):
         return query[0], query[1]

@@ -1,1 +1,1 @@
-"""Images to predictions, and predictions to files."""
+"""Predict images, and write the predictions to files."""

@@ -1,4 +1,4 @@
-"""What predictions are written from: label maps in as few bytes as they need, put together from pieces."""
+"""What is kept of predictions for files: label maps in as few bytes as they need, put together from pieces."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Layers:
 
 
 Written = LabelMap | Layers | InstancePrediction
-"""What files are made of."""
+"""What a writer turns into files."""
 
 Fields = Mapping[str, torch.dtype]
 
@@ -68,7 +68,7 @@ class Canvas:
 
 
 def fields_to_write(kind: type, info: DatasetInfo) -> Fields:
-    """Give the fields of a prediction that have a value a pixel and are written, and the smallest types they fit."""
+    """Return the fields of a prediction that have a value a pixel and are written, and the smallest types they fit."""
     largest = max(len(info.classes) - 1, info.ignore_index)
     written: dict[type, Fields] = {
         SemanticPrediction: {"label_map": torch.uint8 if largest < 256 else torch.uint16},

@@ -1,4 +1,4 @@
-"""The output folder of a prediction: its record, what is done in it, and how it is gone on with."""
+"""The output folder of a prediction: its record, what is done in it, and how to resume."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
 
 
 def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
-    """Write down what will be predicted how; or go on with what was begun the same way.
+    """Record what is predicted and how; or resume what was begun in the same way.
 
     Raises:
-        RunExistsError: predictions are there and `resume` is false, or they were made otherwise.
-        OutputError: it cannot be written.
+        RunExistsError: predictions are there and `resume` is false, or they were made in another way.
+        OutputError: the record cannot be written.
     """
     begun = place.exists(RECORD)
     there = [name for name in (*FILES, *FOLDERS) if place.exists(name)]

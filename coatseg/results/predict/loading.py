@@ -1,4 +1,4 @@
-"""A checkpoint, or several, to a predictor: `coatseg.load(checkpoint)`."""
+"""Load a checkpoint, or several, as a predictor: `coatseg.load(checkpoint)`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def load(
     device: str | torch.device | None = None,
     plugins: Sequence[str] = (),
 ) -> Predictor:
-    """Make a predictor of a checkpoint, or of several, the mean of whose probabilities is taken.
+    """Return a predictor of a checkpoint, or of several, whose probabilities are averaged.
 
     A file that ends in .onnx goes to `load_onnx`.
 
-    `inference` lays options over the checkpoint's own way to infer, such as {"window": [512, 512], "flip": True}. The
-    `device` is an accelerator if there is one, else the CPU. A checkpoint runs no code and imports nothing: modules of
-    your own that it needs are named as `plugins`. For other options see Predictor.
+    `inference` changes options of the checkpoint's own inference, such as {"window": [512, 512], "flip": True}. The
+    `device` is by default an accelerator if there is one, else the CPU. A checkpoint runs no code and imports nothing:
+    name modules of your own that it needs as `plugins`. For other options see Predictor.
 
     Raises:
         CheckpointError: one is missing, damaged, not coatseg's, or does not go with the others.
@@ -82,7 +82,7 @@ def load_onnx(
     batch_size: int = 1,
     max_pixels: int = MAX_PIXELS,
 ) -> Predictor:
-    """Make a predictor of an ONNX file that coatseg exported; the options are those of `load`.
+    """Return a predictor of an ONNX file that coatseg exported; the options are those of `load`.
 
     Raises:
         CheckpointError: it is missing or damaged, or coatseg did not write it.
@@ -102,13 +102,13 @@ def load_onnx(
 
 
 def fingerprint(path: Path) -> str:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path, inference: Mapping[str, Any]) -> Trained:
-    """Read a checkpoint, and lay options over its way to infer."""
+    """Read a checkpoint, and change options of its inference."""
     trained = read_trained(path)
     config = {**trained.config, "inference": {**(trained.config.get("inference") or {}), **inference}}
     read_inference(config["inference"])
@@ -116,7 +116,7 @@ def _read(path: Path, inference: Mapping[str, Any]) -> Trained:
 
 
 def _check_alike(found: Sequence[Trained]) -> None:
-    """Refuse checkpoints that cannot be averaged."""
+    """Raise CheckpointError if checkpoints cannot be averaged."""
     first = found[0]
     for other in found[1:]:
         facts = {
@@ -146,7 +146,7 @@ class MeanModel(nn.Module):
         self.activation = activation
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
-        """Predict images (B, C, H, W), whose valid sizes are `sizes` where they are padded."""
+        """Return the logits for images (B, C, H, W), whose valid sizes are `sizes` if they are padded."""
         total: Tensor | None = None
         for model in self.models:
             shares = self.activation.probabilities(model(images, sizes).logits)

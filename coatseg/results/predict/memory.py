@@ -1,4 +1,4 @@
-"""Images that certainly take more memory than the machine has are refused before the system ends the program."""
+"""Refuse images that certainly need more memory than the machine has, before the system kills the program."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from coatseg.system.memory import physical_memory
 BY_WINDOWS = "Set inference.window=[512,512], or lower inference.window_batch or batch_size."
 
 MAPS_BYTES = 256
-"""What the feature maps of a small model take a pixel: less than the 350 measured of CoaT-Lite Mini under FPN."""
+"""Bytes a pixel of a small model's feature maps: less than the 350 measured for CoaT-Lite Mini under FPN."""
 
 
 def check_images_fit(images: Sequence[OpenedImage], classes: int, device: torch.device) -> None:
-    """Refuse a batch that certainly takes more than the machine's memory, before the system ends the program.
+    """Raise ImageError if a batch certainly needs more than the machine's memory, before the system kills the program.
 
-    Counted are its logits, once more their probabilities, and on a CPU the feature maps.
+    Its logits are counted, its probabilities once more and, on a CPU, the feature maps.
     """
     per_pixel = 8 * classes + (MAPS_BYTES if device.type == "cpu" else 0)
     needed, there = per_pixel * sum(image.size[0] * image.size[1] for image in images), physical_memory()

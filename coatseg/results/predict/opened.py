@@ -1,4 +1,4 @@
-"""An image that is to be predicted: held in memory, or read by windows where its file allows that."""
+"""An image to predict: held in memory, or read by windows if its file allows that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coatseg.errors import ImageError
 from coatseg.structures import Size
 
 LARGEST_BLOCK = 2**26
-"""Bytes of a TIFF's tile or strip, above which a window costs too much of what lies beside it."""
+"""The most bytes of a TIFF's tile or strip: with larger ones, reading a window costs too much of what surrounds it."""
 
 ImageLike = str | os.PathLike[str] | Pixels | Image.Image
 """A file, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow."""
@@ -29,7 +29,7 @@ ImageLike = str | os.PathLike[str] | Pixels | Image.Image
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image of `size`: its `pixels` (H, W, C), or where they are None a file that is read by windows."""
+    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows."""
 
     id: str
     size: Size
@@ -39,10 +39,10 @@ class OpenedImage:
     bands: tuple[int, ...] | None = None
 
     def read(self, window: Window | None = None) -> Pixels:
-        """Read a window, or all: (h, w, C).
+        """Return a window of the image, or all of it: (h, w, C).
 
         Raises:
-            ImageError: the file is damaged, or has pixels that are no numbers.
+            ImageError: the file is damaged, or some of its pixels are not finite.
         """
         pixels = self._read(window)
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
@@ -69,10 +69,10 @@ def open_path(
     max_pixels: int = MAX_PIXELS,
     windows: bool = False,
 ) -> OpenedImage:
-    """Open an image file; only `windows` of it will be read, if its format has them.
+    """Open an image file; with `windows`, windows of it are read later, if its format has them.
 
     Raises:
-        ImageError: unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
+        ImageError: it is unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
     """
     with any_pixels():
         size = checked_size(path, channels, bands, max_pixels)
@@ -84,7 +84,7 @@ def open_path(
 
 
 def has_windows(path: Path) -> bool:
-    """Say whether windows of a file can be read alone: of an upright TIFF in small enough blocks, by rasterio."""
+    """Return whether rasterio can read windows of a file alone: it is an upright TIFF in small enough blocks."""
     header = read_header(path)
     if header is None or not header.is_as_stored or importlib.util.find_spec("rasterio") is None:
         return False
@@ -96,7 +96,7 @@ def has_windows(path: Path) -> bool:
 def open_given(
     given: ImageLike, place: int, channels: int, bands: Sequence[int] | None, *, max_pixels: int, windows: bool
 ) -> OpenedImage:
-    """Open what a caller hands over; the `place` in its list names what has no file name.
+    """Open an image that a caller passes; without a file name it is named by its `place` in the caller's list.
 
     Raises:
         ImageError: it is no image, or cannot be read.
@@ -111,7 +111,7 @@ def open_given(
             f"Image {place} is no image but {found}.",
             "Give a path, an array (height, width, channels) of uint8, uint16 or float32, or an image of Pillow.",
         )
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # of files of another machine's order of bytes
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # a file may have another byte order
     pixels = with_channels(f"Image {place}", pixels if pixels.ndim == 3 else pixels[..., None], channels)
     return OpenedImage(str(place), (pixels.shape[0], pixels.shape[1]), channels, np.ascontiguousarray(pixels))
 

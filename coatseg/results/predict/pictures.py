@@ -1,4 +1,4 @@
-"""Pictures of predictions over their images, of a size for people."""
+"""Pictures of predictions drawn over their images, at a size for people."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def picture_of(written: Written, image: OpenedImage, info: DatasetInfo) -> Pictu
 
 
 def shown(image: OpenedImage, info: DatasetInfo, factor: int) -> Picture:
-    """Give an image as a picture, shrunk by a whole factor: the mean of factor x factor pixels, a band at a time."""
+    """Return an image as a picture, shrunk by a whole factor: the mean of factor x factor pixels, a band at a time."""
     height, width = (max(1, length // factor) for length in image.size)
     picture = np.empty((height, width, 3), np.uint8)
     step = max(1, ROWS // factor)

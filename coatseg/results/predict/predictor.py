@@ -1,4 +1,4 @@
-"""From images to predictions at their original size, the way that evaluation goes."""
+"""Predict images at their original size, in the same way as in evaluation."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Predictor:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Give all that the predictions of an image depend on, as plain containers."""
+        """All that the predictions of an image depend on, as plain containers."""
         inference = self.task.inference
         options = {field.name: getattr(inference, field.name) for field in fields(inference)}
         return {
@@ -170,7 +170,7 @@ class Predictor:
         return predictions
 
     def _pieces(self, image: OpenedImage) -> Iterator[tuple[int, int, Prediction]]:
-        """Give the parts of an image's prediction with their corners (top, left)."""
+        """Yield the parts of an image's prediction with their corners (top, left)."""
         task: Any = self.task
         seen = image
         if self.evaluation_resize is not None:
@@ -236,4 +236,4 @@ THRESHOLDS: Mapping[type, Callable[[Any, float, DatasetInfo], Any]] = {
     MultilabelPrediction: _surer_layers,
     InstancePrediction: _surer_objects,
 }
-"""For each kind of prediction a function of it, the threshold and the facts of the data."""
+"""For each kind of prediction, a function that applies a score threshold, given the facts of the data."""

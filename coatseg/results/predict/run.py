@@ -1,4 +1,4 @@
-"""A folder of images to files by Lightning's Trainer: each image read, predicted and written by one process."""
+"""Prediction of a folder by Lightning's Trainer: each image is read, predicted and written by one process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIFF = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of reading a source: the image, with the tags of a GeoTIFF, or an error."""
+    """The result of reading a source: the image, with a GeoTIFF's tags, or an error."""
 
     source: Source
     image: OpenedImage | None
@@ -43,7 +43,7 @@ class Loaded:
 
 
 class Loading(torch.utils.data.Dataset[list[Loaded]]):
-    """Reads groups of sources; runs in the worker processes. An error comes back as a value."""
+    """Reads groups of sources in the worker processes; errors are returned as values."""
 
     def __init__(self, groups: Sequence[Sequence[Source]], predictor: Predictor) -> None:
         self.groups = groups
@@ -73,10 +73,10 @@ class Loading(torch.utils.data.Dataset[list[Loaded]]):
 class PredictionRun(lightning.LightningModule):
     """Predicts sources in groups of `predictor.batch_size` and writes files, for `Trainer.predict`.
 
-    Groups are those of the whole list, whatever has been done of it and by however many processes, and each belongs to
-    one process: so neither changes what goes through the model together. A group of which a file is missing is
-    predicted again. With `pictures` the predictions are drawn over the images, too. `skipped` are the files that could
-    not be predicted, of all processes in the end.
+    The whole list is split into groups, whatever of it is done already, and each group belongs to one process: so
+    neither resuming nor the number of processes changes which images go through the model together. A group with a
+    missing file is predicted again. With `pictures`, the predictions are drawn over the images, too. `skipped` are the
+    files that could not be predicted, at the end those of all processes.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class PredictionRun(lightning.LightningModule):
         self.error: CoatsegError | None = None
 
     def predict_dataloader(self) -> DataLoader[list[Loaded]]:
-        """Give this process's groups, without those that are done."""
+        """Return a loader of this process's groups, without those that are done."""
         trainer = self.trainer
         own = self.groups[trainer.global_rank :: trainer.world_size]
         left = [group for group in own if not all(self.done(source) for source in group)]
         self.images_to_do = sum(len(group) for group in left)
         return DataLoader(
-            Loading(left or [[]], self.predictor),  # a process without a step would not meet the others in the end
+            Loading(left or [[]], self.predictor),  # a process without a step would not join the others at the end
             batch_size=None,
             collate_fn=as_is,
             num_workers=self.workers,
@@ -112,11 +112,11 @@ class PredictionRun(lightning.LightningModule):
         )
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave images as read; the predictor moves what the model sees."""
+        """Return the images as read; the predictor moves the model's input."""
         return batch
 
     def predict_step(self, batch: list[Loaded], batch_idx: int) -> int:
-        """Predict a group, write its files, and give how many images it has that could be read."""
+        """Predict a group, write its files, and return how many of its images could be read."""
         if self.trainer.received_sigterm:  # which Lightning notes and leaves to its fitting loop
             sys.exit(128 + signal.SIGTERM)
         self.skipped += [_skipped(item, item.error) for item in batch if item.error is not None]
@@ -124,13 +124,13 @@ class PredictionRun(lightning.LightningModule):
         if there:
             try:
                 self._predict(there)
-            except CoatsegError as error:  # as that of an output that is full, told when the processes meet
+            except CoatsegError as error:  # such as a full disk, reported when the processes meet
                 self.error = error
                 raise StopIteration from error  # which ends Lightning's loop
         return len(there)
 
     def _predict(self, group: Sequence[tuple[Loaded, OpenedImage]]) -> None:
-        """Predict images together and write their files; where one cannot be predicted, each by itself."""
+        """Predict images together and write their files; if one of them cannot be predicted, predict each by itself."""
         try:
             results = self.predictor.results([image for _, image in group])
         except ImageError as error:
@@ -152,10 +152,10 @@ class PredictionRun(lightning.LightningModule):
                 self.written += 1
 
     def on_predict_epoch_end(self) -> None:
-        """Join what the processes have to tell, in the order of the files.
+        """Gather what the processes have skipped and written, in the order of the files.
 
         Raises:
-            CoatsegError: that of this process, or another's, in the first process; the others end.
+            CoatsegError: in the first process, its own error or that of another process; the other processes end.
         """
         own = (self.skipped, self.written, self.error and (self.error.what, self.error.mend))
         shares: list[Any] = [own]
@@ -166,21 +166,21 @@ class PredictionRun(lightning.LightningModule):
         self.written = sum(written for _, written, _ in shares)
         errors = [CoatsegError(*error) for _, _, error in shares if error is not None]
         if errors and not self.trainer.is_global_zero:
-            sys.exit()  # with no code, or Lightning would end the first process before it has told
+            sys.exit()  # without a code, or Lightning would end the first process before it reports
         if errors:
             raise self.error or errors[0]
 
     def conclude(self) -> None:
-        """Write what is one for all images, when all processes are done: joined objects, a legend, what was skipped."""
+        """Write what is common to all images, once all processes are done: joined objects, legend, skipped files."""
         info = self.predictor.info
         write_lines(self.place, SKIPPED_FILE, map(asdict, self.skipped))
         if isinstance(self.writer, ObjectsWriter):
             self.writer.join([source for group in self.groups for source in group])
-        elif self.pictures:  # where objects have their names
+        elif self.pictures:  # pictures of objects have the names on them
             self.place.write(LEGEND, encode_picture(legend(info, LEGEND_WIDTH, range(len(info.classes)))))
 
     def done(self, source: Source) -> bool:
-        """Say whether every file of a source is there."""
+        """Return whether every file of a source is there."""
         return self.writer.done(source) and (not self.pictures or self.place.exists(_picture(source)))
 
 
@@ -193,7 +193,7 @@ def _picture(source: Source) -> str:
 
 
 def tags_of(path: Path) -> GeoTags | None:
-    """Give the place of a GeoTIFF whose rows are stored upright; None for other files, and without rasterio."""
+    """Return the georeference of a GeoTIFF with upright rows; None for other files, and without rasterio."""
     header = read_header(path)
     if header is None or header.orientation != 1 or importlib.util.find_spec("rasterio") is None:
         return None
@@ -201,7 +201,7 @@ def tags_of(path: Path) -> GeoTags | None:
 
 
 def words_on_tags(sources: Sequence[Source]) -> str | None:
-    """Say what becomes of GeoTIFFs where rasterio is not installed; None where nothing is lost."""
+    """Return a line on what GeoTIFFs lose where rasterio is not installed; None if nothing is lost."""
     if importlib.util.find_spec("rasterio") or not any(Path(one.address).suffix.lower() in TIFF for one in sources):
         return None
     return 'without rasterio, what is made of a GeoTIFF is a PNG without its place on Earth: pip install "coatseg[geo]"'

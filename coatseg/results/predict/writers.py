@@ -1,4 +1,4 @@
-"""Predictions to files: what is written of each kind, and where."""
+"""Writers of predictions: which files each kind of prediction is written to, and where."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Writer(ABC):
 
     @abstractmethod
     def done(self, source: Source) -> bool:
-        """Say whether all files of an image are there."""
+        """Return whether all files of an image are there."""
 
     @abstractmethod
     def write(self, source: Source, written: Any, tags: GeoTags | None) -> None:
@@ -44,7 +44,7 @@ class Writer(ABC):
 
 
 class LabelMapWriter(Writer):
-    """labels/ID.png of class numbers with the palette, or 16 bit beyond 255; labels/ID.tif of a GeoTIFF."""
+    """Writes labels/ID.png of class numbers with the palette, 16 bit beyond 255; labels/ID.tif for a GeoTIFF."""
 
     def done(self, source: Source) -> bool:
         """Look for either."""
@@ -56,7 +56,7 @@ class LabelMapWriter(Writer):
 
 
 class LayersWriter(Writer):
-    """labels/CLASS/ID.png, or labels/ID.png of a single class: 255 where it is, 0 where it is not; or the same as .tif.
+    """Writes labels/CLASS/ID.png, or labels/ID.png for a single class: 255 where it is, else 0; .tif for a GeoTIFF.
 
     That is the layout in which data=folder reads layers.
     """
@@ -83,10 +83,10 @@ class LayersWriter(Writer):
 
 
 class ObjectsWriter(Writer):
-    """objects/ID.json, which are joined into instances.json."""
+    """Writes objects/ID.json for each image, and joins them into instances.json."""
 
     def path(self, source: Source) -> str:
-        """Say where an image's objects are."""
+        """Return the path of an image's objects."""
         return f"{OBJECTS}/{source.id}.json"
 
     def done(self, source: Source) -> bool:
@@ -110,7 +110,7 @@ WRITERS: Mapping[str, type[Writer]] = {
     "boxes": ObjectsWriter,
     "instances": ObjectsWriter,
 }
-"""The writer for what a task needs of its data, which is what it predicts."""
+"""The writer for each kind of labels that a task needs of its data, which is what it predicts."""
 
 
 def writer_of(task: Task, place: Place) -> Writer:
@@ -190,7 +190,7 @@ def join_objects(place: Place, name: str, parts: Sequence[str], ids: Sequence[st
 
 
 def image_numbers(ids: Sequence[str]) -> dict[str, int]:
-    """Give every image a number, by its id."""
+    """Return a number for every image, by its id."""
     stems = [name.rpartition("/")[2] for name in ids]
     called = {name: int(stem) for name, stem in zip(ids, stems, strict=True) if stem.isdecimal()}
     if len(set(called.values())) == len(ids):
@@ -199,7 +199,7 @@ def image_numbers(ids: Sequence[str]) -> dict[str, int]:
 
 
 def categories(info: DatasetInfo) -> list[dict[str, Any]]:
-    """Give COCO's rows of the classes that have objects, with the numbers of the dataset's own files."""
+    """Return COCO's rows of the classes that have objects, with the numbers of the dataset's own files."""
     labels = info.things or range(len(info.classes))
     numbers = info.category_ids or range(len(info.classes))
     return [{"id": numbers[label], "name": info.classes[label]} for label in labels]

@@ -1,1 +1,1 @@
-"""How logits are had from a trained model: whole images, sliding windows, several views. Pure functions over it."""
+"""How a trained model's logits are computed: on whole images, sliding windows or several views. Pure functions."""

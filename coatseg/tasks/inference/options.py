@@ -1,4 +1,4 @@
-"""The way to infer, as a configuration describes it: windows and views composed."""
+"""The options of inference, as a configuration states them: windows and views, and how the two are composed."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Scales = Annotated[
 ]
 
 SUMS_BYTES = 3 * 2**28
-"""What the sums of the windows of all views may take, if an image is wider than a window."""
+"""The most bytes for the summed logits of the windows of all views, if an image is wider than a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """Gives the logits of images by a model: whole and once, unless told otherwise.
+    """How a model predicts images: whole and once, unless it is told to use windows or views.
 
     `window`: (height, width) of sliding windows, of which neighbours share `overlap` and at most `window_batch` go
-    through the model at once. `scales` and `flip`: the views whose probabilities are averaged; windows slide over
-    the scaled image.
+    through the model at once. `scales` and `flip`: the views whose probabilities are averaged; windows slide over the
+    scaled image.
     """
 
     window: Window = None
@@ -48,7 +48,7 @@ class Inference:
     flip: bool = False
 
     def __call__(self, model: Callable[[Tensor], Tensor], images: Tensor, activation: Activation) -> Tensor:
-        """Map images (B, C, H, W) to float32 logits (B, K, H, W) by a model that does so for any size."""
+        """Return the float32 logits (B, K, H, W) of images (B, C, H, W), by a model that computes them for any size."""
         predict = model
         if self.window is not None:
             predict = partial(slide, model, window=self.window, overlap=self.overlap, batch=self.window_batch)
@@ -64,9 +64,9 @@ class Inference:
         classes: int,
         size: Size | None = None,
     ) -> Iterator[Piece]:
-        """Give the logits of one image by windows, resized to `size`, in pieces: those of a call, but for rounding.
+        """Yield the logits of one image by windows, resized to `size`, in pieces: but for rounding, those of a call.
 
-        Neither the image's height nor its width counts for the memory.
+        The memory that this takes depends neither on the height nor on the width of the image.
         """
         assert self.window is not None
         views = []
@@ -79,12 +79,12 @@ class Inference:
         return pieces(whole, self._columns(whole.size[1] / image.size[1], classes), classes)
 
     def _columns(self, enlarged: float, classes: int) -> int:
-        """Choose how wide a strip of the output is, which is so many times as wide as the image."""
+        """Return the width of a strip of the output, which is `enlarged` times as wide as the image."""
         assert self.window is not None
         rows = self.window[0] * sum(scale for scale, _ in views_of(self.scales, self.flip)) / enlarged
         columns = int(SUMS_BYTES / (4 * classes * rows))
         stride = stride_of(self.window[1], self.overlap)
-        return max(columns // stride, 1) * stride  # cut where windows begin, fewer reach from strip to strip
+        return max(columns // stride, 1) * stride  # cut where windows begin, so that fewer cross strips
 
     @property
     def plain(self) -> bool:
@@ -97,7 +97,7 @@ class Inference:
 
     @property
     def words(self) -> str:
-        """Say it in words, for a report."""
+        """The options in words, for a report."""
         seen = "whole images"
         if self.window is not None:
             height, width = self.window
@@ -107,4 +107,4 @@ class Inference:
 
 
 WHOLE = Inference()
-"""Every image whole, once, at its own size."""
+"""Inference on each image whole, once, at its own size."""

@@ -1,4 +1,4 @@
-"""Images too large to hold their logits: these come in strips, finished ones first, of maps that are read in parts."""
+"""Images whose logits do not fit in memory: maps are read in parts, and logits are completed strip by strip."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from coatseg.tasks.inference.views import Activation
 from coatseg.tasks.inference.windows import coverage, starts
 
 LOGITS_BYTES = 2**28
-"""What the logits of the windows that go through the model at once may take."""
+"""The most bytes for the logits of the windows that go through the model at once."""
 PIECE_BYTES = 2**26
-"""What the logits of a piece may take, if it has more than one row."""
+"""The most bytes for the logits of a piece, if it has more than one row."""
 
 
 class Piece(NamedTuple):
-    """Final logits (K, h, w) of the pixels from (top, left) on."""
+    """Final logits (K, h, w) of the rectangle of pixels that begins at (top, left)."""
 
     top: int
     left: int
@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
 
 def pieces(logits: LargeMap, columns: int, classes: int) -> Iterator[Piece]:
-    """Give every pixel's logits of so many `classes` once, in strips of so many `columns`, each from top to bottom."""
+    """Yield the logits of every pixel once, of so many `classes`, in strips of `columns`, each from top to bottom."""
     height, width = logits.size
     rows = max(1, PIECE_BYTES // (4 * classes * min(columns, width)))
     for left in range(0, width, columns):
@@ -39,10 +39,10 @@ def pieces(logits: LargeMap, columns: int, classes: int) -> Iterator[Piece]:
 def by_windows(
     model: Callable[[Tensor], Tensor], image: LargeMap, window: Size, overlap: float, batch: int, classes: int
 ) -> LargeMap:
-    """Predict an image by windows, as `slide` does: the logits, of which a strip holds no more than a row of windows.
+    """Return the logits of an image as `slide` predicts them, as a map whose strips hold no more than a row of windows.
 
-    The model gives logits of so many `classes`. At most `batch` windows go through it at once, and fewer where classes
-    are many. Windows that reach from a strip into the next are predicted for both.
+    The model computes logits of so many `classes`. At most `batch` windows go through it at once, and fewer if there
+    are many classes. Windows that reach from a strip into the next are predicted for both.
     """
     size = image.size
     height, width = min(window[0], size[0]), min(window[1], size[1])
@@ -63,7 +63,8 @@ def by_windows(
 class _Strip:
     """The columns from `left` to `right` of the mean logits of all windows, predicted as their rows are asked for.
 
-    `sums` (K, rows, columns) are those of the rows from `first` to `end` that the windows so far have seen, then zeros.
+    `sums` (K, rows, columns) begins with the sums of the logits in the rows from `first` to `end`, over the windows
+    predicted so far; the rows after them are zero.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class _Strip:
         self.sums: Tensor | None = None
 
     def read(self, top: int, bottom: int) -> Tensor:
-        """Give the rows from `top` to `bottom`; `top` may not be less than in earlier calls."""
+        """Return the rows from `top` to `bottom`; `top` may not be less than in earlier calls."""
         while self.seen == 0 or self.finals[self.seen - 1] < bottom:
             self._see(top, bottom)
         assert self.sums is not None
@@ -96,7 +97,7 @@ class _Strip:
         return self.sums[:, top - self.first : bottom - self.first] / counts.to(self.sums)
 
     def _see(self, top: int, bottom: int) -> None:
-        """Add the next row of windows, and forget the rows before `top`."""
+        """Predict the next row of windows, add its logits to the sums, and forget the rows before `top`."""
         begin, (height, width) = self.tops[self.seen], self.window
         for window_left, logits in self.predict(begin, self.lefts):
             if window_left == self.lefts[0]:
@@ -109,7 +110,7 @@ class _Strip:
         self.seen += 1
 
     def _make_room(self, first: int, end: int, rows: int, like: Tensor) -> None:
-        """Hold the rows from `first` to `end`, in room for so many: in place, as there is nothing larger than sums."""
+        """Make `sums` hold the rows from `first` to `end`, with room for `rows`; in place, as no buffer is larger."""
         held = self.sums
         if held is None or held.shape[1] < end - first:
             self.sums = like.new_empty(like.shape[0], max(rows, end - first), self.right - self.left)
@@ -123,18 +124,18 @@ class _Strip:
 
 
 Rows = Callable[[int, int], Tensor]
-"""Gives the rows from `top` to `bottom` of a strip (C, bottom - top, columns); asked for from the top downwards."""
+"""Returns the rows from `top` to `bottom` of a strip (C, bottom - top, columns); called from the top downwards."""
 
 
 class LargeMap(NamedTuple):
-    """A map (C, height, width) of `size`: `strip(left, right)` opens these columns of it."""
+    """A map (C, height, width) that is read in parts: `strip(left, right)` opens the columns from left to right."""
 
     size: Size
     strip: Callable[[int, int], Rows]
 
 
 def mirrored(given: LargeMap) -> LargeMap:
-    """Exchange left and right."""
+    """Return the map with left and right exchanged."""
     width = given.size[1]
 
     def strip(left: int, right: int) -> Rows:
@@ -145,7 +146,7 @@ def mirrored(given: LargeMap) -> LargeMap:
 
 
 def resized(given: LargeMap, size: Size) -> LargeMap:
-    """Resize bilinearly, as `torch.nn.functional.interpolate` without aligned corners does."""
+    """Return the map resized bilinearly, as by `torch.nn.functional.interpolate` without aligned corners."""
     if given.size == size:
         return given
 
@@ -163,7 +164,7 @@ def resized(given: LargeMap, size: Size) -> LargeMap:
 
 
 def mean_of(views: Sequence[LargeMap], activation: Activation) -> LargeMap:
-    """Average the probabilities of views of logits, as logits again."""
+    """Return the mean of the probabilities of views, as logits again."""
 
     def strip(left: int, right: int) -> Rows:
         open_views = [view.strip(left, right) for view in views]
@@ -182,7 +183,10 @@ def mean_of(views: Sequence[LargeMap], activation: Activation) -> LargeMap:
 
 
 class _Taps(NamedTuple):
-    """Which positions from `begin` to `end` are mixed into others: `low` and `high`, the latter by `share`."""
+    """The positions from `begin` to `end` that are interpolated between: `low` and, with weight `share`, `high`.
+
+    `low` and `high` count from `begin`.
+    """
 
     begin: int
     end: int
@@ -191,14 +195,14 @@ class _Taps(NamedTuple):
     share: Tensor
 
     def mix(self, maps: Tensor, side: int) -> Tensor:
-        """Mix along a side, -2 or -1."""
+        """Return maps interpolated along a side, -2 or -1."""
         low, high = (maps.index_select(side, tap.to(maps.device)) for tap in (self.low, self.high))
         share = self.share.to(maps)
         return torch.lerp(low, high, share if side == -1 else share[:, None])
 
 
 def _taps(begin: int, end: int, given: int, wanted: int) -> _Taps:
-    """Find what the positions from `begin` to `end` of a side of `wanted` pixels are mixed from, of `given` ones."""
+    """Return what positions `begin` to `end` on a side of `wanted` pixels are interpolated from, on one of `given`."""
     scale = torch.tensor(given / wanted, dtype=torch.float32)
     places = ((torch.arange(begin, end) + 0.5) * scale - 0.5).clamp(min=0)
     low = places.long().clamp(max=given - 1)

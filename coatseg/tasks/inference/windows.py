@@ -1,4 +1,4 @@
-"""Sliding windows: images larger than those that a model was trained on, piece by piece."""
+"""Sliding windows: images larger than a model was trained on are predicted piece by piece."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from coatseg.structures import Size
 
 
 def slide(model: Callable[[Tensor], Tensor], images: Tensor, window: Size, overlap: float, batch: int) -> Tensor:
-    """Predict images (B, C, H, W) window by window: logits (B, K, H, W), the mean of those of all windows on a pixel.
+    """Return the logits (B, K, H, W) of images (B, C, H, W), at each pixel the mean over all windows that cover it.
 
     `window` is (height, width), cut to the images where they are smaller; neighbours share `overlap` of it
-    (0 <= overlap < 1). At most `batch` windows go through the model at once. As mmseg's slide inference, every
-    window counts the same.
+    (0 <= overlap < 1). At most `batch` windows go through the model at once. Every window counts the same, as in
+    mmseg's slide inference.
     """
     size = images.shape[-2], images.shape[-1]
     height, width = min(window[0], size[0]), min(window[1], size[1])
@@ -36,17 +36,17 @@ def slide(model: Callable[[Tensor], Tensor], images: Tensor, window: Size, overl
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
-    """Give where windows begin along a side of `length` pixels; the last is shifted inwards to end with it."""
+    """Return where windows begin along a side of `length` pixels; the last is shifted inwards to end with it."""
     return [*range(0, length - window, stride_of(window, overlap)), length - window]
 
 
 def stride_of(window: int, overlap: float) -> int:
-    """Give the pixels from a window to the next."""
+    """Return the number of pixels from a window to the next."""
     return max(1, round(window * (1 - overlap)))
 
 
 def coverage(begins: list[int], window: int) -> Tensor:
-    """Count the windows on each position of a side."""
+    """Return how many windows cover each position of a side (length,), float32."""
     counts = torch.zeros(begins[-1] + window)
     for begin in begins:
         counts[begin : begin + window] += 1

@@ -1,1 +1,1 @@
-"""What happens beside the steps of a run: checkpoints, averages, pictures, progress, an early end."""
+"""Callbacks of a run, for what happens besides its steps: checkpoints, averages, pictures, progress, an early end."""

@@ -1,4 +1,4 @@
-"""Weights averaged over the steps of a run, which are validated and kept in place of the last step's."""
+"""Weights averaged over the steps of a run; validations and checkpoints use the average."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coatseg.registry.names import register
 from coatseg.registry.options import Rate
 
 RAW_STATE = "current_model_state"
-"""The key of a checkpoint under which Lightning keeps the weights that are trained; "state_dict" has their average."""
+"""The key under which Lightning keeps the trained weights in a checkpoint; "state_dict" holds their average."""
 
 
 @register("callback", "ema")
@@ -20,10 +20,10 @@ class Averaging(WeightAveraging):
 
     It begins with the weights after the first optimizer step; every later step t (from 1) makes it
     d * average + (1 - d) * weights, where d is `decay`, or with `warmup`, (1 + t) / (10 + t) as long as that is less,
-    as in TensorFlow's ExponentialMovingAverage: the average of a short run would otherwise hang on to its start.
-    Integer buffers, such as counts and indices, are taken over as they are; averaged, they would be rounded down.
+    as in TensorFlow's ExponentialMovingAverage: otherwise the average of a short run would stay close to its first
+    weights. Integer buffers, such as counts and indices, are copied; averaging would round them down.
 
-    The average is what is validated, and what a checkpoint holds as its weights; the raw weights are there for
+    The average is what is validated, and what a checkpoint holds as its weights; it keeps the raw weights too, for
     resuming. When a run ends, the module has the average.
     """
 
@@ -33,19 +33,19 @@ class Averaging(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
 
     def decay_at(self, step: int) -> float:
-        """Give the weight of the average so far in update `step`, which counts from 1."""
+        """Return the weight of the average so far in update `step`, which counts from 1."""
         return min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Bring the average to the device of the weights, which are there only now."""
+        """Move the average to the device of the weights, which are there only now."""
         if self._average_model is not None:
             self._average_model.to(pl_module.device)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Leave the raw weights where they are, for a checkpoint may still be written."""
+        """Keep the raw weights in place, as a checkpoint may still be written."""
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Hand over the average, and hold nothing that a later evaluation would be swapped for."""
+        """Copy the average to the module, and drop it, so that a later evaluation swaps nothing."""
         self._copy_average_to_current(pl_module)
         self._average_model = None
 

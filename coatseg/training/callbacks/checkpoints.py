@@ -1,4 +1,4 @@
-"""Checkpoints of a run: last, previous and best, each whole, each holding what is needed to build the model again."""
+"""Checkpoints of a run: last, previous and best; each is written whole and holds what builds the model again."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from coatseg.structures import Batch
 from coatseg.system.atomic import not_written, whole_file
 
 RECORD = "coatseg"
-"""The key of a checkpoint under which its config and the facts of its dataset are kept, as plain containers."""
+"""The key in a checkpoint for its configuration and the facts of its dataset, as plain containers."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all."""
+    """Writes checkpoints, each whole or not at all."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Serialise in memory, so that an error of the disk is one of the file and not of the serialiser."""
+        """Serialise in memory first, so that an error of the disk is raised as one, not as one of the serialiser."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with whole_file(Path(path)) as file:
@@ -45,9 +45,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Keeps last.ckpt, previous.ckpt and best.ckpt in the folder `checkpoints`.
 
-    The last is written every `every_steps` optimizer steps, after each validation and at the end; the one before
-    stays as previous. The best has the highest `monitor` (a logged name). `record` is what every checkpoint holds
-    under RECORD.
+    last.ckpt is written every `every_steps` optimizer steps, after each validation and at the end; the one before it
+    becomes previous.ckpt. best.ckpt has the highest `monitor` (a logged name). Every checkpoint holds `record` under
+    RECORD.
     """
 
     def __init__(
@@ -61,22 +61,22 @@ class Checkpoints(Checkpoint):
         self._saved_step = -1
 
     def state_dict(self) -> dict[str, Any]:
-        """Remember the best score over a resume."""
+        """Return the best score so far, which is kept when the run is resumed."""
         return {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best score of the run that is resumed."""
+        """Take over the best score of the run that is resumed."""
         self.best_score = state_dict["best_score"]
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Forget a best score whose checkpoint is not here, as after resuming into another folder."""
+        """Forget the best score if its checkpoint is not here, as after resuming into another folder."""
         if not (self.folder / "best.ckpt").exists():
             self.best_score = None
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the record."""
+        """Add the record to a checkpoint."""
         checkpoint[RECORD] = dict(self.record)
 
     def on_train_batch_end(
@@ -87,9 +87,10 @@ class Checkpoints(Checkpoint):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Save every so many optimizer steps, and where trainer.max_steps ends the run.
+        """Save after every `every_steps` optimizer steps, and when trainer.max_steps ends the run.
 
-        On the latter's end Lightning calls the epoch done, though a resume may have to go on in the middle of it.
+        When max_steps ends a run, Lightning counts the epoch as done, though resuming may have to continue in the
+        middle of it.
         """
         step_ended = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         due = trainer.global_step % self.every_steps == 0 or trainer.global_step == trainer.max_steps
@@ -97,21 +98,21 @@ class Checkpoints(Checkpoint):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save after a validation, and call the checkpoint best if it is."""
+        """Save after a validation, and keep the checkpoint as the best if its score is."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         score = float(trainer.callback_metrics[self.monitor])
         best = not math.isnan(score) and (self.best_score is None or score > self.best_score)
         if best:
             self.best_score = score
-        self._saved_step = -1  # what was saved at this step does not know the score yet
+        self._saved_step = -1  # what was saved at this step lacks the new score
         self._save_last(trainer)
         if best and trainer.is_global_zero:
             _share(self.folder / "last.ckpt", self.folder / "best.ckpt")
         trainer.strategy.barrier()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save the end if no validation did."""
+        """Save at the end of the run, unless a validation just did."""
         self._save_last(trainer)
 
     def _save_last(self, trainer: lightning.Trainer) -> None:
@@ -129,7 +130,7 @@ class Checkpoints(Checkpoint):
 
 
 def _validates_next(trainer: lightning.Trainer, batch_idx: int) -> bool:
-    """Say whether a validation may follow this batch: it saves by itself, and must not be left out by a resume."""
+    """Return whether a validation may follow this batch: it saves by itself, and a resumed run must not skip it."""
     every, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
     if every is None:  # Lightning then counts batches over the epochs, whose ends mean nothing
         return interval is not None and (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % interval == 0
@@ -140,7 +141,7 @@ def _validates_next(trainer: lightning.Trainer, batch_idx: int) -> bool:
 
 
 def newest(folder: Path) -> Path | None:
-    """Give the last readable checkpoint of a folder: last.ckpt, or previous.ckpt if that one is missing or damaged."""
+    """Return the last readable checkpoint of a folder: last.ckpt, or previous.ckpt if that is missing or damaged."""
     for name in ("last.ckpt", "previous.ckpt"):
         path = folder / name
         if path.exists() and _readable(path):
@@ -149,7 +150,11 @@ def newest(folder: Path) -> Path | None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU; nothing in it can run code."""
+    """Load a checkpoint onto the CPU, without running code from it.
+
+    Raises:
+        CheckpointError: it is missing, damaged, holds other objects than plain ones, or was not written by coatseg.
+    """
     if not path.is_file():
         within = path / "checkpoints" if (path / "checkpoints").is_dir() else path
         raise CheckpointError(
@@ -162,7 +167,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "Give the checkpoint that it was made of.",
         )
     try:
-        with zipfile.ZipFile(path) as archive:  # what is mapped is not compared with its checksums
+        with zipfile.ZipFile(path) as archive:  # torch does not verify checksums of a file that it maps
             if (damaged := archive.testzip()) is not None:
                 raise CheckpointError(f"{path} is damaged, in {damaged}.", "previous.ckpt beside it may be whole.")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -200,7 +205,7 @@ def _readable(path: Path) -> bool:
 
 
 def _share(source: Path, target: Path) -> None:
-    """Let `target` hold what `source` holds: a link where the file system has them, else a copy."""
+    """Make `target` have the content of `source`: by a hard link if the file system has them, else by a copy."""
     temporary = target.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
     try:

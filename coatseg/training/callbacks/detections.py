@@ -1,4 +1,4 @@
-"""What a model detects on a split, as files for COCO's tools."""
+"""Write the objects that a model detects on a split to files for COCO's tools."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from coatseg.system.atomic import whole_file
 
 MASKS_OR_BOXES, BOXES = "detections.json", "detections_boxes.json"
 NAMES = (MASKS_OR_BOXES, BOXES)
-"""The files: of masks, or of boxes where a model predicts no masks; and of the boxes beside masks."""
+"""The files: one of masks, or of boxes if a model predicts no masks; and one of boxes if it does."""
 
 
 class Detections(lightning.Callback):
     """Collects the objects predicted whenever a split is evaluated by itself; `found` holds them, image by image.
 
     They are in COCO's results format, see `coatseg.metrics.coco_format`. `found` is None for tasks that predict no
-    objects, and `masks` says whether objects have one.
+    objects; `masks` is whether the objects have masks.
     """
 
     def __init__(self, info: DatasetInfo) -> None:
@@ -32,7 +32,7 @@ class Detections(lightning.Callback):
         self.masks = False
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start anew."""
+        """Forget the objects of an earlier evaluation."""
         self.found, self.masks = None, False
 
     def on_validation_batch_end(
@@ -44,7 +44,7 @@ class Detections(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add the objects of a batch, those of each image once."""
+        """Add the objects of a batch, each image's once."""
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         for prediction, repeated in zip(outputs["predictions"], batch.repeated, strict=True):
@@ -54,7 +54,7 @@ class Detections(lightning.Callback):
                 self.masks |= prediction.masks is not None
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Join what the processes found, in the order of the images."""
+        """Gather the objects of all processes, in the order of the images."""
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         shares: list[tuple[list[dict[str, Any]] | None, bool]] = [(self.found, self.masks)]
@@ -67,14 +67,14 @@ class Detections(lightning.Callback):
             self.found = sorted(rows, key=lambda row: image_order(str(row["image_id"])))
 
     def write(self, folder: Path) -> None:
-        """Write them as JSON, each file whole or not at all; nothing if no objects are predicted.
+        """Write the objects as JSON, each file whole or not at all; write nothing if the task predicts no objects.
 
-        Boxes and masks are in files of their own: of a row with both, COCO's tools take the area of the box for that
-        of the mask.
+        Boxes and masks are in files of their own, as COCO's tools take the area of the box for that of the mask if a
+        row has both.
         """
         if self.found is None:
             return
-        # What the rows of a file are without.
+        # The field that the rows of each file leave out.
         without = {MASKS_OR_BOXES: "bbox", BOXES: "segmentation"} if self.masks else {MASKS_OR_BOXES: "segmentation"}
         for name, key in without.items():
             rows = [{field: value for field, value in row.items() if field != key} for row in self.found]

@@ -1,4 +1,4 @@
-"""After each validation, pictures of images, their truth and prediction side by side."""
+"""Pictures after each validation: images beside their truth and prediction."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ValidationPictures(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the first image of every so many batches."""
+        """Keep the first image of a batch, at even intervals over the split."""
         if not trainer.is_global_zero or batch_idx % self._every or len(self._rows) >= self.count:
             return
         prediction = outputs["predictions"][0]

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from coatseg.structures import Batch
 
 RECENT = 20
-"""Over how many of the last steps speed is measured."""
+"""The number of last steps over which the speed is measured."""
 
 
 class RunProgress(ProgressBar):
-    """Shows step, losses, learning rate, images a second, the time left of the whole run, and each validation's scores.
+    """Shows a run's step, losses, learning rate, images per second and time left, and each validation's scores.
 
     On a terminal that is one bar; elsewhere, a line every `every_seconds`.
     """
@@ -79,12 +79,12 @@ class RunProgress(ProgressBar):
             self.console.print(f"step {step}/{self.total_steps}  {self._state(trainer)}")
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Name what is going on."""
+        """Show on the bar that a validation is running."""
         if self._bar is not None:
             self._bar.update(self._task, description="validate")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Print the scores of a validation, and do not count its time as a step's."""
+        """Print the scores of a validation; its time does not count as a step's."""
         self._stepped = time.monotonic()
         if not self._enabled or trainer.state.fn != TrainerFn.FITTING:
             return

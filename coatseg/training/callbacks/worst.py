@@ -1,4 +1,4 @@
-"""The images of a split that a model does worst on, for people to look at."""
+"""The images of a split on which a model does worst, for people to look at."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coatseg.visualize.views.table import view_of
 
 @dataclass(frozen=True)
 class Ranked:
-    """An image, its score by its view's measure, and its pictures: itself, truth, prediction, mistakes."""
+    """An image's id, its score by its view's measure, and its pictures: image, truth, prediction, mistakes."""
 
     id: str
     score: float
@@ -35,9 +35,9 @@ class Ranked:
 class WorstImages(lightning.Callback):
     """Finds the `count` images of lowest score whenever a split is evaluated by itself; `found` holds them.
 
-    `view` says what the score is, mean IoU or F1. Each process keeps no more than `count` rows of small pictures; in
-    the end all of them know the same images, worst first, whatever the number of processes. An image that is ignored
-    whole, or in which nothing is and nothing is found, has no score.
+    `view` says what the score is, mean IoU or F1. Each process keeps at most `count` rows of small pictures; at the end
+    all processes know the same images, worst first, however many processes there are. An image has no score if all of
+    it is ignored, or if it has no object and none is predicted.
     """
 
     def __init__(self, info: DatasetInfo, *, count: PositiveInt = 8) -> None:
@@ -47,7 +47,7 @@ class WorstImages(lightning.Callback):
         self.found: list[Ranked] = []
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start anew."""
+        """Forget the images of an earlier evaluation."""
         self.found = []
 
     def on_validation_batch_end(
@@ -59,7 +59,7 @@ class WorstImages(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Rank the images of a batch, each once, if there is a truth to compare with."""
+        """Rank the images of a batch, each once, if its kind of prediction can be drawn."""
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         for number, prediction in enumerate(outputs["predictions"]):
@@ -68,7 +68,7 @@ class WorstImages(lightning.Callback):
                 self._rank(self.view, batch, number, prediction)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Agree with the other processes on the worst of all."""
+        """Gather the images of all processes, and keep the worst of them."""
         if trainer.state.fn == TrainerFn.VALIDATING and trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, self.found)
@@ -89,12 +89,12 @@ class WorstImages(lightning.Callback):
 
 
 def worst(images: Sequence[Ranked], count: int) -> list[Ranked]:
-    """Give the `count` images of lowest score, lowest first; those of one score in the order of their ids."""
+    """Return the `count` images of lowest score, lowest first; those of equal score are in the order of their ids."""
     return sorted(images, key=lambda ranked: (ranked.score, ranked.id))[:count]
 
 
 def save_worst(images: WorstImages, path: Path) -> None:
-    """Draw the contact sheet of the worst images found, each under its id and score."""
+    """Write a contact sheet of the worst images found, each row under its id and score."""
     view, info = images.view, images.info
     if view is None:
         return

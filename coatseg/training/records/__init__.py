@@ -1,1 +1,1 @@
-"""What a run leaves to be read: loggers, metrics.csv, curves, report."""
+"""What a run writes for people to read: loggers, metrics.csv, curves, report."""

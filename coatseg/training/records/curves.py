@@ -1,4 +1,4 @@
-"""The curves of a run, drawn from its metrics.csv: losses, learning rate, and the validations' score over steps."""
+"""Draw the curves of a run from its metrics.csv: losses, learning rate and the validations' scores over steps."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float64]
 Curve = tuple[Values, Values]
-"""Steps and the values there."""
+"""Steps, and the values at them."""
 
 SPANS = 25
-"""A smoothed curve averages over about one part in so many of the run."""
+"""A smoothed curve averages over about 1 / SPANS of the run."""
 
 
 def save_curves(table: Path, monitor: str, path: Path) -> bool:
     """Draw the curves of a table of metrics as PNG; `monitor` is the column of the validations' score.
 
-    Give False, and draw nothing, where the table has no value to draw.
+    Returns False, and draws nothing, if the table has no value to draw.
     """
     curves = read_curves(table)
     losses = {name: curve for name, curve in curves.items() if name == "loss" or name.startswith("loss/")}
@@ -61,7 +61,7 @@ def save_curves(table: Path, monitor: str, path: Path) -> bool:
 
 
 def read_curves(table: Path) -> dict[str, Curve]:
-    """Read each column of a table of metrics that has a finite value, in the order of steps."""
+    """Return the columns of a table of metrics that have a finite value, as curves by name, in the order of steps."""
     rows = sorted(read_rows(table), key=lambda row: int(row["step"]))
     curves = {}
     for name in rows[0] if rows else ():
@@ -73,7 +73,7 @@ def read_curves(table: Path) -> dict[str, Curve]:
 
 
 def smoothed(values: Values) -> Values:
-    """Average each value with its neighbours; at both ends, with those that there are."""
+    """Return the values, each averaged with its neighbours; at both ends, with those that there are."""
     reach = len(values) // (2 * SPANS)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
@@ -118,11 +118,11 @@ def draw_rates(axes: Axes, rates: dict[str, Curve]) -> None:
 
 
 def name_curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
-    """Name the curves over the axes, where there is more than one."""
+    """Add a legend over the axes if there is more than one curve."""
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=9, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
 
 
 def dots(steps: Values) -> dict[str, Any]:
-    """Mark the points of a curve that is too short to be seen as a line."""
+    """Return matplotlib's options to mark the points of a curve that is too short to be seen as a line."""
     return {"marker": "o", "markersize": 3.5} if len(steps) <= 3 else {}

@@ -20,14 +20,14 @@ from coatseg.registry.names import register
 from coatseg.system.atomic import not_written, whole_file
 
 Open = Callable[[str | None], Logger]
-"""Opens a tracker's run: the one of an id, or without an id a new one."""
+"""Opens a tracker's run: the one with an id, or a new one without an id."""
 
 PROJECT = "coatseg"
 
 
 @register("logger", "tensorboard")
 def tensorboard(run: Path) -> Logger:
-    """Give the logger that writes RUN/tensorboard."""
+    """Return the logger that writes RUN/tensorboard."""
     return TensorBoardLogger(run, name="", version="tensorboard", default_hp_metric=False)
 
 
@@ -43,10 +43,10 @@ def wandb(
     notes: str | None = None,
     offline: bool | None = None,
 ) -> Logger:
-    """Give the logger to Weights & Biases, whose files are in RUN/wandb.
+    """Return the logger to Weights & Biases, whose files are in RUN/wandb.
 
-    `project` is by default WANDB_PROJECT or coatseg; `name`, that of the run folder. `offline` true never asks for a
-    login and sends nothing; false sends; None does what WANDB_MODE and the user's login say.
+    `project` is by default WANDB_PROJECT or coatseg; `name`, that of the run folder. With `offline` true, it never asks
+    for a login and sends nothing; with false it sends; with None it does what WANDB_MODE and the user's login say.
 
     Raises:
         ConfigError: wandb is not installed.
@@ -68,13 +68,13 @@ def wandb(
             notes=notes,
             **modes,
         )
-        logger._wandb_init.pop("anonymous", None)  # Lightning hands it over, and wandb warns of it
+        logger._wandb_init.pop("anonymous", None)  # Lightning passes it on, and wandb warns about it
         return logger
 
     def finish(logger: Logger, status: str) -> None:
         import wandb as library
 
-        if library.run is not None:  # a job that follows in the same process would go on writing into it
+        if library.run is not None:  # the next job in the same process would go on writing into it
             library.run.finish(exit_code=0 if status == "success" else 1)
 
     mend = "Log in with `wandb login`, or keep it here with logger.wandb.offline=true."
@@ -90,10 +90,10 @@ def mlflow(
     tracking_uri: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Logger:
-    """Give the logger to MLflow.
+    """Return the logger to MLflow.
 
-    `tracking_uri` is by default MLFLOW_TRACKING_URI, else a database in the run's folder, RUN/mlruns/mlflow.db;
-    `name`, that of the run folder.
+    `tracking_uri` is by default MLFLOW_TRACKING_URI, else a database in the run's folder, RUN/mlruns/mlflow.db; `name`,
+    that of the run folder.
 
     Raises:
         ConfigError: mlflow, or what its databases need, is not installed.
@@ -124,7 +124,7 @@ def mlflow(
 
 
 class MLflowRun(MLFlowLogger):
-    """Lightning's logger, which also goes on with a run some of whose options are new."""
+    """Lightning's logger, made to continue a run that has some new options."""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
@@ -135,10 +135,10 @@ class MLflowRun(MLFlowLogger):
 
 
 class ContinuedLogger(Logger):
-    """A tracker's run that goes on when the run folder's is resumed; its id is kept in FOLDER/id.txt.
+    """A tracker's run that is continued when the run folder's is resumed; its id is kept in FOLDER/id.txt.
 
-    Nothing is opened before the first use, and only the first process uses it. `close` ends it with a status, "success"
-    or another; `mend` is what to do if it cannot be opened.
+    Nothing is opened before the first use, and only the first process uses it. `close` ends the tracker's run with a
+    status, "success" or another; `mend` is the advice if it cannot be opened.
     """
 
     def __init__(self, label: str, folder: Path, open_run: Open, close: Callable[[Any, str], None], mend: str) -> None:
@@ -164,7 +164,7 @@ class ContinuedLogger(Logger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The tracker's own object: a wandb.Run, an MlflowClient."""
+        """The tracker's own object: a wandb.Run or an MlflowClient."""
         return self._logger().experiment
 
     @rank_zero_only
@@ -184,7 +184,7 @@ class ContinuedLogger(Logger):
             self._close(self._opened, status)
 
     def _logger(self) -> Any:
-        """Open the tracker's run at the first use, and remember its id.
+        """Return the tracker's run; the first call opens it and stores its id.
 
         Raises:
             ConfigError: the tracker refuses, or cannot be reached.
@@ -205,7 +205,7 @@ class ContinuedLogger(Logger):
 
 
 def _need(extra: str, *modules: str) -> None:
-    """Refuse a logger whose libraries are not installed."""
+    """Raise ConfigError if the libraries of a logger are not installed."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise ConfigError(

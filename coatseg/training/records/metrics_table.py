@@ -1,4 +1,4 @@
-"""metrics.csv: every logged value of a run, in one table that goes on when the run is resumed."""
+"""metrics.csv: every logged value of a run, in one table that is continued when the run is resumed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from coatseg.system.atomic import not_written, whole_file
 class MetricsTable(Logger):
     """Appends rows of (step, name: value ...) to a CSV file.
 
-    A new name adds a column, for which the file is written anew. Rows of steps that a resumed run takes again are
-    dropped, so a step is never told twice.
+    A new name adds a column, for which the file is rewritten. Rows of steps that a resumed run repeats are dropped, so
+    that each step is there only once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,12 +33,12 @@ class MetricsTable(Logger):
 
     @property
     def version(self) -> str:
-        """There is one table a run."""
+        """Empty, as a run has only one table."""
         return ""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add a row; Lightning counts steps from 0, the table those that were taken."""
+        """Add a row; Lightning counts steps from 0, the table counts the steps that were taken."""
         taken = (step or 0) + 1
         row = {"step": taken, **metrics}
         if self._columns is None:
@@ -56,7 +56,7 @@ class MetricsTable(Logger):
         """Do nothing: the run folder holds config.yaml."""
 
     def _drop_from(self, step: int) -> list[str]:
-        """Keep the rows before `step`, and give the columns."""
+        """Drop the rows from `step` on, and return the columns."""
         rows = read_rows(self.path)
         columns = list(rows[0]) if rows else ["step"]
         self._write(columns, [row for row in rows if int(row["step"]) < step])
@@ -72,7 +72,7 @@ class MetricsTable(Logger):
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a table of metrics, values as they are written; a missing file has none."""
+    """Return the rows of a table of metrics, with values as written; none if the file is missing."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""What came out of an evaluation, as a table for the terminal, as report.md and as scores.json."""
+"""The results of an evaluation: a table for the terminal, report.md and scores.json."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PLOTS: dict[type, Callable[[Any, Path], None]] = {
     LayerScores: save_bars,
     CocoScores: save_precision_recall,
 }
-"""For each kind of scores, what draws them."""
+"""The function that draws each kind of scores."""
 
 
 def terminal_table(scores: Scores, title: str) -> Table:
-    """Lay out the scores of each class for the terminal."""
+    """Return the scores of each class as a table for the terminal."""
     columns, *rows = scores.table()
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
@@ -45,10 +45,10 @@ def write_report(
     pictures: Sequence[tuple[str, Path]] = (),
     worst: WorstImages | None = None,
 ) -> Path:
-    """Write FOLDER/report.md and FOLDER/pictures/scores.png.
+    """Write FOLDER/report.md and FOLDER/pictures/scores.png, and return the report's path.
 
-    `pictures` are others below the folder to show, as (caption, path); those that are not there are left out. With
-    `worst`, which has watched the evaluation, also FOLDER/pictures/worst.png.
+    `pictures` are others below the folder to show, as (caption, path); those that do not exist are left out. With
+    `worst`, which has watched the evaluation, FOLDER/pictures/worst.png is written too.
     """
     plot, sheet = folder / "pictures" / "scores.png", folder / "pictures" / "worst.png"
     if type(scores) in PLOTS:  # a task of the user's own may have scores that nothing draws
@@ -84,7 +84,7 @@ def markdown(
     pictures: Sequence[tuple[str, Path]],
     worst: WorstImages | None = None,
 ) -> str:
-    """Compose the report: facts, means, table per class, definition, worst images, and pictures as (caption, path)."""
+    """Return the report: facts, means, table per class, definition, worst images, and pictures as (caption, path)."""
     columns, *rows = scores.table()
     rule = ("---", *("---:" for _ in columns[1:]))
     lines = [
@@ -105,7 +105,7 @@ def markdown(
 
 
 def worst_list(worst: WorstImages | None) -> list[str]:
-    """List the worst images as lines of Markdown; none if there are none."""
+    """Return the worst images as lines of Markdown; no lines if there are no such images."""
     if worst is None or worst.view is None or not worst.found:
         return []
     rows = [f"{place}. `{ranked.id}`: {ranked.score:.4f}" for place, ranked in enumerate(worst.found, 1)]
@@ -113,5 +113,5 @@ def worst_list(worst: WorstImages | None) -> list[str]:
 
 
 def _number(cell: str) -> float | None:
-    """Read a cell of a table, in which "-" stands for what is undefined."""
+    """Return the number in a cell of a table; None for "-", which stands for an undefined value."""
     return None if cell == "-" else float(cell)

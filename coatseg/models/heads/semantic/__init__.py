@@ -1,1 +1,1 @@
-"""Pyramids to logits: one file a paper."""
+"""Semantic heads, from a pyramid of feature maps to logits; one file a paper."""

@@ -1,7 +1,7 @@
-"""What the semantic heads share: the adapter between a pyramid and a decoder of segmentation-models-pytorch, and norms.
+"""What the semantic heads share: the adapter from a pyramid to a decoder of segmentation-models-pytorch, and norms.
 
 A decoder of smp expects the list of an smp encoder: the image, a stride-2 map, then strides 4, 8, 16, 32. CoaT has no
-stride-2 map, so the adapter hands on an empty one (zero channels), as smp does for its own Mix Transformer.
+stride-2 map, so the adapter passes an empty one (zero channels), as smp does for its own Mix Transformer.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class SemanticHead(nn.Module):
     """A decoder and a classifying convolution: pyramid to logits (B, classes, h, w) at the decoder's stride.
 
     `decoder` maps the list of an smp encoder that ends at stride `coarsest` to a (B, width, h, w) map; `dropout` is the
-    rate at which whole channels of it are dropped in training. `divisor` is what the height and width of the images
-    must be a multiple of: the coarsest stride of the backbone, so that its maps cover the image without a remainder.
-    `levels_used` is how many levels it looks at, from fine to coarse; the backbone need not compute more.
+    rate at which whole channels of this map are dropped in training. Height and width of the images must be multiples
+    of `divisor`, the coarsest stride of the backbone, so that its maps cover the image without a remainder.
+    `levels_used` is how many levels the head uses, from fine to coarse; the backbone need not compute more.
     """
 
     divisor = STRIDES[-1]
@@ -42,7 +42,7 @@ class SemanticHead(nn.Module):
         self.classify = nn.Conv2d(width, classes, kernel_size=1)
 
     def forward(self, images: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """Decode the pyramid of (B, C, H, W) images, H and W multiples of `divisor`."""
+        """Return the logits for images (B, C, H, W), H and W multiples of `divisor`, and their pyramid."""
         batch, _, height, width = images.shape
         empty = images.new_zeros(batch, 0, height // 2, width // 2)
         features = self.decoder([images, empty, *pyramid[: self.levels_used]])
@@ -51,7 +51,9 @@ class SemanticHead(nn.Module):
 
 
 def smp_channels(levels: Sequence[Level], head: str, *, coarsest: int = STRIDES[-1]) -> list[int]:
-    """Give the channels an smp decoder is built from: image, stride 2 (none), then the levels up to stride `coarsest`.
+    """Return the channels that an smp decoder takes: the image's, 0 for stride 2, and those of the levels.
+
+    Levels beyond stride `coarsest` are left out.
 
     Raises:
         ConfigError: the levels do not begin with those of the strides 4, 8, 16 and 32, as far as they are needed.
@@ -73,11 +75,11 @@ def check_widths(widths: Sequence[int], count: int, head: str) -> None:
 
 
 def with_norm(decoder: nn.Module, norm: Norm) -> nn.Module:
-    """Replace batch norms by group norms if `norm` is "group".
+    """Return the decoder, with its batch norms replaced by group norms if `norm` is "group".
 
     A group norm sees one image only: training works with one image a process, and the gradient does not depend on how
-    many processes share a batch. A map of one channel goes without a norm: alone it would lose its mean, which is all
-    that a map of one pixel has.
+    many processes share a batch. A map of one channel gets no norm: normalised alone it would lose its mean, which is
+    all that a map of one pixel has.
     """
     if norm == "batch":
         return decoder
@@ -90,5 +92,5 @@ def with_norm(decoder: nn.Module, norm: Norm) -> nn.Module:
 
 
 def group_count(channels: int) -> int:
-    """Give the usual 32 groups (Wu and He, 2018), fewer where one would have under 8 channels or an uneven share."""
+    """Return the usual 32 groups (Wu and He, 2018), fewer if one would have under 8 channels or an uneven share."""
     return gcd(channels, max(1, min(32, channels // 8)))

@@ -1,4 +1,4 @@
-"""DeepLabV3 and DeepLabV3+."""
+"""The heads of DeepLabV3 and DeepLabV3+."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def deeplabv3(
     norm: Norm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
-    """DeepLabV3 (Chen et al., 2017): atrous spatial pyramid pooling on the level of stride 16, logits at that stride.
+    """Build DeepLabV3 (Chen et al., 2017): atrous spatial pyramid pooling on the level of stride 16, logits there too.
 
-    CoaT is not dilated, so the level of stride 32 is left out. `rates` are the dilations of the pooling, the paper's
-    for output stride 16 (section 3.3).
+    CoaT is not dilated, so the level of stride 32 is left out. `rates` are the dilations of the pooling, by default the
+    paper's for output stride 16 (section 3.3).
     """
     decoder = DeepLabV3Decoder(
         smp_channels(levels, "deeplabv3", coarsest=COARSEST)[-1],
@@ -49,10 +49,10 @@ def deeplabv3plus(
     norm: Norm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
-    """DeepLabV3+ (Chen et al., 2018): DeepLabV3 with separable convolutions, refined by the level of stride 4.
+    """Build DeepLabV3+ (Chen et al., 2018): DeepLabV3 with separable convolutions, refined by the level of stride 4.
 
     Logits at stride 4. CoaT is not dilated, so the level of stride 32 is left out. `rates` are the dilations of the
-    pooling, the paper's for output stride 16.
+    pooling, by default the paper's for output stride 16.
     """
     channels = smp_channels(levels, "deeplabv3plus", coarsest=COARSEST)
     decoder = DeepLabV3PlusDecoder(

@@ -1,4 +1,4 @@
-"""DPT's head."""
+"""The head of DPT."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from coatseg.structures import Level
 
 
 class Fusion(nn.Module):
-    """smp's decoder of DPT and the convolution before its classifier.
+    """smp's decoder of DPT, and the convolution before its classifier.
 
-    There are no prefix tokens to read out: a map of CoaT has been mixed with its class token already.
+    There are no prefix tokens to read out: CoaT's maps have already been mixed with its class token.
     """
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int], width: int) -> None:
@@ -34,7 +34,7 @@ class Fusion(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Map the list of an smp encoder to a (B, width, h, w) map at stride 2."""
+        """Return the (B, width, h, w) map at stride 2 for the list of an smp encoder."""
         pyramid = features[-len(STRIDES) :]
         fused: Tensor = self.convolve(self.decoder(pyramid, [None] * len(pyramid)))
         return fused
@@ -50,10 +50,10 @@ def dpt(
     norm: Norm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
-    """DPT's head (Ranftl et al., 2021): levels fused coarse to fine by residual convolutions; logits at stride 2.
+    """Build DPT's head (Ranftl et al., 2021): levels fused coarse to fine by residual convolutions; logits at stride 2.
 
-    `widths` are the channels that the four levels, fine to coarse, are projected to (the paper's for ViT-Base); `width`
-    is that of the fusion.
+    `widths` are the channels that the four levels, fine to coarse, are projected to, by default the paper's for
+    ViT-Base; `width` is the number of channels of the fusion.
     """
     check_widths(widths, len(STRIDES), "DPT")
     decoder = Fusion(smp_channels(levels, "dpt")[-len(STRIDES) :], widths, width)

@@ -1,4 +1,4 @@
-"""FCN, the plain head, which also serves as an auxiliary one."""
+"""The head of FCN, the plain one, which also serves as an auxiliary head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coatseg.structures import Level
 
 
 class Convolutions(nn.Sequential):
-    """Some 3x3 convolutions, each with a norm and a ReLU, on the coarsest map that they are given."""
+    """`depth` 3x3 convolutions, each with a norm and a ReLU, on the coarsest map of the list."""
 
     def __init__(self, channels: int, width: int, depth: int) -> None:
         layers: list[nn.Module] = []
@@ -23,7 +23,7 @@ class Convolutions(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Map the list of an smp encoder to a (B, width, h, w) map at its last stride."""
+        """Return the (B, width, h, w) map at the last stride of an smp encoder's list."""
         convolved = features[-1]
         for layer in self:
             convolved = layer(convolved)
@@ -41,9 +41,9 @@ def fcn(
     norm: Norm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
-    """FCN (Long et al., 2015) as mmsegmentation builds it: `depth` 3x3 convolutions on the level of one `stride`.
+    """Build FCN (Long et al., 2015) as mmsegmentation does: `depth` 3x3 convolutions on the level of one `stride`.
 
-    Logits at that stride. The defaults are mmsegmentation's for an auxiliary head, on the last level but one.
+    Logits are at that stride. The defaults are mmsegmentation's for an auxiliary head, on the last level but one.
     """
     decoder = Convolutions(smp_channels(levels, "fcn", coarsest=stride)[-1], width, depth)
     return SemanticHead(with_norm(decoder, norm), width, classes, coarsest=stride, dropout=dropout)

@@ -1,4 +1,4 @@
-"""FPN, the semantic branch of Panoptic FPN."""
+"""The head of FPN, the semantic branch of Panoptic FPN."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ def fpn(
     width: PositiveInt = 128,
     dropout: Rate = 0.2,
 ) -> SemanticHead:
-    """Panoptic FPN's semantic branch (Kirillov et al., 2019), logits at stride 4.
+    """Build Panoptic FPN's semantic branch (Kirillov et al., 2019), logits at stride 4.
 
-    Its norms are of 32 groups, of 4 at width 32: a group of one channel would lose all that a map of one pixel has.
+    Its norms have 32 groups, but 4 at width 32: a group of one channel would lose all that a map of one pixel has.
+
+    Raises:
+        ConfigError: `width` is no multiple of 32.
     """
     if width % 32:
         raise ConfigError(f"head.width={width} is no multiple of 32.", "FPN's norms have 32 groups.")

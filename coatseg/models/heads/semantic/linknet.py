@@ -1,4 +1,4 @@
-"""LinkNet."""
+"""The head of LinkNet."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from coatseg.structures import Level
 def linknet(
     levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: Norm = "group", dropout: Rate = 0.0
 ) -> SemanticHead:
-    """LinkNet (Chaurasia and Culurciello, 2017), which adds the levels where U-Net concatenates; logits at stride 1.
+    """Build LinkNet (Chaurasia and Culurciello, 2017): U-Net with sums instead of concatenations; logits at stride 1.
 
-    Its blocks have the levels' channels, so `width` is that of the last one only.
+    Its blocks have the levels' channels, so `width` is that of the last block only.
     """
     decoder = LinknetDecoder(smp_channels(levels, "linknet"), prefinal_channels=width)
     return SemanticHead(with_norm(decoder, norm), width, classes, dropout=dropout)

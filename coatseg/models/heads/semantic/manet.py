@@ -1,4 +1,4 @@
-"""MA-Net."""
+"""The head of MA-Net."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def manet(
     norm: Norm = "group",
     dropout: Rate = 0.0,
 ) -> SemanticHead:
-    """MA-Net (Fan et al., 2020), U-Net with attention between positions and between channels; logits at stride 1.
+    """Build MA-Net (Fan et al., 2020): U-Net with attention over positions and over channels; logits at stride 1.
 
-    `widths` are its five blocks' channels, coarse to fine; `attention_width` those in which positions of the coarsest
-    map are compared, every one with every other, so its memory grows with the fourth power of the image's side.
+    `widths` are the channels of its five blocks, coarse to fine. `attention_width` is the number of channels in which
+    all positions of the coarsest map are compared with each other, so memory grows with the fourth power of the image's
+    side.
     """
     check_widths(widths, 5, "MA-Net")
     channels = smp_channels(levels, "manet")

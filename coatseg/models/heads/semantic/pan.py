@@ -1,4 +1,4 @@
-"""PAN, the pyramid attention network."""
+"""The head of PAN, the pyramid attention network."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
 
 LEAST_SIDE = 8
-"""Steps that a side of the attended map needs, as it is halved three times."""
+"""The least side, in positions, of the map that attention works on, as it is halved three times."""
 
 
 class AttentionAtStride16(nn.Module):
-    """smp's decoder of PAN, which is handed the coarsest map at stride 16.
+    """smp's decoder of PAN, given the coarsest map at stride 16.
 
     The paper dilates its backbone so that attention works on a map of stride 16. CoaT is not dilated, so its map of
-    stride 32 is enlarged twofold; where that gives a side under 8 steps, as for images under 128 pixels, to 8.
+    stride 32 is enlarged twofold, or to a side of 8 where that would be less, as for images under 128 pixels.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
@@ -31,7 +31,7 @@ class AttentionAtStride16(nn.Module):
         self.decoder = PANDecoder(channels, encoder_depth=len(channels) - 1, decoder_channels=width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Map the list of an smp encoder to a (B, width, h, w) map at stride 4."""
+        """Return the (B, width, h, w) map at stride 4 for the list of an smp encoder."""
         *finer, coarsest = features
         size = [_at_least(2 * side, LEAST_SIDE) for side in coarsest.shape[-2:]]
         enlarged = functional.interpolate(coarsest, size, mode="bilinear", align_corners=False)
@@ -43,14 +43,14 @@ class AttentionAtStride16(nn.Module):
 def pan(
     levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: Norm = "group", dropout: Rate = 0.0
 ) -> SemanticHead:
-    """PAN (Li et al., 2018): a pyramid of attention on the coarsest level, which then weighs the finer ones.
+    """Build PAN (Li et al., 2018): pyramid attention on the coarsest level, which then weighs the finer ones.
 
-    Logits at stride 4. `width` is that of all its maps, 32 in smp.
+    Logits are at stride 4. `width` is the number of channels of all its maps, 32 in smp.
     """
     decoder = AttentionAtStride16(smp_channels(levels, "pan"), width)
     return SemanticHead(with_norm(decoder, norm), width, classes, dropout=dropout)
 
 
 def _at_least(side: Any, least: int) -> Any:
-    """Give the larger one; to a tracer sides are tensors or symbols, and `max` would settle which it is."""
+    """Return the larger of two sides; in a trace they are tensors or symbols, and `max` would fix which one it is."""
     return side.clamp(min=least) if isinstance(side, Tensor) else torch.sym_max(side, least)

@@ -1,4 +1,4 @@
-"""PSPNet."""
+"""The head of PSPNet."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ def pspnet(
     norm: Norm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
-    """PSPNet (Zhao et al., 2017): pyramid pooling on one level, logits at its `stride`.
+    """Build PSPNet (Zhao et al., 2017): pyramid pooling on one level, logits at its `stride`.
 
-    The paper dilates its backbone to have the deepest features at stride 8. CoaT is not dilated: at stride 8 CoaT-Lite
-    has been through two of its stages only, at stride 32 a thin object is less than a step wide. 16 is between.
+    The paper dilates its backbone to have the deepest features at stride 8. CoaT is not dilated: at stride 8,
+    CoaT-Lite's features have passed only two of its stages, and at stride 32 a thin object is less than one position
+    wide. The default, 16, is a compromise.
+
+    Raises:
+        ConfigError: the level's channels are no multiple of 4.
     """
     channels = smp_channels(levels, "pspnet", coarsest=stride)
     if channels[-1] % 4:

@@ -1,4 +1,4 @@
-"""SegFormer's head."""
+"""The head of SegFormer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coatseg.structures import Level
 def segformer(
     levels: Sequence[Level], classes: int, *, width: PositiveInt = 256, norm: Norm = "group", dropout: Rate = 0.1
 ) -> SemanticHead:
-    """SegFormer's head (Xie et al., 2021): a linear layer for each level, and one for all together; logits at stride 4.
+    """Build SegFormer's head (Xie et al., 2021): a linear layer for each level, and one for all; logits at stride 4.
 
     `width` is 256 in its variants B0 and B1, 768 in the larger ones.
     """

@@ -1,4 +1,4 @@
-"""U-Net."""
+"""The head of U-Net."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def unet(
     norm: Norm = "group",
     dropout: Rate = 0.0,
 ) -> SemanticHead:
-    """U-Net (Ronneberger et al., 2015), logits at stride 1; `widths` are its five blocks' channels, coarse to fine."""
+    """Build U-Net (Ronneberger et al., 2015), logits at stride 1.
+
+    `widths` are the channels of its five blocks, coarse to fine.
+    """
     check_widths(widths, 5, "U-Net")
     decoder = UnetDecoder(smp_channels(levels, "unet"), widths, n_blocks=len(widths))
     return SemanticHead(with_norm(decoder, norm), widths[-1], classes, dropout=dropout)

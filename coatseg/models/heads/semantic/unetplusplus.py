@@ -1,4 +1,4 @@
-"""U-Net++."""
+"""The head of U-Net++."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def unetplusplus(
     norm: Norm = "group",
     dropout: Rate = 0.0,
 ) -> SemanticHead:
-    """U-Net++ (Zhou et al., 2018), U-Net with nested blocks in its skip connections; logits at stride 1.
+    """Build U-Net++ (Zhou et al., 2018): U-Net with nested blocks in its skip connections; logits at stride 1.
 
-    `widths` are the channels of the five blocks on its outermost path, coarse to fine; the nested ones have those of
-    the levels. Without a map at stride 2 nothing is nested there.
+    `widths` are the channels of the five blocks on its outermost path, coarse to fine; nested blocks have those of the
+    levels. As there is no map at stride 2, nothing is nested there.
     """
     check_widths(widths, 5, "U-Net++")
     decoder = UnetPlusPlusDecoder(smp_channels(levels, "unetplusplus"), widths, n_blocks=len(widths))

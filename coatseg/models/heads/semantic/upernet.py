@@ -1,4 +1,4 @@
-"""UPerNet."""
+"""The head of UPerNet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ from coatseg.structures import Level
 def upernet(
     levels: Sequence[Level], classes: int, *, width: PositiveInt = 256, norm: Norm = "group", dropout: Rate = 0.1
 ) -> SemanticHead:
-    """UPerNet (Xiao et al., 2018): pyramid pooling on the coarsest level, an FPN, their fusion; logits at stride 4."""
+    """Build UPerNet (Xiao et al., 2018): pyramid pooling on the coarsest level, an FPN, fusion; logits at stride 4."""
     decoder = UPerNetDecoder(smp_channels(levels, "upernet"), decoder_channels=width)
     return SemanticHead(with_norm(decoder, norm), width, classes, dropout=dropout)
