@@ -31,7 +31,7 @@ from coatseg.config.check import gives
 from coatseg.config.read import read
 from coatseg.models.backbones.coat import VARIANTS
 from coatseg.results.export.comparison import eager, images_of
-from coatseg.results.export.facts import facts_of
+from coatseg.results.export.facts import export_facts
 from coatseg.results.export.graph import Graph, graph_of
 from coatseg.results.export.to_onnx import Session, write
 from coatseg.scenes.dataset import INFO
@@ -93,7 +93,7 @@ def exported(variant: str, head: str) -> tuple[Task, Graph, Session]:
     graph = graph_of(task.model, INFO, preprocess=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write(graph, images_of(INFO, (96, 128), 1, preprocess=False), path, facts_of(task, config, graph))
+        write(graph, images_of(INFO, (96, 128), 1, preprocess=False), path, export_facts(task, config, graph))
         return task, graph, Session(path)
 
 

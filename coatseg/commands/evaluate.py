@@ -98,7 +98,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     """Build the task of a checkpoint or a file of weights, score it on a split, and print or also write the scores."""
     from coatseg.registry.options import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate, result_of
-    from coatseg.training.callbacks.detections import Detections
+    from coatseg.training.callbacks.detections import DetectionFiles
     from coatseg.training.callbacks.worst import WorstImages
     from coatseg.training.records.report import terminal_table, write_report, write_scores
     from coatseg.training.trainer import make_trainer
@@ -115,7 +115,7 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     say_repairs(data, split)
     say(f"inference: {task.inference.words}")
     worst = WorstImages(data.info, count=count) if "output" in options and count else None
-    detections = Detections(data.info)
+    detections = DetectionFiles(data.info)
     watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
     trainer = make_trainer(plan.trainer, watching)
     scores = evaluate(trainer, task, data, split)

@@ -13,7 +13,7 @@ from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt,
 from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD
 
 Format = Literal["safetensors", "npy", "zarr"]
-Pair = Annotated[
+SizePair = Annotated[
     tuple[int, int] | tuple[float, float],
     legal("Give [x,y] in whole pixels, or as shares from 0 to 1 such as [0.5,0.5]"),
 ]
@@ -30,7 +30,7 @@ OWN: dict[str, tuple[Any, Any]] = {
     "format": (Format, "safetensors"),
     "dtype": (Literal["float32", "float16"], "float32"),
     "pictures": (bool, False),
-    "query": (Pair | None, None),
+    "query": (SizePair | None, None),
     "batch_size": (PositiveInt, 4),
     "shard_images": (PositiveInt, 64),
     "workers": (NonNegativeInt | None, None),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # importing them takes seconds, too long for --help
     from coatseg.results.features.images import FeatureImages
     from coatseg.results.features.model import FeatureModel
     from coatseg.results.features.pictures import FeaturePictures
-    from coatseg.results.features.writer import FeatureWriter, Plan
+    from coatseg.results.features.writer import FeatureWriter, WritingPlan
     from coatseg.system.places import Place
 
 USAGE = """Usage: coatseg features checkpoint=PATH|backbone=NAME input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
@@ -70,7 +70,7 @@ def write_features(options: Mapping[str, Any]) -> int:
     Returns the number of images that all processes skipped; 0 in every process but the first.
     """
     from coatseg.commands.terminal.machine import settle
-    from coatseg.data.loading.module import default_workers
+    from coatseg.data.loading.module import loading_workers
     from coatseg.registry.names import load_plugins
     from coatseg.results.features.formats import check_installed
     from coatseg.results.features.making import MapMaker
@@ -100,7 +100,7 @@ def write_features(options: Mapping[str, Any]) -> int:
         batch_size=options["batch_size"],
         autocast=fabric.autocast,
         pictures=pictures,
-        workers=max(1, default_workers() if options["workers"] is None else options["workers"]),
+        workers=max(1, loading_workers() if options["workers"] is None else options["workers"]),
     )
     writer = FeatureWriter(maker, place, make_plan(options, model, pictures, trainer["precision"]))
     say(model.words)
@@ -210,14 +210,14 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
 
 def make_plan(
     options: Mapping[str, Any], model: FeatureModel, pictures: FeaturePictures | None, precision: str
-) -> Plan:
+) -> WritingPlan:
     """Return the plan of what is written: format, dtype, sizes of batches and shards, and what the maps depend on."""
-    from coatseg.results.features.writer import Plan
+    from coatseg.results.features.writer import WritingPlan
 
     made = {**model.made, "precision": precision, "pictures": pictures is not None}
     if pictures is not None:
         made["query"] = list(pictures.query)
-    return Plan(options["format"], options["shard_images"], made)
+    return WritingPlan(options["format"], options["shard_images"], made)
 
 
 def make_pictures(options: Mapping[str, Any], model: FeatureModel, place: Place) -> FeaturePictures | None:

@@ -25,7 +25,7 @@ from coatseg.config.read import read
 from coatseg.config.restore import other_classes
 from coatseg.config.resume import check_resumable
 from coatseg.errors import ConfigError, OutputError
-from coatseg.models.weights.start import Loaded, start_from
+from coatseg.models.weights.start import LoadedWeights, start_from
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate, result_of
 from coatseg.training.callbacks.checkpoints import read_checkpoint
@@ -89,7 +89,7 @@ def fit(config: Mapping[str, Any]) -> Scores:
     return scores
 
 
-def introduce(plan: Plan, built: Built, resume: Path | None, start: Loaded | None = None) -> None:
+def introduce(plan: Plan, built: Built, resume: Path | None, start: LoadedWeights | None = None) -> None:
     """Print what will be trained on what, and from which weights."""
     backbone, model = plan.task.backbone, built.task.model
     millions = parameter_count(model) / 1e6

@@ -65,7 +65,7 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     from coatseg.config.data import open_split
     from coatseg.config.read import read_data
     from coatseg.data.inspection import inspect_dataset
-    from coatseg.data.inspection.report import write_report
+    from coatseg.data.inspection.report import write_inspection
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
     from coatseg.system.output import check_writable
@@ -99,7 +99,7 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
         save_picture(sample_sheet(pictured, inspection.info), folder / SHEET)
     else:  # the sheet of an earlier inspection shows other samples
         (folder / SHEET).unlink(missing_ok=True)
-    say(f"report: {write_report(folder, inspection, [('samples', SHEET)] if pictured else [])}")
+    say(f"report: {write_inspection(folder, inspection, [('samples', SHEET)] if pictured else [])}")
     return inspection.broken
 
 

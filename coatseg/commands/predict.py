@@ -127,7 +127,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.commands.terminal.machine import settle
     from coatseg.commands.terminal.progress import PredictionProgress
     from coatseg.data.images.sources import find_sources
-    from coatseg.data.loading.module import default_workers
+    from coatseg.data.loading.module import loading_workers
     from coatseg.registry.options import NonNegativeInt, fitting
     from coatseg.results.predict.folder import begin
     from coatseg.results.predict.run import PredictionRun, words_on_tags
@@ -140,7 +140,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
     place = Place(options["output"])
     resume = options.get("resume") == "auto" or fitting(options.get("resume", False), bool, "resume")
     pictures = fitting(options.get("pictures", False), bool, "pictures")
-    workers = fitting(options.get("workers", default_workers()), NonNegativeInt, "workers")
+    workers = fitting(options.get("workers", loading_workers()), NonNegativeInt, "workers")
     sources = find_sources(options["input"], output=place.address)
     say(f"input: {sources.words}")
     if (lost := words_on_tags(sources.images)) is not None:

@@ -88,7 +88,7 @@ def read_trained(path: Path) -> Trained:
         CheckpointError: it is missing, damaged, or was not written by coatseg.
     """
     checkpoint = read_checkpoint(path)
-    config, info = record_of(checkpoint, path)
+    config, info = checkpoint_record(checkpoint, path)
     return Trained(path, config, info, checkpoint["state_dict"], int(checkpoint["global_step"]))
 
 
@@ -130,7 +130,7 @@ def load_state(task: Task, state: Mapping[str, Any], path: Path) -> None:
     task.load_state_dict(dict(state))
 
 
-def record_of(checkpoint: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], DatasetInfo]:
+def checkpoint_record(checkpoint: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], DatasetInfo]:
     """Return the configuration that a checkpoint was trained with, and the facts of its data.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coatseg.config.restore import record_of
+from coatseg.config.restore import checkpoint_record
 from coatseg.errors import CheckpointError, listed
 from coatseg.training.callbacks.averaging import RAW_STATE
 from coatseg.training.callbacks.checkpoints import RECORD, read_checkpoint
@@ -26,7 +26,7 @@ WHERE_NOT_WHAT = (
 def check_resumable(path: Path, config: Mapping[str, Any], classes: tuple[str, ...], train_samples: int) -> None:
     """Raise CheckpointError if the model, data or sample stream of a checkpoint differ from the configuration's."""
     checkpoint = read_checkpoint(path)
-    trained, info = record_of(checkpoint, path)
+    trained, info = checkpoint_record(checkpoint, path)
     theirs = info.classes
     if theirs != classes:
         raise CheckpointError(

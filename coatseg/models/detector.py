@@ -49,7 +49,7 @@ class Detector(Probed):
         return outputs
 
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
-        """Give the pyramid's maps, and the parameters of the backbone: those of the head are all of use."""
+        """Return the pyramid's maps, and the parameters of the backbone: those of the head are all of use."""
         backbone: Any = self.backbone
         return list(self.head.fpn(backbone(images)).values()), list(backbone.parameters())
 

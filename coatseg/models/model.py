@@ -64,7 +64,7 @@ class Model(Probed):
         return functional.pad(logits, (0, width - columns, 0, height - rows))
 
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
-        """Give all outputs of training, and the parameters that these are to depend on."""
+        """Return all outputs of training, and the parameters that these are to depend on."""
         return [logits for logits in self(images) if logits is not None], list(self.parameters())
 
 

@@ -24,6 +24,6 @@ def write_lines(place: Place, name: str, rows: Iterable[Mapping[str, Any]]) -> N
             file.write(encoded(row) + b"\n")
 
 
-def read_lines(place: Place, name: str) -> list[dict[str, Any]]:
+def read_json_lines(place: Place, name: str) -> list[dict[str, Any]]:
     """Return the rows that `write_lines` wrote."""
     return [json.loads(line) for line in place.read(name).splitlines()]  # of bytes: text has line ends beyond \n, \r

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # importing it takes a second, too long for --help
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # importing a room of results takes too long for --help
-    pass
 from collections.abc import Mapping
 from typing import Any
 

@@ -32,7 +32,7 @@ from coatseg.structures import Instances, Size
 
 
 @dataclass(frozen=True)
-class Finding:
+class Repair:
     """Things of a `kind` (singular, plural) that were mended or left out, and what was `done`, in words.
 
     `annotation_ids` and `rows`, both (N,), are the ids of their annotations and the places of their images. With
@@ -78,7 +78,7 @@ class ObjectAnnotations:
     annotation_ids: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
     segmentations: Segmentations | None
-    findings: tuple[Finding, ...]
+    findings: tuple[Repair, ...]
 
     def repairs(self, rows: Sequence[int]) -> tuple[str, ...]:
         """Return one line for each kind of mending or omission that concerns the images `rows`."""
@@ -174,10 +174,10 @@ def _parsed(
     all_ids = np.array(ids, np.int64)
     found = [(BOXES, done, boxes) for done, boxes in mended.findings.items()]
     found.append((("polygon", "polygons"), "of fewer than three points left out", masks.short))
-    findings = [Finding(kind, done, all_ids[which], rows[which]) for kind, done, which in found]
+    findings = [Repair(kind, done, all_ids[which], rows[which]) for kind, done, which in found]
     if 0 < len(bare) < len(numbers):
         done, which = "without a mask, so that the masks of the others are not used", np.sort(bare)
-        findings.append(Finding(("object", "objects"), done, all_ids[which], rows[which], of_all=True))
+        findings.append(Repair(("object", "objects"), done, all_ids[which], rows[which], of_all=True))
     areas = stated_areas(path, annotations)[numbers]
     return ObjectAnnotations(
         path,

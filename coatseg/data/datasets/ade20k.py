@@ -6,7 +6,7 @@ from pathlib import Path
 
 from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import SemanticFiles
-from coatseg.data.datasets.official import NumberedMasks, Tree, check_split, official_classes, paired
+from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split, official_classes, paired
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
 from coatseg.system.download import RemoteFile
@@ -17,7 +17,7 @@ FOLDERS = {"train": "training", "val": "validation"}
 _CLASSES, _PALETTE = official_classes("ade20k")
 INFO = DatasetInfo(name="ade20k", classes=_CLASSES, palette=_PALETTE, annotates=frozenset({"semantic"}))
 
-_TREE = Tree(
+_TREE = OfficialTree(
     "ade20k",
     "ADE20K SceneParsing",
     "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it there.",

@@ -9,7 +9,7 @@ import numpy as np
 
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles, check_mask_size
-from coatseg.data.datasets.official import NumberedMasks, Tree, check_split
+from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
 from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, SplitNotFoundError
@@ -38,7 +38,7 @@ INFO = DatasetInfo(
     category_ids=IDS,
 )  # fmt: skip
 
-_TREE = Tree(
+_TREE = OfficialTree(
     "cityscapes",
     "Cityscapes",
     "an account at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and "

@@ -7,13 +7,13 @@ from pathlib import Path
 from coatseg.data.annotations.coco_objects import read_objects
 from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.object_files import CocoFiles
-from coatseg.data.datasets.official import Tree, check_split
+from coatseg.data.datasets.official import OfficialTree, check_split
 from coatseg.registry.names import register
 from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
 
-_TREE = Tree(
+_TREE = OfficialTree(
     "coco",
     "COCO 2017",
     "train2017.zip and val2017.zip from http://images.cocodataset.org/zips/ and "

@@ -9,7 +9,7 @@ from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annot
 from coatseg.data.datasets.coco import IMAGES
 from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles
-from coatseg.data.datasets.official import Tree, check_split, official_classes
+from coatseg.data.datasets.official import OfficialTree, check_split, official_classes
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo
@@ -17,7 +17,7 @@ from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
 
-_TREE = Tree(
+_TREE = OfficialTree(
     "coco_panoptic",
     "COCO panoptic",
     "train2017.zip and val2017.zip from http://images.cocodataset.org/zips/ and unpack them there, and "

@@ -7,7 +7,7 @@ from pathlib import Path
 from coatseg.data.datasets.coco import IMAGES
 from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import SemanticFiles
-from coatseg.data.datasets.official import NumberedMasks, Tree, check_split, official_classes, paired
+from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split, official_classes, paired
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
 from coatseg.system.download import RemoteFile
@@ -28,7 +28,7 @@ INFO = DatasetInfo(
     things=tuple(range(80)),
 )
 
-_TREE = Tree(
+_TREE = OfficialTree(
     "coco_stuff",
     "COCO-Stuff 164k",
     "train2017.zip and val2017.zip from http://images.cocodataset.org/zips/ and unpack them there, and "

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.layers import LayerMasks
-from coatseg.data.datasets.own_splits import LAYOUT, Splits, Tree, files_by_stem, find_pairs
+from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
@@ -93,7 +93,7 @@ class Folder(WindowedFiles):
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        tree = Tree(root, images, masks, classes, layer_masks)
+        tree = OwnTree(root, images, masks, classes, layer_masks)
         found = find_pairs(tree, split, splits)
         self.repairs = found.repairs
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map

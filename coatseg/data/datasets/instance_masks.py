@@ -11,7 +11,7 @@ from coatseg.data.annotations.classes import check_class_names, generated_palett
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.mask_files import check_mask_is_there, check_mask_size
 from coatseg.data.datasets.object_files import ObjectFiles
-from coatseg.data.datasets.own_splits import Splits, Tree, find_pairs
+from coatseg.data.datasets.own_splits import OwnTree, Splits, find_pairs
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
@@ -52,7 +52,7 @@ class InstanceMasks(ObjectFiles):
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
         names = check_class_names(classes)
-        tree = Tree(root, images, masks, "", None, mask_ending)
+        tree = OwnTree(root, images, masks, "", None, mask_ending)
         found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
         self.info = DatasetInfo(
@@ -67,7 +67,7 @@ class InstanceMasks(ObjectFiles):
         return len(self._pairs)
 
     def image_of(self, index: int) -> tuple[str, Path]:
-        """Give the id of a sample and the file of its image."""
+        """Return the id of a sample and the file of its image."""
         return self._pairs[index].id, self._pairs[index].image
 
     def instances_of(self, index: int, size: Size) -> Instances:

@@ -39,7 +39,7 @@ def check_split(dataset: str, split: str, splits: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Tree:
+class OfficialTree:
     """A dataset's files on disk: its registered name, its title, and what to get and unpack, in words after "get".
 
     `account` is whether only its owners distribute it, to those who have an account.

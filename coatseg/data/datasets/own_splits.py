@@ -23,7 +23,7 @@ LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in
 
 
 @dataclass(frozen=True)
-class Tree:
+class OwnTree:
     """Where the folders, lists and classes of a dataset are, and how its masks are found.
 
     The stem of a mask is that of its image and `mask_ending`.
@@ -45,7 +45,7 @@ class Tree:
         return {stem.removesuffix(ending): path for stem, path in masks if stem.endswith(ending)}
 
     def mask_of(self, stem: str, folder: Path) -> Path:
-        """Say where the mask of an image would be."""
+        """Return where the mask of an image would be."""
         return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}{self.mask_ending}.png"
 
 
@@ -66,7 +66,7 @@ class Splits(OptionGroup):
     seed: int = 0
 
     def by_fraction(self) -> Callable[[str], bool]:
-        """Give what tells of a stem whether it is in val, where a fraction is.
+        """Return a function that tells of a stem whether it is in val, where a fraction of all is.
 
         Raises:
             ConfigError: `val_fraction` is no share.
@@ -76,7 +76,7 @@ class Splits(OptionGroup):
         return lambda stem: self._draw(stem) < self.val_fraction
 
     def by_fold(self) -> Callable[[str], bool]:
-        """Give what tells of a stem whether it is in val, where a fold is.
+        """Return a function that tells of a stem whether it is in val, where one of several folds is.
 
         Raises:
             ConfigError: there is no such fold.
@@ -89,7 +89,7 @@ class Splits(OptionGroup):
         return lambda stem: int(self._draw(stem) * self.folds) == self.fold
 
     def _draw(self, stem: str) -> float:
-        """Give a number in [0, 1) that belongs to the stem alone."""
+        """Return a number in [0, 1) that belongs to the stem alone."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{stem}".encode()).digest()[:6], "big") / 2**48
 
 
@@ -101,7 +101,7 @@ class Found:
     repairs: tuple[str, ...] = ()
 
 
-def find_pairs(tree: Tree, split: str, splits: Splits) -> Found:
+def find_pairs(tree: OwnTree, split: str, splits: Splits) -> Found:
     """Find the images of a split and their masks.
 
     A mask without an image is left out and counted, but where lists say which images there are.
@@ -129,14 +129,14 @@ def find_pairs(tree: Tree, split: str, splits: Splits) -> Found:
     return found
 
 
-def _automatic(tree: Tree) -> str:
+def _automatic(tree: OwnTree) -> str:
     """Choose by what looks like a split, so that a missing or misnamed one is an error and not a split by hash."""
     if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in SPLIT_NAMES):
         return "folders"
     return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
 
 
-def _by_folders(tree: Tree, split: str) -> Found:
+def _by_folders(tree: OwnTree, split: str) -> Found:
     root = tree.root
     outer = {
         path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
@@ -155,7 +155,7 @@ def _by_folders(tree: Tree, split: str) -> Found:
     return Found(pairs, _left_out(images, masks, masks, there[split][1]))
 
 
-def _by_lists(tree: Tree, split: str) -> Found:
+def _by_lists(tree: OwnTree, split: str) -> Found:
     path = tree.root / f"{split}.txt"
     if not path.is_file():
         there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
@@ -175,7 +175,7 @@ def _by_lists(tree: Tree, split: str) -> Found:
     return Found(_paired(tree, images, masks, stems, tree.root / tree.masks))
 
 
-def _hashed(tree: Tree, split: str, is_val: Callable[[str], bool]) -> Found:
+def _hashed(tree: OwnTree, split: str, is_val: Callable[[str], bool]) -> Found:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
     folder = tree.root / tree.masks
@@ -203,7 +203,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _paired(
-    tree: Tree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
+    tree: OwnTree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
 ) -> tuple[Pair, ...]:
     stems = list(stems)
     bare = [stem for stem in stems if stem not in masks]

@@ -7,7 +7,7 @@ from pathlib import Path
 from coatseg.data.annotations.classes import first_repeated, generated_palette, read_lines
 from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles
-from coatseg.data.datasets.official import NumberedMasks, Tree, check_split
+from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
 from coatseg.errors import DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
@@ -33,7 +33,7 @@ INFO = DatasetInfo(
     annotates=frozenset({"semantic"}),
 )  # fmt: skip
 
-_TREE = Tree(
+_TREE = OfficialTree(
     "voc",
     "Pascal VOC 2012",
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar and unpack it there.",

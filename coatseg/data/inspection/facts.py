@@ -89,13 +89,13 @@ class Unreadable:
 def read_facts(dataset: Dataset, index: int) -> SampleFacts | Unreadable:
     """Read a sample and return its facts; any error of its reader is returned as the reason that it is unreadable."""
     try:
-        return facts_of(dataset[index], index, dataset.info)
+        return sample_facts(dataset[index], index, dataset.info)
     except Exception as error:  # a user's own reader may raise anything, and the other samples are still to be read
         what = getattr(error, "what", None)
         return Unreadable(index, what or f"{type(error).__name__}: {error}")
 
 
-def facts_of(sample: Sample, index: int, info: DatasetInfo) -> SampleFacts:
+def sample_facts(sample: Sample, index: int, info: DatasetInfo) -> SampleFacts:
     """Return the facts of a sample."""
     image = sample.image
     broken = 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())

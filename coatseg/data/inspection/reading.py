@@ -85,7 +85,7 @@ def inspect_dataset(
             failures[name] = error
     if not opened:
         raise next(iter(failures.values()))
-    count = default_workers() if workers is None else workers
+    count = inspection_workers() if workers is None else workers
     read = [read_split(name, split, samples, count, progress) for name, split in opened.items()]
     broken = [unopened(name, error.what, error.mend) for name, error in failures.items()]
     return Inspection(read[0].info, tuple(read), (*broken, *find(read)), absent)
@@ -116,7 +116,7 @@ def spread(length: int, samples: int | None) -> list[int]:
     return sorted(set(np.linspace(0, length - 1, samples).round().astype(int).tolist()))
 
 
-def default_workers() -> int:
+def inspection_workers() -> int:
     """Return the number of reading processes: one per core, up to eight; 0, this process alone, on a single core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if cores == 1 else min(MOST_WORKERS, cores)

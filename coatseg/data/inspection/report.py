@@ -17,7 +17,7 @@ MOST_PLACES = 20
 """At most this many places of a finding are listed in the report; inspection.json has all."""
 
 
-def write_report(folder: Path, inspection: Inspection, pictures: Sequence[tuple[str, str]] = ()) -> Path:
+def write_inspection(folder: Path, inspection: Inspection, pictures: Sequence[tuple[str, str]] = ()) -> Path:
     """Write FOLDER/report.md, whose path is returned, and inspection.json; `pictures` are (caption, relative path)."""
     path = folder / REPORT
     with whole_file(path) as file:

@@ -66,7 +66,7 @@ class DataModule(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size
         self.evaluation_resize = evaluation_resize
-        self.workers = default_workers() if workers is None else workers
+        self.workers = loading_workers() if workers is None else workers
         self.limit = limit
         self.train_split = train_split
         self.rare_class_temperature = rare_class_temperature
@@ -227,7 +227,7 @@ def verify_dataset(dataset: Dataset, seconds: float) -> int:
     return len(order)
 
 
-def default_workers() -> int:
+def loading_workers() -> int:
     """Return the number of reading processes: up to four with an accelerator, else a quarter of the cores.
 
     Where the CPU itself trains, a reader on one of few cores makes every operation wait for its thread on that core.

@@ -20,7 +20,7 @@ BACKBONE, HEAD = "backbone.", "head."
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedWeights:
     """What was loaded of the tensors of a file, and what was not.
 
     `count` of them were loaded. `left_over` are the names of those that have no counterpart in the model; `kept` those
@@ -46,7 +46,7 @@ class Loaded:
         return lines
 
 
-def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> Loaded:
+def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> LoadedWeights:
     """Load a released detector, or a checkpoint of coatseg, into a model: all of its tensors or, on an error, none.
 
     `source` is a name of the catalogue (models/weights/catalogue.py) or a path. The model's output layers may have
@@ -72,7 +72,7 @@ def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> 
         )
     model.load_state_dict(fitting, strict=False)
     left_over = (*unknown, *(key for key in state if key not in expected))
-    return Loaded(str(source), len(fitting), left_over, kept)
+    return LoadedWeights(str(source), len(fitting), left_over, kept)
 
 
 def _named_as_ours(tensors: State, path: Path) -> tuple[State, tuple[str, ...]]:

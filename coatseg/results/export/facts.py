@@ -28,7 +28,7 @@ FORMAT = 1
 """The version of the record's layout."""
 
 
-def facts_of(task: Task, config: Options, graph: Graph) -> dict[str, str]:
+def export_facts(task: Task, config: Options, graph: Graph) -> dict[str, str]:
     """Return the facts of a task's graph; `config` is the configuration it was trained with."""
     info = task.info
     reading = {name: config["data"].get(name) for name in IMAGES}
@@ -70,7 +70,7 @@ def input_in_words(info: DatasetInfo, graph: Graph, resize: Any) -> str:
     return f"{words}, resized to a shorter side of {resize[0]}, or a longer one of {resize[1]} if that is smaller"
 
 
-def record_of(facts: Facts, file: str) -> dict[str, Any]:
+def export_record(facts: Facts, file: str) -> dict[str, Any]:
     """Return the content of the fact RECORD.
 
     Raises:

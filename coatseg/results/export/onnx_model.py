@@ -16,7 +16,7 @@ from coatseg.errors import CheckpointError
 from coatseg.losses.base import WeightedSum
 from coatseg.models.backbones.padding import as_pairs
 from coatseg.models.heads.detection.base import Detections
-from coatseg.results.export.facts import record_of
+from coatseg.results.export.facts import export_record
 from coatseg.results.export.graph import PIXELS, BoxGraph, DenseGraph, MaskGraph
 from coatseg.results.export.to_onnx import Session
 from coatseg.structures import DatasetInfo, Outputs, Size
@@ -89,7 +89,7 @@ def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[s
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.", "coatseg export checkpoint=... format=onnx writes one.")
     session = Session(path)
-    record = record_of(session.facts, str(path))
+    record = export_record(session.facts, str(path))
     info = DatasetInfo.from_plain(record["info"])
     kind = MODELS.get(session.outputs)
     if kind is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from coatseg.errors import ConfigError
 from coatseg.registry.options import Options
 from coatseg.results.export.comparison import SIZES, write_compared
-from coatseg.results.export.facts import facts_of
+from coatseg.results.export.facts import export_facts
 from coatseg.results.export.formats import FORMATS, check_holds, files_of, format_of
 from coatseg.results.export.graph import graph_of
 from coatseg.results.export.report import Exported, disagreement, left_out, report, report_path
@@ -42,7 +42,7 @@ def export(
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export.") as folder:
             written = Path(folder) / output.name
-            rows = write_compared(task, name, graph, facts_of(task, config, graph), written, sizes)
+            rows = write_compared(task, name, graph, export_facts(task, config, graph), written, sizes)
             exported = Exported(output, tuple(rows), tuple(left_out(task, name, graph, config)))
             if not (exported.compared and all(row.good for row in rows)):
                 raise disagreement(task, exported, name)

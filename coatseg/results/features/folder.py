@@ -9,7 +9,7 @@ from typing import Any
 from coatseg.data.images.sources import SKIPPED_FILE
 from coatseg.errors import RunExistsError
 from coatseg.results.features.formats import MANIFEST, ZARR
-from coatseg.system.json_lines import encoded, read_lines, write_lines
+from coatseg.system.json_lines import encoded, read_json_lines, write_lines
 from coatseg.system.output import ELSEWHERE, differing, read_settings, remove_left_overs
 from coatseg.system.places import Place
 
@@ -64,7 +64,7 @@ class FeatureFolder:
     def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Return the rows of the manifest or, before it is written, of those shards among `numbers` that are done."""
         if self.finished:
-            return read_lines(self.place, MANIFEST)
+            return read_json_lines(self.place, MANIFEST)
         return [row for number in filter(self.done, numbers) for row in self.part(number)["maps"]]
 
     def write_part(self, number: int, content: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ class FeatureFolder:
 
     def conclude(self, form: str) -> list[dict[str, Any]]:
         """Remove what is no longer needed and what killed processes left; return the rows of the skipped images."""
-        skipped = read_lines(self.place, SKIPPED_FILE)
+        skipped = read_json_lines(self.place, SKIPPED_FILE)
         if not skipped:  # else another start goes on from the parts, in case an image was mended
             self.place.remove(PARTS)
         remove_left_overs(self.place, FILES, FOLDERS)

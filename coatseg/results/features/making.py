@@ -17,7 +17,7 @@ from coatseg.data.loading.batching import collate
 from coatseg.errors import ConfigError, ImageError
 from coatseg.results.features.formats import MapArray
 from coatseg.results.features.images import FeatureImages
-from coatseg.results.features.maps import Extractor, Maps
+from coatseg.results.features.maps import Extractor, FeatureMaps
 from coatseg.results.features.pictures import FeaturePictures
 from coatseg.structures import Sample
 from coatseg.system.memory import too_large
@@ -109,7 +109,7 @@ class MapMaker:
                 made = self.extractor(batch.images, batch.sizes)
             return [self._stored(number, *each) for number, each in enumerate(zip(samples, made, strict=True))]
 
-    def _stored(self, number: int, sample: Sample, maps: Maps) -> Made | Skipped:
+    def _stored(self, number: int, sample: Sample, maps: FeatureMaps) -> Made | Skipped:
         """Return the maps of image `number` of the batch as they are stored, and draw them; skip what is not finite."""
         if not all(bool(tensor.isfinite().all()) for tensor in maps.values()):
             count = int((~np.isfinite(sample.image)).any(-1).sum())

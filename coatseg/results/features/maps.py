@@ -15,7 +15,7 @@ from coatseg.models.detector import Detector
 from coatseg.models.model import Model
 from coatseg.structures import Backbone, Size
 
-Maps = dict[int, Tensor]
+FeatureMaps = dict[int, Tensor]
 """The maps (C, h, w) of one image, by their strides."""
 
 
@@ -29,7 +29,7 @@ class Extractor(Protocol):
     levels: Mapping[int, int]
     least_size: int
 
-    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Return the maps of each image of a padded batch (B, C, H, W), the same as if the image were alone."""
         ...
 
@@ -53,7 +53,7 @@ class BackboneMaps:
             backbone.choose_levels([STRIDES.index(stride) for stride in self.strides])
         self.backbone = backbone
 
-    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Return the maps of each image; the backbone is given the images' sizes."""
         pyramid = self.backbone(images, sizes)
         levels = [level.stride for level in self.backbone.levels]
@@ -93,7 +93,7 @@ class ClassifierMaps:
         self.strides = chosen(strides, there, "The head")
         self.levels = numbered(there)
 
-    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Return the map of each image; the model is given the images' sizes."""
         (stride,) = self.strides
         return [
@@ -122,13 +122,13 @@ class PyramidMaps:
         self.strides = chosen(strides, model.head.fpn.strides, "The head")
         self.levels = numbered(model.head.fpn.strides)
 
-    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Maps]:
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Return the maps of each image."""
         return [
             self._alone(image[None, :, :height, :width]) for image, (height, width) in zip(images, sizes, strict=True)
         ]
 
-    def _alone(self, image: Tensor) -> Maps:
+    def _alone(self, image: Tensor) -> FeatureMaps:
         height, width = image.shape[-2:]
         divisor = self.model.head.divisor
         padded = nn.functional.pad(image, (0, -width % divisor, 0, -height % divisor))

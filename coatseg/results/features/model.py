@@ -18,7 +18,7 @@ from coatseg.results.features.images import normalised_by
 from coatseg.results.features.maps import BackboneMaps, Extractor, head_maps
 from coatseg.structures import DatasetInfo, parameter_count
 
-Kind = Literal["backbone", "head"]
+MapsKind = Literal["backbone", "head"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def named_model(
     return FeatureModel(backbone, extractor, info, made)
 
 
-def checkpoint_model(path: Path, kind: Kind = "backbone", strides: Sequence[int] | None = None) -> FeatureModel:
+def checkpoint_model(path: Path, kind: MapsKind = "backbone", strides: Sequence[int] | None = None) -> FeatureModel:
     """Build the model of a checkpoint, with its weights, averaged ones if the run averaged them.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from coatseg.data.images.pixels import denormalise, normalise
-from coatseg.results.features.maps import Maps
+from coatseg.results.features.maps import FeatureMaps
 from coatseg.results.features.names import file_name
 from coatseg.results.features.responses import Responses, as_point
 from coatseg.structures import DatasetInfo, Sample
@@ -36,7 +36,7 @@ class FeaturePictures:
         """Record what the responses need, for one batch that goes through the network."""
         return nullcontext() if self.responses is None else self.responses.watching()
 
-    def draw(self, number: int, sample: Sample, maps: Maps) -> None:
+    def draw(self, number: int, sample: Sample, maps: FeatureMaps) -> None:
         """Draw and write the maps of image `number` of the last batch."""
         image = denormalise(normalise(sample.image, self.info), self.info)
         rows = [[image, *(principal_components(features.float().cpu().numpy()) for features in maps.values())]]

@@ -11,7 +11,7 @@ import numpy as np
 
 from coatseg.errors import DatasetNotFoundError
 from coatseg.results.features.formats import MANIFEST, ZARR, MapArray, zarr_group
-from coatseg.system.json_lines import read_lines
+from coatseg.system.json_lines import read_json_lines
 from coatseg.system.places import Place
 
 
@@ -42,7 +42,7 @@ class Features(Mapping[tuple[str, int], MapArray]):
     def __init__(self, place: Place) -> None:
         self._place = place
         self.rows: dict[tuple[str, int], dict[str, Any]] = {
-            (row["id"], row["stride"]): row for row in read_lines(place, MANIFEST)
+            (row["id"], row["stride"]): row for row in read_json_lines(place, MANIFEST)
         }
 
     @property

@@ -23,7 +23,7 @@ VERSION = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class WritingPlan:
     """How maps are stored: with the images and what makes the maps, all that the bytes depend on.
 
     `made` holds what else they depend on, by name, as plain values: the model, its options and weights, the pictures.
@@ -55,7 +55,7 @@ class Plan:
 class FeatureWriter:
     """Writes the maps of all images that a maker has to a place."""
 
-    def __init__(self, maker: MapMaker, place: Place, plan: Plan) -> None:
+    def __init__(self, maker: MapMaker, place: Place, plan: WritingPlan) -> None:
         self.maker, self.images, self.plan = maker, maker.images, plan
         self.folder = FeatureFolder(place)
         self._ids: set[str] = set()

@@ -33,7 +33,7 @@ TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class ReadImage:
     """The result of reading a source: the image, with a GeoTIFF's tags, or an error."""
 
     source: Source
@@ -42,7 +42,7 @@ class Loaded:
     error: ImageError | None = None
 
 
-class Loading(torch.utils.data.Dataset[list[Loaded]]):
+class Loading(torch.utils.data.Dataset[list[ReadImage]]):
     """Reads groups of sources in the worker processes; errors are returned as values."""
 
     def __init__(self, groups: Sequence[Sequence[Source]], predictor: Predictor) -> None:
@@ -55,19 +55,19 @@ class Loading(torch.utils.data.Dataset[list[Loaded]]):
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, place: int) -> list[Loaded]:
+    def __getitem__(self, place: int) -> list[ReadImage]:
         return [self._load(source) for source in self.groups[place]]
 
-    def _load(self, source: Source) -> Loaded:
+    def _load(self, source: Source) -> ReadImage:
         try:
             with fetched(source) as path:
                 windows = self.windows and str(path) == source.address  # a copy is gone when they are read
                 image = open_path(
                     source.id, path, self.channels, self.bands, max_pixels=self.max_pixels, windows=windows
                 )
-                return Loaded(source, image, tags_of(path))
+                return ReadImage(source, image, tags_of(path))
         except ImageError as error:
-            return Loaded(source, None, error=error)
+            return ReadImage(source, None, error=error)
 
 
 class PredictionRun(lightning.LightningModule):
@@ -96,7 +96,7 @@ class PredictionRun(lightning.LightningModule):
         self.images_to_do = 0
         self.error: CoatsegError | None = None
 
-    def predict_dataloader(self) -> DataLoader[list[Loaded]]:
+    def predict_dataloader(self) -> DataLoader[list[ReadImage]]:
         """Return a loader of this process's groups, without those that are done."""
         trainer = self.trainer
         own = self.groups[trainer.global_rank :: trainer.world_size]
@@ -115,7 +115,7 @@ class PredictionRun(lightning.LightningModule):
         """Return the images as read; the predictor moves the model's input."""
         return batch
 
-    def predict_step(self, batch: list[Loaded], batch_idx: int) -> int:
+    def predict_step(self, batch: list[ReadImage], batch_idx: int) -> int:
         """Predict a group, write its files, and return how many of its images could be read."""
         if self.trainer.received_sigterm:  # which Lightning notes and leaves to its fitting loop
             sys.exit(128 + signal.SIGTERM)
@@ -129,7 +129,7 @@ class PredictionRun(lightning.LightningModule):
                 raise StopIteration from error  # which ends Lightning's loop
         return len(there)
 
-    def _predict(self, group: Sequence[tuple[Loaded, OpenedImage]]) -> None:
+    def _predict(self, group: Sequence[tuple[ReadImage, OpenedImage]]) -> None:
         """Predict images together and write their files; if one of them cannot be predicted, predict each by itself."""
         try:
             results = self.predictor.results([image for _, image in group])
@@ -184,7 +184,7 @@ class PredictionRun(lightning.LightningModule):
         return self.writer.done(source) and (not self.pictures or self.place.exists(_picture(source)))
 
 
-def _skipped(item: Loaded, error: CoatsegError) -> Skipped:
+def _skipped(item: ReadImage, error: CoatsegError) -> Skipped:
     return Skipped(item.source.id, item.source.address, error.what)
 
 

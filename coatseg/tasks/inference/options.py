@@ -17,7 +17,7 @@ from coatseg.tasks.inference.strips import LargeMap, Piece, by_windows, mean_of,
 from coatseg.tasks.inference.views import Activation, mean_of_views, scaled, views_of
 from coatseg.tasks.inference.windows import slide, stride_of
 
-Window = Annotated[
+WindowOption = Annotated[
     tuple[PositiveInt, PositiveInt] | None,
     legal("Give [height, width] in pixels, such as [512,512], or null for whole images"),
 ]
@@ -41,7 +41,7 @@ class Inference:
     scaled image.
     """
 
-    window: Window = None
+    window: WindowOption = None
     overlap: Overlap = 1 / 3
     window_batch: PositiveInt = 4
     scales: Scales = (1.0,)

@@ -19,7 +19,7 @@ NAMES = (MASKS_OR_BOXES, BOXES)
 """The files: one of masks, or of boxes if a model predicts no masks; and one of boxes if it does."""
 
 
-class Detections(lightning.Callback):
+class DetectionFiles(lightning.Callback):
     """Collects the objects predicted whenever a split is evaluated by itself; `found` holds them, image by image.
 
     They are in COCO's results format, see `coatseg.metrics.coco_format`. `found` is None for tasks that predict no

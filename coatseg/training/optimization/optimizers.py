@@ -50,7 +50,7 @@ def sgd(
 
 
 def _on_cpu(model: nn.Module) -> bool:
-    """Say whether to take the fused form: on CPUs it takes a quarter of the time."""
+    """Return whether to take the fused form: on CPUs it takes a quarter of the time."""
     return all(parameter.device.type == "cpu" for parameter in model.parameters())
 
 

@@ -28,7 +28,7 @@ class Grouping(OptionGroup):
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
-    """Say whether weight decay applies: not to norms and biases (one-dimensional), nor to class tokens."""
+    """Return whether weight decay applies: not to norms and biases (one-dimensional), nor to class tokens."""
     return parameter.ndim > 1 and "cls_token" not in name
 
 

@@ -131,13 +131,13 @@ class Timeline:
         return self.steps(self.timing.warmup)
 
     def steps(self, length: float) -> int:
-        """Give a length of time in steps: a share of the run below 1, else a number of steps or of epochs."""
+        """Return a length of time in steps: a share of the run below 1, else a number of steps or of epochs."""
         if length < 1:
             return round(length * self.total)
         return round(length * self.epoch) if self.by == "epoch" else round(length)
 
     def seen(self, step: int) -> int:
-        """Give the step that a decay goes by: the step itself, or the first of its epoch."""
+        """Return the step that a decay goes by: the step itself, or the first of its epoch."""
         return step // self.epoch * self.epoch if self.by == "epoch" else step
 
 

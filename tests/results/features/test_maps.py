@@ -12,7 +12,7 @@ from coatseg.models.heads.detection.base import DetectorOptions
 from coatseg.models.heads.detection.one_stage import retinanet
 from coatseg.models.heads.semantic.fpn import fpn
 from coatseg.models.model import Model
-from coatseg.results.features.maps import BackboneMaps, Maps, head_maps
+from coatseg.results.features.maps import BackboneMaps, FeatureMaps, head_maps
 from coatseg.results.features.model import named_model
 
 SIZES = [(64, 96), (50, 70)]
@@ -37,7 +37,7 @@ def images() -> torch.Tensor:
     return padded
 
 
-def assert_alone(together: list[Maps], alone: list[Maps]) -> None:
+def assert_alone(together: list[FeatureMaps], alone: list[FeatureMaps]) -> None:
     for one, other in zip(together, alone, strict=True):
         assert list(one) == list(other)
         for stride in one:

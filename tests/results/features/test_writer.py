@@ -29,7 +29,7 @@ from coatseg.results.features.model import FeatureModel, named_model
 from coatseg.results.features.names import file_name, path_name, single_name
 from coatseg.results.features.pictures import FeaturePictures
 from coatseg.results.features.responses import Responses
-from coatseg.results.features.writer import FeatureWriter, Plan
+from coatseg.results.features.writer import FeatureWriter, WritingPlan
 from coatseg.scenes import Scenes
 from coatseg.structures import Sample
 from coatseg.system.output import check_writable
@@ -60,7 +60,7 @@ def written(
     usual = {"format": "safetensors", "dtype": "float32", "batch_size": 2, "shard_images": 2, "made": model.made}
     how = {**usual, **changes}
     making = {name: how.pop(name) for name in ("dtype", "batch_size")}
-    return FeatureWriter(MapMaker(images, model.extractor, pictures=pictures, **making), place, Plan(**how))
+    return FeatureWriter(MapMaker(images, model.extractor, pictures=pictures, **making), place, WritingPlan(**how))
 
 
 def writer(

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from coatseg.data.loading.batching import collate
 from coatseg.metrics.coco import CocoCounts
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction, InstanceTarget, Sample, Target
-from coatseg.training.callbacks.detections import NAMES, Detections
+from coatseg.training.callbacks.detections import NAMES, DetectionFiles
 from coatseg.training.callbacks.pictures import ValidationPictures
 from coatseg.training.callbacks.worst import WorstImages
 from coatseg.training.records.report import write_report, write_scores
@@ -124,7 +124,7 @@ def test_a_training_writes_sheets_with_a_legend_of_things_alone(tmp_path: Path) 
 
 
 def test_masks_and_their_boxes_are_written_as_coco_does_into_two_files(tmp_path: Path) -> None:
-    callback = Detections(INFO)
+    callback = DetectionFiles(INFO)
     watched(callback, shown("10"), shown("9", found=1))
     callback.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"detections.json", "detections_boxes.json"}
@@ -143,7 +143,7 @@ def test_coco_s_tools_read_the_areas_of_masks_and_of_boxes(tmp_path: Path) -> No
     batch, prediction = shown("7", found=1)
     assert prediction.masks is not None
     prediction.masks[:, :50] = False  # a mask of 100 x 70 in a box of 100 x 80
-    callback = Detections(INFO)
+    callback = DetectionFiles(INFO)
     watched(callback, (batch, prediction))
     callback.write(tmp_path)
     truth = COCO()
@@ -154,7 +154,7 @@ def test_coco_s_tools_read_the_areas_of_masks_and_of_boxes(tmp_path: Path) -> No
 
 
 def test_where_only_boxes_are_predicted_there_is_one_file(tmp_path: Path) -> None:
-    callback = Detections(INFO)
+    callback = DetectionFiles(INFO)
     watched(callback, shown("10", masks=False), shown("9", found=0, masks=False))
     callback.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["detections.json"]
@@ -164,14 +164,14 @@ def test_where_only_boxes_are_predicted_there_is_one_file(tmp_path: Path) -> Non
 
 
 def test_where_no_object_was_found_both_files_are_empty(tmp_path: Path) -> None:
-    callback = Detections(INFO)
+    callback = DetectionFiles(INFO)
     watched(callback, shown("9", found=0))
     callback.write(tmp_path)
     assert [json.loads((tmp_path / name).read_text()) for name in NAMES] == [[], []]
 
 
 def test_other_tasks_write_no_detections(tmp_path: Path) -> None:
-    callback = Detections(INFO)
+    callback = DetectionFiles(INFO)
     watched(callback)
     callback.write(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +16,6 @@ from torch.nn import functional as F  # noqa: N812
 from coatseg.models.backbones.kernels import matmul
 from coatseg.models.backbones.kernels.matmul import Gradients
 from coatseg.models.precision import full_precision
-
-if TYPE_CHECKING:
-    pass
 
 KEPT_RATIO = 4
 """Hidden maps of up to this many times the channels are stored: computing them again takes long for what it saves."""

@@ -27,7 +27,7 @@ from coatseg.models.heads.semantic.base import group_count
 from coatseg.registry.options import OptionGroup, PositiveInt, Rate
 from coatseg.structures import InstanceTarget, Level, Size
 
-Norm = Literal["none", "group"]
+DetectorNorm = Literal["none", "group"]
 Maps = OrderedDict[str, Tensor]
 
 DIVISOR = 32
@@ -45,7 +45,7 @@ class DetectorOptions(OptionGroup):
     """
 
     width: PositiveInt = 256
-    norm: Norm = "none"
+    norm: DetectorNorm = "none"
     score_threshold: Rate = 0.05
     nms_threshold: Rate = 0.5
     detections: PositiveInt = 100
@@ -87,7 +87,7 @@ class DetectionHead(nn.Module):
 
     @abstractmethod
     def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Give the losses by name; `truth` holds each image's boxes, labels and, if there are any, masks."""
+        """Return the losses by name; `truth` holds each image's boxes, labels and, if there are any, masks."""
 
     @abstractmethod
     def detect(self, images: ImageList, maps: Maps) -> list[Detections]:
@@ -100,7 +100,7 @@ class DetectionHead(nn.Module):
         sizes: Sequence[Size],
         targets: Sequence[InstanceTarget] | None = None,
     ) -> dict[str, Tensor] | list[Detections]:
-        """Give the losses against `targets`, or without them the detections.
+        """Return the losses against `targets`, or without them the detections.
 
         `images` (B, C, H, W) are what the pyramid was made of, `sizes` the part of each that is not padding.
         """
@@ -129,7 +129,7 @@ class FeaturePyramid(nn.Module):
         extra: ExtraFPNBlock,
         extra_maps: int,
         finest: int = 4,
-        norm: Norm = "none",
+        norm: DetectorNorm = "none",
     ) -> None:
         super().__init__()
         strides = [level.stride for level in levels]
@@ -173,14 +173,14 @@ class Anchors(AnchorGenerator):  # type: ignore[misc]
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Give the boxes (N, 4) around the origin, the scales of the first ratio first."""
+        """Return the boxes (N, 4) around the origin, the scales of the first ratio first."""
         scale = torch.tensor(scales, dtype=dtype, device=device)
         root = torch.tensor(aspect_ratios, dtype=dtype, device=device).sqrt()
         widths, heights = (scale / root[:, None]).flatten(), (scale * root[:, None]).flatten()
         return torch.stack([-widths, -heights, widths, heights], dim=1) / 2
 
     def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[Tensor]:
-        """Give the anchors (N, 4) of each image, from the finest map on."""
+        """Return the anchors (N, 4) of each image, from the finest map on."""
         self.set_cell_anchors(torch.float32, feature_maps[0].device)
         grids = [list(features.shape[-2:]) for features in feature_maps]
         anchors = torch.cat(self.grid_anchors(grids, [[stride, stride] for stride in self.strides]))
@@ -208,7 +208,7 @@ def _as_torchvision(target: InstanceTarget) -> dict[str, Tensor]:
 
 
 def share(count: Tensor) -> Tensor:
-    """Give the factor that turns a mean over `count` things of this process into its part of the mean over everyone's.
+    """Return the factor that makes a mean over `count` things of this process its part of the mean over all processes.
 
     A distributed run averages the gradients of its processes, however few things one of them has. Every process has to
     call this at the same places. Outside of such a run the factor is 1. The parts of an accumulated step stay apart.

@@ -21,7 +21,7 @@ from coatseg.models.heads.detection.rcnn import (
     MaskRCNN,
     box_layers,
     proposal_network,
-    pyramid_of,
+    two_stage_pyramid,
 )
 from coatseg.models.heads.detection.regions import RegionPooler, mask_loss
 from coatseg.registry.names import register
@@ -70,7 +70,7 @@ class Cascade(DetectionHead):
         return cast(list[CascadeStep], list(self.steps))
 
     def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Give the losses of the proposals and of each step, whose boxes the next step starts from."""
+        """Return the losses of the proposals and of each step, whose boxes the next step starts from."""
         targets = [{**target, "labels": target["labels"] + 1} for target in truth]
         boxes, first = self.proposals(images, maps, targets)
         losses = {LOSSES[name]: loss for name, loss in first.items()}
@@ -97,7 +97,7 @@ class Cascade(DetectionHead):
         labels: list[Tensor],
         targets: list[dict[str, Tensor]],
     ) -> dict[str, Tensor]:
-        """Give the losses of a step's masks; there are none here."""
+        """Return the losses of a step's masks; there are none here."""
         return {}
 
     def detect(self, images: ImageList, maps: Maps) -> list[Detections]:
@@ -154,7 +154,7 @@ class MaskCascade(Cascade):
         labels: list[Tensor],
         targets: list[dict[str, Tensor]],
     ) -> dict[str, Tensor]:
-        """Give the loss of a step's masks at its boxes that hold an object."""
+        """Return the loss of a step's masks at its boxes that hold an object."""
         head = cast(MaskStep, self.mask_steps[number])
         loss = mask_loss(lambda rows: head(self.mask_pooler(maps, rows)), boxes, matched, labels, targets)
         return {"masks": head.weight * loss}
@@ -180,7 +180,7 @@ def cascade_rcnn(levels: Sequence[Level], classes: int, options: CascadeRCNN = C
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, "cascade_rcnn", options)
+    fpn = two_stage_pyramid(levels, "cascade_rcnn", options)
     return Cascade(fpn, proposal_network(fpn, options), box_steps(fpn, classes, options), len(levels), options)
 
 
@@ -194,7 +194,7 @@ def cascade_mask_rcnn(
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, "cascade_mask_rcnn", options)
+    fpn = two_stage_pyramid(levels, "cascade_mask_rcnn", options)
     head = MaskCascade(fpn, proposal_network(fpn, options), box_steps(fpn, classes, options), len(levels), options)
     head.add_masks(classes, options)
     return head
@@ -206,7 +206,7 @@ def box_steps(fpn: FeaturePyramid, classes: int, options: CascadeRCNN) -> list[C
 
 
 def _rows(boxes: Tensor, rows: Tensor) -> Tensor:
-    """Give rows of boxes (N, 4); of none, rows of zeros, which only background is compared with."""
+    """Return rows of boxes (N, 4); of none, rows of zeros, which only background is compared with."""
     return boxes[rows] if len(boxes) else boxes.new_zeros(len(rows), 4)
 
 

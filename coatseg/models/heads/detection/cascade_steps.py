@@ -69,18 +69,18 @@ class CascadeStep(RoIHeads):  # type: ignore[misc]
         self.box_loss = box_loss
 
     def predict(self, maps: Maps, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Give the logits (N, 1 + classes) of all images' boxes and their refinements (N, 1 + classes, 4)."""
+        """Return the logits (N, 1 + classes) of all images' boxes and their refinements (N, 1 + classes, 4)."""
         logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(maps, boxes)))
         return logits, deltas.reshape(*logits.shape, 4)
 
     def refined(self, deltas: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
-        """Give the boxes (N, 4) that the refinements of these classes lead to."""
+        """Return the boxes (N, 4) that the refinements of these classes lead to."""
         chosen = deltas[torch.arange(labels.shape[0], device=labels.device), labels]
         decoded: Tensor = self.box_coder.decode_single(chosen, boxes)
         return decoded.reshape(-1, 4)
 
     def loss(self, logits: Tensor, deltas: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Give the weighted losses of boxes (N, 4) that are meant to become `truth`, 0 being background."""
+        """Return the weighted losses of boxes (N, 4) that are meant to become `truth`, 0 being background."""
         objects = torch.where(labels > 0)[0]
         boxes, truth, classes = boxes[objects], truth[objects], labels[objects]
         if self.box_loss == "giou":
@@ -102,6 +102,6 @@ class MaskStep(nn.Module):
         self.weight = weight
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give the logits (N, 1 + classes, 28, 28) of pooled regions."""
+        """Return the logits (N, 1 + classes, 28, 28) of pooled regions."""
         logits: Tensor = self.predictor(self.head(features))
         return logits

@@ -62,7 +62,7 @@ class OneStage(DetectionHead):
         self.levels_used = levels_used
 
     def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Give the losses at all positions."""
+        """Return the losses at all positions."""
         outputs, anchors, counts = self._predict(images, maps)
         per_level = (counts,) if isinstance(self.detector, FCOS) else ()
         losses = self.detector.compute_loss(truth, outputs, anchors, *per_level)
@@ -79,7 +79,7 @@ class OneStage(DetectionHead):
         return [Detections(row["boxes"], row["labels"], row["scores"]) for row in found]
 
     def _predict(self, images: ImageList, maps: Maps) -> tuple[dict[str, Tensor], list[Tensor], list[int]]:
-        """Give the outputs (B, all anchors, K) by name, the anchors of each image, and how many each map has."""
+        """Return the outputs (B, all anchors, K) by name, the anchors of each image, and how many each map has."""
         features = list(maps.values())
         generator = self.detector.anchor_generator
         each = generator.num_anchors_per_location()
@@ -106,7 +106,7 @@ class CentreHead(FCOSHead):  # type: ignore[misc]
         anchors: list[Tensor],
         matched_idxs: list[Tensor],
     ) -> dict[str, Tensor]:
-        """Give the losses of outputs by name, each position belonging to the object that `matched_idxs` says."""
+        """Return the losses of outputs by name, each position belonging to the object that `matched_idxs` says."""
         losses = super().compute_loss(targets, head_outputs, anchors, matched_idxs)
         part = share(torch.stack([(rows >= 0).sum() for rows in matched_idxs]).sum())
         return {name: part * loss for name, loss in losses.items()}
@@ -134,7 +134,7 @@ def retinanet(levels: Sequence[Level], classes: int, options: DetectorOptions = 
     Raises:
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
-    fpn = pyramid_of(levels, "retinanet", options)
+    fpn = one_stage_pyramid(levels, "retinanet", options)
     sizes = [[RETINA_SCALE * stride * step for step in OCTAVE] for stride in fpn.strides]
     norm_layer = None if options.norm == "none" else group_norm
     detector = RetinaNet(
@@ -154,7 +154,7 @@ def fcos(levels: Sequence[Level], classes: int, options: FCOSOptions = FCOSOptio
     Raises:
         ConfigError: the backbone has no level of stride 8, or strides that do not double from level to level.
     """
-    fpn = pyramid_of(levels, "fcos", options)
+    fpn = one_stage_pyramid(levels, "fcos", options)
     detector = FCOS(
         _Channels(options.width),
         classes,
@@ -165,7 +165,7 @@ def fcos(levels: Sequence[Level], classes: int, options: FCOSOptions = FCOSOptio
     return OneStage(fpn, detector, len(levels))
 
 
-def pyramid_of(levels: Sequence[Level], head: str, options: DetectorOptions) -> FeaturePyramid:
+def one_stage_pyramid(levels: Sequence[Level], head: str, options: DetectorOptions) -> FeaturePyramid:
     """Build the pyramid of one-stage detectors: the levels from stride 8, and two more by convolutions."""
     width = options.width
     extra = CoarsestMaps(width, width)

@@ -72,7 +72,7 @@ class RegionHeads(RoIHeads):  # type: ignore[misc]
     """torchvision's region heads, whose masks learn from targets that are not half a pixel off."""
 
     def losses(self, maps: Maps, boxes: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Give the losses of a sample of the proposed boxes (N, 4), a tensor an image; label 0 is background."""
+        """Return the losses of a sample of the proposed boxes (N, 4), a tensor an image; label 0 is background."""
         boxes, matched, labels, aims = self.select_training_samples(boxes, targets)
         logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(maps, boxes)))
         classes, distance = fastrcnn_loss(logits, deltas, labels, aims)
@@ -82,7 +82,7 @@ class RegionHeads(RoIHeads):  # type: ignore[misc]
         return losses
 
     def mask_logits(self, maps: Maps, boxes: list[Tensor]) -> Tensor:
-        """Give the logits (all N, 1 + classes, 28, 28) of the masks in boxes (N, 4), a tensor an image."""
+        """Return the logits (all N, 1 + classes, 28, 28) of the masks in boxes (N, 4), a tensor an image."""
         logits: Tensor = self.mask_predictor(self.mask_head(self.mask_roi_pool(maps, boxes)))
         return logits
 
@@ -100,7 +100,7 @@ class TwoStage(DetectionHead):
         self.levels_used = levels_used
 
     def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Give the losses of the proposals and of the heads."""
+        """Return the losses of the proposals and of the heads."""
         background_first = [{**target, "labels": target["labels"] + 1} for target in truth]
         boxes, first = self.proposals(images, maps, background_first)
         second = self.regions.losses(maps, boxes, background_first)
@@ -132,7 +132,7 @@ def faster_rcnn(levels: Sequence[Level], classes: int, options: RCNN = RCNN()) -
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, "faster_rcnn", options)
+    fpn = two_stage_pyramid(levels, "faster_rcnn", options)
     heads = region_heads(fpn, classes, options)
     return TwoStage(fpn, proposal_network(fpn, options), heads, len(levels))
 
@@ -145,14 +145,14 @@ def mask_rcnn(levels: Sequence[Level], classes: int, options: MaskRCNN = MaskRCN
         ConfigError: the backbone's strides do not begin at 4 and double from level to level; a box_norm without
             convolutions.
     """
-    fpn = pyramid_of(levels, "mask_rcnn", options)
+    fpn = two_stage_pyramid(levels, "mask_rcnn", options)
     heads = region_heads(fpn, classes, options)
     heads.mask_roi_pool = RegionPooler(fpn.strides, MASK_SIZE)
     heads.mask_head, heads.mask_predictor = mask_layers(classes, options)
     return MaskTwoStage(fpn, proposal_network(fpn, options), heads, len(levels))
 
 
-def pyramid_of(levels: Sequence[Level], head: str, options: RCNN) -> FeaturePyramid:
+def two_stage_pyramid(levels: Sequence[Level], head: str, options: RCNN) -> FeaturePyramid:
     """Build the pyramid of two-stage detectors: the levels from stride 4, and the last one subsampled."""
     return FeaturePyramid(levels, options.width, head, extra=LastLevelMaxPool(), extra_maps=1, norm=options.norm)
 

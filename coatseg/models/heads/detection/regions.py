@@ -59,7 +59,7 @@ def mask_loss(
     labels: Sequence[Tensor],
     targets: Sequence[dict[str, Tensor]],
 ) -> Tensor:
-    """Give the mean binary cross entropy of the masks of those boxes that hold an object (He et al., 2017, section 3).
+    """Return the mean binary cross entropy of the masks of boxes that hold an object (He et al., 2017, section 3).
 
     The mean is over the boxes of all processes: averaged over them, what each gives is that of one with all boxes.
     `predict` maps boxes (N, 4), a tensor an image, to logits (all N, 1 + classes, M, M); `matched` are the objects in

@@ -17,7 +17,7 @@ from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import Level
 
 STRIDES = (4, 8, 16, 32)
-Norm = Literal["group", "batch"]
+HeadNorm = Literal["group", "batch"]
 Rates = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], legal("Give three dilations, such as [6,12,18]")]
 
 
@@ -74,7 +74,7 @@ def check_widths(widths: Sequence[int], count: int, head: str) -> None:
         raise ConfigError(f"head.widths has {len(widths)} entries.", f"{head} has {count} blocks, one width each.")
 
 
-def with_norm(decoder: nn.Module, norm: Norm) -> nn.Module:
+def with_norm(decoder: nn.Module, norm: HeadNorm) -> nn.Module:
     """Return the decoder, with its batch norms replaced by group norms if `norm` is "group".
 
     A group norm sees one image only: training works with one image a process, and the gradient does not depend on how

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3Decoder, DeepLabV3PlusDecoder
 
-from coatseg.models.heads.semantic.base import Norm, Rates, SemanticHead, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, Rates, SemanticHead, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -21,7 +21,7 @@ def deeplabv3(
     *,
     width: PositiveInt = 256,
     rates: Rates = (6, 12, 18),
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
     """Build DeepLabV3 (Chen et al., 2017): atrous spatial pyramid pooling on the level of stride 16, logits there too.
@@ -46,7 +46,7 @@ def deeplabv3plus(
     *,
     width: PositiveInt = 256,
     rates: Rates = (6, 12, 18),
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
     """Build DeepLabV3+ (Chen et al., 2018): DeepLabV3 with separable convolutions, refined by the level of stride 4.

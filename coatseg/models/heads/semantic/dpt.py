@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
-from coatseg.models.heads.semantic.base import STRIDES, Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import STRIDES, HeadNorm, SemanticHead, check_widths, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -47,7 +47,7 @@ def dpt(
     *,
     widths: tuple[PositiveInt, ...] = (96, 192, 384, 768),
     width: PositiveInt = 256,
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
     """Build DPT's head (Ranftl et al., 2021): levels fused coarse to fine by residual convolutions; logits at stride 2.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -38,7 +38,7 @@ def fcn(
     stride: Literal[4, 8, 16, 32] = 16,
     width: PositiveInt = 256,
     depth: PositiveInt = 1,
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
     """Build FCN (Long et al., 2015) as mmsegmentation does: `depth` 3x3 convolutions on the level of one `stride`.

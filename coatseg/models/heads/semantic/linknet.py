@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.linknet.decoder import LinknetDecoder
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -14,7 +14,7 @@ from coatseg.structures import Level
 
 @register("head", "linknet")
 def linknet(
-    levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: Norm = "group", dropout: Rate = 0.0
+    levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: HeadNorm = "group", dropout: Rate = 0.0
 ) -> SemanticHead:
     """Build LinkNet (Chaurasia and Culurciello, 2017): U-Net with sums instead of concatenations; logits at stride 1.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.manet.decoder import MAnetDecoder
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, check_widths, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -19,7 +19,7 @@ def manet(
     *,
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16),
     attention_width: PositiveInt = 64,
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.0,
 ) -> SemanticHead:
     """Build MA-Net (Fan et al., 2020): U-Net with attention over positions and over channels; logits at stride 1.

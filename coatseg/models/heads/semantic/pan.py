@@ -10,7 +10,7 @@ from segmentation_models_pytorch.decoders.pan.decoder import PANDecoder
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -41,7 +41,7 @@ class AttentionAtStride16(nn.Module):
 
 @register("head", "pan")
 def pan(
-    levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: Norm = "group", dropout: Rate = 0.0
+    levels: Sequence[Level], classes: int, *, width: PositiveInt = 32, norm: HeadNorm = "group", dropout: Rate = 0.0
 ) -> SemanticHead:
     """Build PAN (Li et al., 2018): pyramid attention on the coarsest level, which then weighs the finer ones.
 

@@ -8,7 +8,7 @@ from typing import Literal
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPDecoder
 
 from coatseg.errors import ConfigError
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -21,7 +21,7 @@ def pspnet(
     *,
     stride: Literal[8, 16, 32] = 16,
     width: PositiveInt = 512,
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.1,
 ) -> SemanticHead:
     """Build PSPNet (Zhao et al., 2017): pyramid pooling on one level, logits at its `stride`.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -14,7 +14,7 @@ from coatseg.structures import Level
 
 @register("head", "segformer")
 def segformer(
-    levels: Sequence[Level], classes: int, *, width: PositiveInt = 256, norm: Norm = "group", dropout: Rate = 0.1
+    levels: Sequence[Level], classes: int, *, width: PositiveInt = 256, norm: HeadNorm = "group", dropout: Rate = 0.1
 ) -> SemanticHead:
     """Build SegFormer's head (Xie et al., 2021): a linear layer for each level, and one for all; logits at stride 4.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, check_widths, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -18,7 +18,7 @@ def unet(
     classes: int,
     *,
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16),
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.0,
 ) -> SemanticHead:
     """Build U-Net (Ronneberger et al., 2015), logits at stride 1.

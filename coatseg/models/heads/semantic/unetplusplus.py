@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
 
-from coatseg.models.heads.semantic.base import Norm, SemanticHead, check_widths, smp_channels, with_norm
+from coatseg.models.heads.semantic.base import HeadNorm, SemanticHead, check_widths, smp_channels, with_norm
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate
 from coatseg.structures import Level
@@ -18,7 +18,7 @@ def unetplusplus(
     classes: int,
     *,
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16),
-    norm: Norm = "group",
+    norm: HeadNorm = "group",
     dropout: Rate = 0.0,
 ) -> SemanticHead:
     """Build U-Net++ (Zhou et al., 2018): U-Net with nested blocks in its skip connections; logits at stride 1.
