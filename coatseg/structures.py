@@ -364,6 +364,41 @@ class InstancePrediction:
         return len(self.labels)
 
 
+LOGITS = "logits"
+"""The output of dense heads, a number for each class at every pixel. They train with losses of one's choice, and may
+have an auxiliary head and infer by windows and views; heads of other outputs have their own losses and see whole
+images."""
+
+
+@dataclass(frozen=True)
+class PredictionKind:
+    """One kind of prediction, by the names that it has in the rooms.
+
+    `choice` is its file of conf/task and `task` the registered name in it. `truth` is what a dataset must annotate, one
+    of DatasetInfo.annotates, and `output` what a head must give: a task states them as `needs` and `takes`, a detection
+    head states its output as `gives`. `prediction` is the type of an image's prediction.
+    """
+
+    choice: str
+    task: str
+    truth: str
+    output: str
+    prediction: type
+
+
+PREDICTION_KINDS = (
+    PredictionKind("seg", "semantic", truth="semantic", output=LOGITS, prediction=SemanticPrediction),
+    PredictionKind("multilabel", "multilabel", truth="multilabel", output=LOGITS, prediction=MultilabelPrediction),
+    PredictionKind("det", "detection", truth="boxes", output="boxes", prediction=InstancePrediction),
+    PredictionKind("inst", "instance", truth="instances", output="masks", prediction=InstancePrediction),
+)
+"""All kinds of predictions. Tables in the rooms are keyed by these columns; tests/contracts/test_kinds.py checks that
+none lacks a kind, and lists what a new kind takes."""
+
+TASK_CHOICES: Mapping[str, str] = {kind.output: kind.choice for kind in reversed(PREDICTION_KINDS)}
+"""For each output of a head, the file of conf/task whose task takes it; of several, the first in the table above."""
+
+
 class Scores(Protocol):
     """What every metric offers in the end."""
 
