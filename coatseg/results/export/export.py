@@ -20,15 +20,7 @@ from torch import Tensor, nn
 from coatseg.data.images.images import normalise
 from coatseg.errors import CoatsegError, ConfigError, ExportError
 from coatseg.registry.options import Options, PositiveInt, legal
-from coatseg.results.export.agreement import (
-    LEAST_ALIKE,
-    LEAST_MATCHED,
-    MOST_LOGITS,
-    MOST_PIXELS,
-    MOST_PROBABILITY,
-    Agreement,
-    agreement,
-)
+from coatseg.results.export.agreement import Agreement, agreement, comparison_of
 from coatseg.results.export.facts import Facts, facts_of
 from coatseg.results.export.formats import FORMATS, Format, check_holds, files_of, format_of
 from coatseg.results.export.graph import Graph, graph_of
@@ -242,14 +234,12 @@ def report(task: Task, exported: Exported, name: str) -> dict[str, object]:
 
 def unit(task: Task) -> str:
     """Name what the share that agrees is one of."""
-    return "pixels" if isinstance(task, DenseTask) else "objects"
+    return comparison_of(task).unit
 
 
 def tolerances(task: Task) -> dict[str, float]:
     """Give what may differ."""
-    if isinstance(task, DenseTask):
-        return {"logits, as a share of the largest": MOST_LOGITS, "share of pixels": LEAST_ALIKE}
-    return {"box edges in pixels": MOST_PIXELS, "scores and masks": MOST_PROBABILITY, "share of objects": LEAST_MATCHED}
+    return dict(comparison_of(task).tolerances)
 
 
 def disagreement(task: Task, exported: Exported, name: str) -> ExportError:
