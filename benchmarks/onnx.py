@@ -24,7 +24,6 @@ from benchmarks.composed import composed
 from benchmarks.options import ALLOCATORS, parse, parser, shown, size
 from benchmarks.tables import Record, Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
-from coatseg.commands.benchmark import TASKS
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task
 from coatseg.config.check import gives
@@ -35,6 +34,7 @@ from coatseg.results.export.facts import export_facts
 from coatseg.results.export.graph import Graph, graph_of
 from coatseg.results.export.to_onnx import Session, write
 from coatseg.scenes.dataset import INFO
+from coatseg.structures import TASK_CHOICES
 from coatseg.system.allocator import keep_memory
 from coatseg.tasks.base import Task
 
@@ -87,7 +87,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Record]:
 def exported(variant: str, head: str) -> tuple[Task, Graph, Session]:
     """Build a model and export it; return its task, its graph and the opened file."""
     torch.manual_seed(0)
-    task_name = TASKS[next(iter(gives(head)))]
+    task_name = TASK_CHOICES[next(iter(gives(head)))]
     config = composed(f"task={task_name}", f"backbone={variant}", f"head={head}", "data=scenes")
     task = build_task(read(config).task, INFO, total=1).eval()
     graph = graph_of(task.model, INFO, preprocess=False)

@@ -93,7 +93,7 @@ class DatasetInfo:
         return len(self.mean)
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the facts as plain containers, as a checkpoint holds them."""
+        """Return the facts as plain containers, as a checkpoint holds them."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             **plain,
@@ -207,7 +207,7 @@ class RandomDataset(Dataset, Protocol):
     draws: bool
 
     def drawn(self, index: int, seed: int) -> Sample:
-        """Give a training example of sample `index`, as a function of index and seed."""
+        """Return a training example of sample `index`, as a function of index and seed."""
         ...
 
 
@@ -216,7 +216,7 @@ class SizedDataset(Dataset, Protocol):
     """A dataset that knows the sizes of its images without decoding them."""
 
     def size(self, index: int) -> Size:
-        """Give the upright (height, width) of a sample's image."""
+        """Return the upright (height, width) of a sample's image."""
         ...
 
 
@@ -225,7 +225,7 @@ class ObjectDataset(Dataset, Protocol):
     """A dataset that knows which images have objects without decoding them."""
 
     def has_objects(self, index: int) -> bool | None:
-        """Say whether a sample has an object to learn, which no crowd is; None if that is not known."""
+        """Return whether a sample has an object to learn, which no crowd is, or None if that is not known."""
         ...
 
 
@@ -270,7 +270,7 @@ TensorsT = TypeVar("TensorsT", InstanceTarget, Target)
 
 
 def _applied(holder: TensorsT, function: Callable[[Tensor], Tensor]) -> TensorsT:
-    """Give a copy of a holder of tensors, and of holders of tensors, with `function` applied to each tensor."""
+    """Return a copy of a holder of tensors, and of holders of tensors, with `function` applied to each tensor."""
     done: dict[str, Any] = {}
     for field in fields(holder):
         value = getattr(holder, field.name)
@@ -364,24 +364,59 @@ class InstancePrediction:
         return len(self.labels)
 
 
+LOGITS = "logits"
+"""The output of dense heads, a number for each class at every pixel. They train with losses of one's choice, and may
+have an auxiliary head and infer by windows and views; heads of other outputs have their own losses and see whole
+images."""
+
+
+@dataclass(frozen=True)
+class PredictionKind:
+    """One kind of prediction, by the names that it has in the rooms.
+
+    `choice` is its file of conf/task and `task` the registered name in it. `truth` is what a dataset must annotate, one
+    of DatasetInfo.annotates, and `output` what a head must give: a task states them as `needs` and `takes`, a detection
+    head states its output as `gives`. `prediction` is the type of an image's prediction.
+    """
+
+    choice: str
+    task: str
+    truth: str
+    output: str
+    prediction: type
+
+
+PREDICTION_KINDS = (
+    PredictionKind("seg", "semantic", truth="semantic", output=LOGITS, prediction=SemanticPrediction),
+    PredictionKind("multilabel", "multilabel", truth="multilabel", output=LOGITS, prediction=MultilabelPrediction),
+    PredictionKind("det", "detection", truth="boxes", output="boxes", prediction=InstancePrediction),
+    PredictionKind("inst", "instance", truth="instances", output="masks", prediction=InstancePrediction),
+)
+"""All kinds of predictions. Tables in the rooms are keyed by these columns; tests/contracts/test_kinds.py checks that
+none lacks a kind, and lists what a new kind takes."""
+
+TASK_CHOICES: Mapping[str, str] = {kind.output: kind.choice for kind in reversed(PREDICTION_KINDS)}
+"""For each output of a head, the file of conf/task whose task takes it; of several, the first in the table above."""
+
+
 class Scores(Protocol):
     """What every metric offers in the end."""
 
     @property
     def definition(self) -> str:
-        """Say how the means are defined."""
+        """How the means are defined, in words."""
         ...
 
     def summary(self) -> dict[str, float]:
-        """Give the means by name."""
+        """Return the means by name."""
         ...
 
     def headline(self) -> str:
-        """Give the means in one line."""
+        """Return the means in one line."""
         ...
 
     def table(self) -> list[tuple[str, ...]]:
-        """Give one row a class under a row of column names."""
+        """Return one row a class, under a row of column names."""
         ...
 
 

@@ -43,8 +43,6 @@ OWN = (
     "warm_up", "threads", "output", "keep_memory", "plugins",
 )  # fmt: skip
 COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
-TASKS = {"logits": "seg", "boxes": "det", "masks": "inst"}
-"""The file of conf/task that takes each of the outputs of heads."""
 CLASSES, OBJECT_CLASSES = 19, 80
 
 
@@ -169,15 +167,16 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
     from coatseg.data.loading.random_batches import random_info
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import PositiveInt, fitting
+    from coatseg.structures import LOGITS, TASK_CHOICES
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
     head = typed.get("head")
     if head in choices("head") and "task" not in typed:
         (given,) = gives(group_file("head", head)["name"])
-        composing = [f"task={TASKS[given]}", *composing]
+        composing = [f"task={TASK_CHOICES[given]}", *composing]
     plan = read({**compose_typed(list(composing)), "plugins": options.get("plugins", [])}).task
-    dense = plan.kind.takes == "logits"
+    dense = plan.kind.takes == LOGITS
     classes = fitting(options.get("classes", CLASSES if dense else OBJECT_CLASSES), PositiveInt, "classes")
     channels = fitting(options.get("channels", 3), PositiveInt, "channels")
     info = random_info(classes, channels)
@@ -216,11 +215,13 @@ def _table(title: str, sizes: Sequence[Size], measured: Sequence[Measured], batc
 
 def _caveats(facts: Mapping[str, Any], task: Task, train: bool, measured: Sequence[Measured]) -> list[str]:
     """Return lines that tell what the numbers were measured on, and how far they hold."""
+    from coatseg.structures import LOGITS
+
     load = "" if facts["load"] is None else f"; load before {facts['load']:.1f}, and what else ran counts too"
     lines = [f"on {facts['device']}, threads: {facts['threads']}, torch {facts['torch']}{load}"]
     if any(one.peak is not None for one in measured):
         lines.append("memory is above the loaded model and its images, in units of 2^20 bytes")
-    if task.takes != "logits" and not train:
+    if task.takes != LOGITS and not train:
         lines.append("the time of a detector depends on how many objects it finds, here in random images")
     return lines
 

@@ -69,13 +69,13 @@ def heads() -> Iterator[Row]:
     from coatseg.config.check import given_by
     from coatseg.config.read import choose
     from coatseg.models.macs import head_macs
-    from coatseg.structures import parameter_count
+    from coatseg.structures import LOGITS, parameter_count
 
     levels = _on_meta(BACKBONE).levels
     for choice in choices("head"):
         chosen = choose("head", group_file("head", choice))
         given = given_by(chosen.constructor)
-        classes = CLASSES if "logits" in given else OBJECT_CLASSES
+        classes = CLASSES if LOGITS in given else OBJECT_CLASSES
         with torch.device("meta"):
             head = chosen.make(levels=levels, classes=classes).eval()
         macs, below = head_macs(head, levels, HEAD_SIZE), _macs_below(getattr(head, "levels_used", len(levels)))

@@ -12,6 +12,7 @@ from coatseg.config.plan import Choice, TaskPlan
 from coatseg.errors import ConfigError, listed, nearest
 from coatseg.registry.names import constructor_of, table
 from coatseg.registry.options import Constructor, NonNegativeFloat, PositiveInt, fitting, function_of
+from coatseg.structures import LOGITS
 from coatseg.training.trainer import AUTO, PRECISIONS, SHORT_PRECISIONS
 
 RESERVED_TRAINER = {
@@ -59,7 +60,7 @@ def gives(head: str) -> frozenset[str]:
 def given_by(constructor: Constructor) -> frozenset[str]:
     """Return what the heads that a constructor builds output for a task."""
     made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor)).get("return")
-    given: frozenset[str] = getattr(made, "gives", frozenset({"logits"}))
+    given: frozenset[str] = getattr(made, "gives", frozenset({LOGITS}))
     return given
 
 
@@ -76,7 +77,7 @@ def check_head_fits(plan: TaskPlan) -> None:
             f"head={plan.head.name} gives {listed(sorted(given))}; the task {plan.task.name} takes {takes}.",
             f"Choose one of these heads: {', '.join(fitting_heads)}.",
         )
-    if takes == "logits":
+    if takes == LOGITS:
         return
     if plan.auxiliary is not None:
         raise ConfigError(f"auxiliary: the task {plan.task.name} has no use for a second head.", "Leave auxiliary out.")
@@ -92,7 +93,7 @@ def check_losses(losses: Sequence[tuple[Choice, Any]], takes: str) -> None:
     Raises:
         ConfigError: it says which loss is wrong, or how to choose one.
     """
-    if takes != "logits":
+    if takes != LOGITS:
         if losses:
             raise ConfigError(f"{losses[0][0].key}: detectors bring losses of their own.", "Leave loss out.")
         return

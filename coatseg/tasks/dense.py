@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from coatseg.data.loading.batching import stack_labels
 from coatseg.losses.base import WeightedSum
-from coatseg.structures import Batch, DatasetInfo, Outputs, Size, Target
+from coatseg.structures import LOGITS, Batch, DatasetInfo, Outputs, Size, Target
 from coatseg.tasks.base import Task
 from coatseg.tasks.inference.options import WHOLE, Inference
 from coatseg.tasks.inference.views import Activation
@@ -32,7 +32,7 @@ class Given(TypedDict, total=False):
 class DenseTask(Task):
     """Trains logits (B, classes, H, W) against label maps or layers; a subclass says which, and decodes the logits."""
 
-    takes = "logits"
+    takes = LOGITS
 
     activation: Activation
     """How its logits become probabilities."""

@@ -23,6 +23,7 @@ from coatseg.config.read import read, read_inference
 from coatseg.config.sections import named
 from coatseg.errors import ConfigError
 from coatseg.registry.names import make, table
+from coatseg.structures import TASK_CHOICES
 from coatseg.tasks.inference.options import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.generate import write_camvid, write_folder, write_layers
@@ -69,12 +70,8 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_choice_of_every_group_composes_and_is_valid(composed: Composed, file: Path) -> None:
-    task = TASKS.get(next(iter(gives(made_by(file)))), "seg") if file.parent.name == "head" else None
+    task = TASK_CHOICES[next(iter(gives(made_by(file))))] if file.parent.name == "head" else None
     read(composed(*([] if task is None else [f"task={task}"]), f"{file.parent.name}={file.stem}"))
-
-
-TASKS = {"boxes": "det", "masks": "inst"}
-"""For what a head gives, the task that takes it."""
 
 
 def made_by(file: Path) -> str:
@@ -402,7 +399,7 @@ BACKBONES = sorted(path.stem for path in (ROOT / "conf" / "backbone").glob("*.ya
 @pytest.mark.parametrize(("backbone", "head"), list(itertools.product(BACKBONES, HEADS)))
 def test_every_backbone_runs_under_every_head(composed: Composed, tmp_path: Path, backbone: str, head: str) -> None:
     made = made_by(Path("head") / f"{head}.yaml")
-    task = TASKS.get(next(iter(gives(made))))
-    small = (f"task={task}", *OBJECT_SCENES, *NARROW[made]) if task else DATA["scenes"](tmp_path)
+    task = TASK_CHOICES[next(iter(gives(made)))]
+    small = DATA["scenes"](tmp_path) if task == "seg" else (f"task={task}", *OBJECT_SCENES, *NARROW[made])
     fit(composed(f"backbone={backbone}", f"head={head}", *small, "trainer.max_steps=1"))
     os.environ.pop(FOLDER_VARIABLE, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,14 @@ from coatseg.data.inspection.reading import Inspection
 from coatseg.data.inspection.splits import LARGE, SMALL, SplitFacts
 
 MOST_SIZES = 8
+
+CLASS_NOTES: Mapping[str, str] = {
+    "semantic": "Pixels are shares of those that are not ignored.",
+    "multilabel": "Pixels are shares of all; classes may overlap.",
+    "boxes": "",
+    "instances": "",
+}
+"""For each truth, how to read its columns in the table of classes; nothing where they are plain counts."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,8 @@ def classes_table(inspection: Inspection) -> Table:
     listed = range(len(info.classes)) if any(split.labels for split in splits) else info.things
     order = sorted(listed, key=lambda number: -counted[number])
     rows = tuple((info.classes[number], *(column[number] for column in cells)) for number in order)
-    notes = {
-        "semantic": "Pixels are shares of those that are not ignored.",
-        "multilabel": "Pixels are shares of all; classes may overlap.",
-    }
-    return Table("Classes", tuple(columns), rows, " ".join(notes[kind] for kind in notes if kind in info.annotates))
+    notes = [note for truth, note in CLASS_NOTES.items() if note and truth in info.annotates]
+    return Table("Classes", tuple(columns), rows, " ".join(notes))
 
 
 def _class_columns(split: SplitFacts) -> Iterator[tuple[str, list[str]]]:

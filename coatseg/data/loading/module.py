@@ -22,9 +22,19 @@ from coatseg.data.loading.steps import Batches, DrawnSteps
 from coatseg.data.loading.subset import Limited, draws, lying
 from coatseg.errors import ConfigError
 from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt
-from coatseg.structures import Dataset, DatasetInfo, ObjectDataset, Sample
+from coatseg.structures import (
+    PREDICTION_KINDS,
+    Dataset,
+    DatasetInfo,
+    InstancePrediction,
+    ObjectDataset,
+    Sample,
+)
 
 VERIFY_SECONDS = 4.0
+
+OBJECT_TRUTHS = frozenset(kind.truth for kind in PREDICTION_KINDS if kind.prediction is InstancePrediction)
+"""The truths from which objects are learnt, and no classes of pixels."""
 
 
 class DataModule(lightning.LightningDataModule):
@@ -95,7 +105,7 @@ class DataModule(lightning.LightningDataModule):
     def lacks_objects(self, name: str) -> bool:
         """Return whether a split is known, without decoding an image, to have no object to learn."""
         dataset = self.split(name)
-        if self.needs not in ("boxes", "instances") or not isinstance(dataset, ObjectDataset):
+        if self.needs not in OBJECT_TRUTHS or not isinstance(dataset, ObjectDataset):
             return False
         return all(dataset.has_objects(index) is False for index in range(len(dataset)))
 
@@ -209,7 +219,7 @@ def with_image_resized(sample: Sample, sides: tuple[int, int]) -> Sample:
 
 def check_rare_classes(temperature: float | None, needs: str | None) -> None:
     """Raise ConfigError if rare classes are to be drawn more often for a task that `needs` objects."""
-    if temperature is not None and needs in ("boxes", "instances"):
+    if temperature is not None and needs in OBJECT_TRUTHS:
         raise ConfigError(
             "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
             "Set data.rare_class_temperature=null.",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 import torch
 
 from coatseg.data.annotations.classes import generated_palette
-from coatseg.structures import Batch, DatasetInfo, InstanceTarget, Size, Target
+from coatseg.structures import PREDICTION_KINDS, Batch, DatasetInfo, InstanceTarget, Size, Target
 
 OBJECTS = 8
 """The number of objects in each random image."""
@@ -17,7 +20,7 @@ def random_info(classes: int, channels: int) -> DatasetInfo:
         name="random",
         classes=tuple(f"class {number}" for number in range(classes)),
         palette=generated_palette(classes),
-        annotates=frozenset({"semantic", "multilabel", "boxes", "instances"}),
+        annotates=frozenset(kind.truth for kind in PREDICTION_KINDS),
         ignore_index=max(255, classes),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
@@ -36,19 +39,43 @@ def random_batch(info: DatasetInfo, needs: str, count: int, size: Size) -> Batch
 
 
 def random_target(info: DatasetInfo, needs: str, size: Size) -> Target:
-    """Return the random truth of an image: labels of pixels, or rectangular objects of 0.4 times its sides."""
-    classes = len(info.classes)
-    if needs == "semantic":
-        return Target(label_map=torch.randint(classes, size))
-    if needs == "multilabel":
-        return Target(layers=torch.randint(2, (classes, *size), dtype=torch.uint8))
+    """Return the random truth of an image; for a truth that a user's own task needs, boxes."""
+    return TRUTHS.get(needs, _boxes)(info, size)
+
+
+def _label_map(info: DatasetInfo, size: Size) -> Target:
+    return Target(label_map=torch.randint(len(info.classes), size))
+
+
+def _layers(info: DatasetInfo, size: Size) -> Target:
+    return Target(layers=torch.randint(2, (len(info.classes), *size), dtype=torch.uint8))
+
+
+def _boxes(info: DatasetInfo, size: Size) -> Target:
+    return Target(instances=_objects(info, size))
+
+
+def _masks(info: DatasetInfo, size: Size) -> Target:
+    objects = _objects(info, size)
+    masks = torch.zeros(OBJECTS, *size, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, objects.boxes.int().tolist(), strict=True):
+        mask[y1:y2, x1:x2] = True
+    return Target(instances=replace(objects, masks=masks))
+
+
+def _objects(info: DatasetInfo, size: Size) -> InstanceTarget:
+    """Return objects of 0.4 times the sides of an image, without masks."""
     sides = torch.tensor([size[1], size[0]])
     corners = torch.rand(OBJECTS, 2) * 0.5 * sides
     boxes = torch.cat([corners, corners + 0.4 * sides], 1).round()
-    masks = None
-    if needs == "instances":
-        masks = torch.zeros(OBJECTS, *size, dtype=torch.bool)
-        for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
-            mask[y1:y2, x1:x2] = True
-    labels, crowd = torch.randint(classes, (OBJECTS,)), torch.zeros(OBJECTS, dtype=torch.bool)
-    return Target(instances=InstanceTarget(boxes, labels, masks, crowd))
+    labels, crowd = torch.randint(len(info.classes), (OBJECTS,)), torch.zeros(OBJECTS, dtype=torch.bool)
+    return InstanceTarget(boxes, labels, None, crowd)
+
+
+TRUTHS: Mapping[str, Callable[[DatasetInfo, Size], Target]] = {
+    "semantic": _label_map,
+    "multilabel": _layers,
+    "boxes": _boxes,
+    "instances": _masks,
+}
+"""For each truth that a task may need, the function that makes a random one for an image of a size."""

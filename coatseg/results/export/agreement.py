@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from coatseg.structures import MultilabelPrediction, SemanticPrediction
+from coatseg.structures import LOGITS, MultilabelPrediction, SemanticPrediction, Size
 from coatseg.tasks.base import Task
-from coatseg.tasks.dense import DenseTask
 
 LEAST_ALIKE = 0.9999
 """The least share of pixels that must get the same classes."""
@@ -23,6 +23,9 @@ MOST_PIXELS = 1e-3
 MOST_PROBABILITY = 1e-3
 """The largest difference allowed between scores and masks of matched objects."""
 
+CLASSES: Mapping[type, str] = {SemanticPrediction: "label_map", MultilabelPrediction: "layers"}
+"""For each type of prediction that is decoded from logits, the field with the classes of its pixels."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -33,31 +36,30 @@ class Agreement:
     match; `compared` is the number of pixels or objects, on the side that has more.
     """
 
-    size: tuple[int, int]
+    size: Size
     difference: float
     alike: float
     compared: int
     good: bool
 
 
-def agreement(task: Task, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+def agreement(task: Task, size: Size, ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
     """Return how well the outputs of a task's graph, `ours`, agree with a file's, `found`, for images of a size."""
-    return _of_pixels(task, size, ours, found) if isinstance(task, DenseTask) else _of_objects(size, ours, found)
+    return comparison_of(task).compare(task, size, ours, found)
 
 
 def unit(task: Task) -> str:
-    """Name what the share that agrees is one of."""
-    return "pixels" if isinstance(task, DenseTask) else "objects"
+    """Return the name of what the share that agrees is one of."""
+    return comparison_of(task).unit
 
 
 def tolerances(task: Task) -> dict[str, float]:
     """Return what may differ, by name."""
-    if isinstance(task, DenseTask):
-        return {"logits, as a share of the largest": MOST_LOGITS, "share of pixels": LEAST_ALIKE}
-    return {"box edges in pixels": MOST_PIXELS, "scores and masks": MOST_PROBABILITY, "share of objects": LEAST_MATCHED}
+    return dict(comparison_of(task).tolerances)
 
 
-def _of_pixels(task: DenseTask, size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+def _of_pixels(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+    """Compare the logits of a dense task, and the classes that it decodes from them."""
     (mine,), (other,) = ours, found
     if mine.shape != other.shape or not other.isfinite().all():
         return Agreement(size, torch.inf, 0.0, mine[:, 0].numel(), good=False)
@@ -71,10 +73,11 @@ def _of_pixels(task: DenseTask, size: tuple[int, int], ours: Sequence[Tensor], f
 
 
 def _classes(prediction: SemanticPrediction | MultilabelPrediction) -> Tensor:
-    return prediction.label_map if isinstance(prediction, SemanticPrediction) else prediction.layers
+    classes: Tensor = getattr(prediction, CLASSES[type(prediction)])
+    return classes
 
 
-def _of_objects(size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+def _of_objects(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
     """Return how well detections agree; every object is matched with the nearest unmatched one of its class."""
     compared = max(len(ours[0]), len(found[0]))
     if not compared:
@@ -95,3 +98,33 @@ def _of_objects(size: tuple[int, int], ours: Sequence[Tensor], found: Sequence[T
             distances[:, partner] = torch.inf
     alike = matched / compared
     return Agreement(size, largest, alike, compared, alike >= LEAST_MATCHED)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the outputs of one kind of head are compared.
+
+    `unit` is what is counted, `tolerances` are what may differ and by how much, in words; `compare` is called as
+    `agreement` is.
+    """
+
+    unit: str
+    tolerances: Mapping[str, float]
+    compare: Callable[[Any, Size, Sequence[Tensor], Sequence[Tensor]], Agreement]
+
+
+_PIXELS = Comparison(
+    "pixels", {"logits, as a share of the largest": MOST_LOGITS, "share of pixels": LEAST_ALIKE}, _of_pixels
+)
+_OBJECTS = Comparison(
+    "objects",
+    {"box edges in pixels": MOST_PIXELS, "scores and masks": MOST_PROBABILITY, "share of objects": LEAST_MATCHED},
+    _of_objects,
+)
+COMPARISONS: Mapping[str, Comparison] = {LOGITS: _PIXELS, "boxes": _OBJECTS, "masks": _OBJECTS}
+"""For each output of a head, how it is compared."""
+
+
+def comparison_of(task: Task) -> Comparison:
+    """Return how the outputs of a task's graph are compared: of a user's own kind, as objects."""
+    return COMPARISONS.get(task.takes, _OBJECTS)

@@ -20,7 +20,7 @@ from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import Detections
 from coatseg.models.heads.detection.cascade_steps import MaskStep
 from coatseg.models.model import Model
-from coatseg.structures import DatasetInfo, Outputs
+from coatseg.structures import LOGITS, DatasetInfo, Outputs
 
 Replaced = TypeVar("Replaced", bound=nn.Module)
 
@@ -109,6 +109,10 @@ class MaskGraph(Graph):
         return found.boxes, found.labels, found.scores, found.masks
 
 
+GRAPHS: Mapping[str, type[Graph]] = {LOGITS: DenseGraph, "masks": MaskGraph, "boxes": BoxGraph}
+"""For each output of a head, the graph of a model with such a head; of a head with several, the first of these."""
+
+
 class MatrixPool(nn.Module):
     """Adaptive average pooling to a fixed size, as two products with matrices made from the map's size.
 
@@ -166,9 +170,8 @@ class RegionNorm(nn.Module):
 
 def graph_of(model: nn.Module, info: DatasetInfo, *, preprocess: bool) -> Graph:
     """Return the graph of a task's model: a copy in float32 on the CPU, in evaluation mode."""
-    kind: type[Graph] = DenseGraph
-    if isinstance(model, Detector):
-        kind = MaskGraph if "masks" in model.head.gives else BoxGraph
+    given = model.head.gives if isinstance(model, Detector) else {LOGITS}
+    kind = next((GRAPHS[output] for output in GRAPHS if output in given), BoxGraph)
     model = copy.deepcopy(model).cpu().float()
     if isinstance(model, Model):
         model.auxiliary = None  # which only training uses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,12 +42,7 @@ Written = LabelMap | Layers | InstancePrediction
 """What a writer turns into files."""
 
 Fields = Mapping[str, torch.dtype]
-
-FULL: Mapping[type, Fields] = {
-    SemanticPrediction: {"label_map": torch.int64, "scores": torch.float32},
-    MultilabelPrediction: {"layers": torch.bool, "scores": torch.float32},
-}
-"""The fields of a prediction that have a value a pixel, and their types."""
+"""Fields of a prediction that have a value a pixel, and their types."""
 
 
 class Canvas:
@@ -67,23 +62,47 @@ class Canvas:
             self.painted[name][..., top : top + height, left : left + width] = value
 
 
-def fields_to_write(kind: type, info: DatasetInfo) -> Fields:
-    """Return the fields of a prediction that have a value a pixel and are written, and the smallest types they fit."""
+@dataclass(frozen=True)
+class Form:
+    """How a type of prediction is put together from pieces, and what is written of it.
+
+    `full` are all of its fields that have a value a pixel; `kept` returns those that files hold, for data with these
+    facts in the smallest types that they fit. `written` is made of the id and the arrays of the latter; a prediction
+    without such fields is written as it is.
+    """
+
+    full: Fields
+    kept: Callable[[DatasetInfo], Fields]
+    written: type
+
+
+def _class_numbers(info: DatasetInfo) -> Fields:
     largest = max(len(info.classes) - 1, info.ignore_index)
-    written: dict[type, Fields] = {
-        SemanticPrediction: {"label_map": torch.uint8 if largest < 256 else torch.uint16},
-        MultilabelPrediction: {"layers": torch.bool},
-    }
-    return written.get(kind, {})
+    return {"label_map": torch.uint8 if largest < 256 else torch.uint16}
 
 
-def to_write(prediction: Prediction, fields: Fields) -> Written:
-    """Keep of a prediction what is written."""
-    values = {name: getattr(prediction, name).to(dtype).cpu().numpy() for name, dtype in fields.items()}
-    match prediction:
-        case SemanticPrediction():
-            return LabelMap(prediction.id, values["label_map"])
-        case MultilabelPrediction():
-            return Layers(prediction.id, values["layers"])
-        case _:
-            return prediction
+FORMS: Mapping[type, Form] = {
+    SemanticPrediction: Form({"label_map": torch.int64, "scores": torch.float32}, _class_numbers, LabelMap),
+    MultilabelPrediction: Form(
+        {"layers": torch.bool, "scores": torch.float32}, lambda info: {"layers": torch.bool}, Layers
+    ),
+    InstancePrediction: Form({}, lambda info: {}, InstancePrediction),
+}
+"""For each type of prediction, its form."""
+
+
+def full_fields(kind: type) -> Fields:
+    """Return all fields of a type of prediction that have a value a pixel."""
+    return FORMS[kind].full
+
+
+def fields_to_write(kind: type, info: DatasetInfo) -> Fields:
+    """Return those of them that are written, in the smallest types that they fit; none of a user's own prediction."""
+    return FORMS[kind].kept(info) if kind in FORMS else {}
+
+
+def to_write(prediction: Any, fields: Fields) -> Written:
+    """Return what is written of a prediction: its fields that have a value a pixel, or itself if it has none."""
+    values = (getattr(prediction, name).to(dtype).cpu().numpy() for name, dtype in fields.items())
+    written: Written = FORMS[type(prediction)].written(prediction.id, *values) if fields else prediction
+    return written

@@ -74,3 +74,4 @@ DRAWINGS: Mapping[type, Callable[[Any, OpenedImage, DatasetInfo, int], Picture]]
     Layers: _layers,
     InstancePrediction: _objects,
 }
+"""For each type of what is written, the function that draws it over its image, shrunk by a whole factor."""

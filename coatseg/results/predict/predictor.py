@@ -16,7 +16,15 @@ from coatseg.data.images.sources import MAX_PIXELS
 from coatseg.data.loading.batching import collate
 from coatseg.data.loading.module import with_image_resized
 from coatseg.errors import ConfigError, ImageError
-from coatseg.results.predict.canvas import FULL, Canvas, Fields, Prediction, Written, fields_to_write, to_write
+from coatseg.results.predict.canvas import (
+    Canvas,
+    Fields,
+    Prediction,
+    Written,
+    fields_to_write,
+    full_fields,
+    to_write,
+)
 from coatseg.results.predict.memory import BY_WINDOWS, check_images_fit
 from coatseg.results.predict.opened import ImageLike, OpenedImage, open_given
 from coatseg.structures import DatasetInfo, InstancePrediction, MultilabelPrediction, Sample, SemanticPrediction
@@ -134,7 +142,7 @@ class Predictor:
         Raises:
             ImageError: one cannot be read, or is too large for the memory.
         """
-        return self._streamed(images, FULL.__getitem__) if self.streams else self._whole(images)
+        return self._streamed(images, full_fields) if self.streams else self._whole(images)
 
     @torch.inference_mode()
     def results(self, images: Sequence[OpenedImage]) -> list[Written]:

@@ -22,13 +22,11 @@ from coatseg.errors import CoatsegError, ImageError, NameTooLongError
 from coatseg.results.predict.opened import OpenedImage, open_path
 from coatseg.results.predict.pictures import picture_of
 from coatseg.results.predict.predictor import Predictor
-from coatseg.results.predict.writers import ObjectsWriter, Writer
+from coatseg.results.predict.writers import Writer
 from coatseg.system.json_lines import write_lines
-from coatseg.visualize.sheets import encode_picture, legend
+from coatseg.visualize.sheets import encode_picture
 
 PICTURES = "pictures"
-LEGEND = "legend.png"
-LEGEND_WIDTH = 640
 TIFF = (".tif", ".tiff")
 
 
@@ -172,12 +170,8 @@ class PredictionRun(lightning.LightningModule):
 
     def conclude(self) -> None:
         """Write what is common to all images, once all processes are done: joined objects, legend, skipped files."""
-        info = self.predictor.info
         write_lines(self.place, SKIPPED_FILE, map(asdict, self.skipped))
-        if isinstance(self.writer, ObjectsWriter):
-            self.writer.join([source for group in self.groups for source in group])
-        elif self.pictures:  # pictures of objects have the names on them
-            self.place.write(LEGEND, encode_picture(legend(info, LEGEND_WIDTH, range(len(info.classes)))))
+        self.writer.conclude([source for group in self.groups for source in group], pictures=self.pictures)
 
     def done(self, source: Source) -> bool:
         """Return whether every file of a source is there."""

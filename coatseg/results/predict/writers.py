@@ -20,10 +20,13 @@ from coatseg.results.predict.canvas import LabelMap, Layers
 from coatseg.structures import Colour, DatasetInfo, InstancePrediction
 from coatseg.system.places import Place
 from coatseg.tasks.base import Task
+from coatseg.visualize.sheets import encode_picture, legend
 
 MAPS = "labels"
 OBJECTS = "objects"
 JOINED = "instances.json"
+LEGEND = "legend.png"
+LEGEND_WIDTH = 640
 SUFFIXES = (".png", ".tif")
 
 
@@ -41,6 +44,11 @@ class Writer(ABC):
     @abstractmethod
     def write(self, source: Source, written: Any, tags: GeoTags | None) -> None:
         """Write the files of an image; `tags` say where on Earth its pixels lie."""
+
+    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> None:
+        """Write what is one for all images: the legend of their pictures, if there are any."""
+        if pictures:
+            self.place.write(LEGEND, encode_picture(legend(self.info, LEGEND_WIDTH, range(len(self.info.classes)))))
 
 
 class LabelMapWriter(Writer):
@@ -97,8 +105,8 @@ class ObjectsWriter(Writer):
         """Write the objects."""
         self.place.write(self.path(source), encode_objects(written, source.name, self.info))
 
-    def join(self, sources: Sequence[Source]) -> None:
-        """Write instances.json."""
+    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> None:
+        """Write instances.json, and no legend: in pictures, objects have their names."""
         ids = [source.id for source in sources]
         parts = [self.path(source) for source in sources if self.done(source)]
         join_objects(self.place, JOINED, parts, ids, self.info)
