@@ -33,14 +33,14 @@ from coatseg.config.read import read
 from coatseg.data.images.raster import import_rasterio
 from coatseg.data.images.sources import Source
 from coatseg.models.backbones.coat import VARIANTS
-from coatseg.results.predict.opened import open_path
+from coatseg.results.predict.opened_image import open_path
 from coatseg.results.predict.predictor import Predictor
 from coatseg.results.predict.run import tags_of
 from coatseg.results.predict.writers import writer_of
 from coatseg.structures import DatasetInfo, Size
 from coatseg.system.allocator import keep_memory
+from coatseg.system.fsspec_folders import Place
 from coatseg.system.measuring import reset_peak, resident_memory
-from coatseg.system.places import Place
 
 QUICK = {"sizes": [(1024, 1024)], "classes": [19], "inference": [""]}
 FILES = ("png", "tif")

@@ -26,10 +26,10 @@ from benchmarks.tables import Record, Table, milliseconds, publish
 from benchmarks.timing import in_turn, speedup
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.config.read import read
 from coatseg.models.backbones.coat import VARIANTS
-from coatseg.results.export.comparison import eager, images_of
+from coatseg.results.export.beside_model import eager, images_of
 from coatseg.results.export.facts import export_facts
 from coatseg.results.export.graph import Graph, graph_of
 from coatseg.results.export.to_onnx import Session, write

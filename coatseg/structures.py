@@ -16,6 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+Pixels = npt.NDArray[Any]
+"""An image (H, W, C), or a map (H, W) of numbers, as a file holds it."""
+
 Size = tuple[int, int]
 Colour = tuple[int, int, int]
 

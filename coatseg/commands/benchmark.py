@@ -82,7 +82,7 @@ def benchmark(options: Mapping[str, Any], composing: Sequence[str] = ()) -> list
     from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
     from coatseg.structures import parameter_count
     from coatseg.system.measuring import cpu_model
-    from coatseg.tasks.passes import measured_at, placed
+    from coatseg.tasks.timed_passes import measured_at, placed
     from coatseg.training.trainer import make_trainer
 
     quiet_libraries()
@@ -143,8 +143,8 @@ def check_output(output: Path) -> None:
         ConfigError: it is a folder.
         OutputError: its folder cannot be written to.
     """
+    from coatseg.system.fsspec_folders import Place
     from coatseg.system.output import check_writable
-    from coatseg.system.places import Place
 
     if output.is_dir():
         raise ConfigError(f"output={output} is a folder.", "Name a file, such as benchmark.json.")
@@ -162,7 +162,7 @@ def _sizes(stated: Any) -> list[Size]:
 def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
     """Compose and build a model with random weights for data with the stated classes and channels."""
     from coatseg.config.build import build_task
-    from coatseg.config.check import gives
+    from coatseg.config.combinations import gives
     from coatseg.config.read import read
     from coatseg.data.loading.random_batches import random_info
     from coatseg.registry.names import load_plugins

@@ -166,7 +166,7 @@ def _of_weights(options: Mapping[str, Any], split: str) -> Subject:
     from coatseg.config.data import build_data
     from coatseg.config.read import read
     from coatseg.config.restore import other_classes, untrained_task
-    from coatseg.models.weights.start import start_from
+    from coatseg.models.weights.loading import start_from
 
     config = {
         **options["config"],

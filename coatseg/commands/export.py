@@ -44,7 +44,7 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import fitting
     from coatseg.results.export.agreement import unit
-    from coatseg.results.export.comparison import SIZES, Sizes
+    from coatseg.results.export.beside_model import SIZES, Sizes
     from coatseg.results.export.formats import format_of
     from coatseg.results.export.report import report_path
     from coatseg.results.export.writing import export

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # importing them takes seconds, too long for --help
     from coatseg.results.features.model import FeatureModel
     from coatseg.results.features.pictures import FeaturePictures
     from coatseg.results.features.writer import FeatureWriter, WritingPlan
-    from coatseg.system.places import Place
+    from coatseg.system.fsspec_folders import Place
 
 USAGE = """Usage: coatseg features checkpoint=PATH|backbone=NAME input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
        coatseg features checkpoint=PATH|backbone=NAME data=NAME split=val output=DIR [KEY=VALUE ...]
@@ -75,8 +75,8 @@ def write_features(options: Mapping[str, Any]) -> int:
     from coatseg.results.features.formats import check_installed
     from coatseg.results.features.making import MapMaker
     from coatseg.results.features.writer import FeatureWriter
+    from coatseg.system.fsspec_folders import Place
     from coatseg.system.output import check_writable
-    from coatseg.system.places import Place
     from coatseg.training.trainer import AUTO, automatic_precision, make_fabric
 
     quiet_libraries()

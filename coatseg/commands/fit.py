@@ -25,7 +25,7 @@ from coatseg.config.read import read
 from coatseg.config.restore import other_classes
 from coatseg.config.resume import check_resumable
 from coatseg.errors import ConfigError, OutputError
-from coatseg.models.weights.start import LoadedWeights, start_from
+from coatseg.models.weights.loading import LoadedWeights, start_from
 from coatseg.structures import Scores, parameter_count
 from coatseg.tasks.evaluation import evaluate, result_of
 from coatseg.training.callbacks.checkpoints import read_checkpoint

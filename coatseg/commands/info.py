@@ -66,7 +66,7 @@ def heads() -> Iterator[Row]:
     """Yield a table row for each file of conf/head, its head built on the levels of `BACKBONE`."""
     import torch
 
-    from coatseg.config.check import given_by
+    from coatseg.config.combinations import given_by
     from coatseg.config.read import choose
     from coatseg.models.macs import head_macs
     from coatseg.structures import LOGITS, parameter_count

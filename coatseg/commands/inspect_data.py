@@ -68,8 +68,8 @@ def inspect_data(options: Mapping[str, Any]) -> bool:
     from coatseg.data.inspection.report import write_inspection
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import NonNegativeInt, PositiveInt, fitting
+    from coatseg.system.fsspec_folders import Place
     from coatseg.system.output import check_writable
-    from coatseg.system.places import Place
     from coatseg.visualize.samples import sample_sheet
     from coatseg.visualize.sheets import save_picture
 

@@ -132,8 +132,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.results.predict.folder import begin
     from coatseg.results.predict.run import PredictionRun, words_on_tags
     from coatseg.results.predict.writers import writer_of
+    from coatseg.system.fsspec_folders import Place
     from coatseg.system.output import check_writable
-    from coatseg.system.places import Place
     from coatseg.training.trainer import ANYWHERE, make_trainer
 
     quiet_libraries()

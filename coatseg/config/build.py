@@ -16,7 +16,7 @@ from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import DetectionHead
 from coatseg.models.model import Model
-from coatseg.models.probing import Probed, freeze_unused
+from coatseg.models.unused_parameters import Probed, freeze_unused
 from coatseg.registry.options import Options
 from coatseg.structures import DatasetInfo
 from coatseg.tasks.base import Task

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coatseg.config.check import check_head_fits, check_losses, check_trainer, check_window
+from coatseg.config.combinations import check_head_fits, check_losses, check_trainer, check_window
 from coatseg.config.data import loading_types, split_data_options
 from coatseg.config.plan import Choice, DataPlan, Deferred, Plan, TaskPlan, constant_schedule
 from coatseg.config.sections import named, present, without

@@ -14,7 +14,7 @@ from coatseg.config.read import read_untrained
 from coatseg.config.sections import named
 from coatseg.data.images.resizing import Sides
 from coatseg.errors import CheckpointError, ConfigError, listed
-from coatseg.models.weights.states import mismatches
+from coatseg.models.weights.mismatches import mismatches
 from coatseg.registry.options import Options, fitting
 from coatseg.structures import DatasetInfo
 from coatseg.tasks.base import Task

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from coatseg.models.heads.detection.base import DetectionHead, Detections
-from coatseg.models.padded import pad
-from coatseg.models.probing import Probed
+from coatseg.models.image_padding import pad
+from coatseg.models.unused_parameters import Probed
 from coatseg.structures import Backbone, InstanceTarget, Size
 
 

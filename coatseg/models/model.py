@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coatseg.models.padded import Padded, pad
-from coatseg.models.probing import Probed
+from coatseg.models.image_padding import Padded, pad
+from coatseg.models.unused_parameters import Probed
 from coatseg.structures import Backbone, Head, Outputs, Size
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 
 
 def encoded(content: Any, indent: int | None = None) -> bytes:

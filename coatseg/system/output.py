@@ -10,7 +10,7 @@ from typing import Any
 
 from coatseg.errors import ConfigError, OutputError
 from coatseg.system.atomic import temporary_names
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 
 ELSEWHERE = "Choose another output=...; nothing was changed."
 """What to do about a folder that belongs to something else."""

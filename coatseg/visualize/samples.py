@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coatseg.data.images.pixels import denormalise, normalise
+from coatseg.data.images.normalization import denormalise, normalise
 from coatseg.structures import DatasetInfo, Sample
 from coatseg.visualize.label_maps import Picture, colour, overlay, topmost
 from coatseg.visualize.objects import draw_truth

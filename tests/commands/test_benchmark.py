@@ -17,7 +17,7 @@ from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import ConfigError
 from coatseg.system import measuring
 from coatseg.system.measuring import Measured, measure
-from coatseg.tasks import passes
+from coatseg.tasks import timed_passes
 from coatseg.tasks.base import Task
 from tests.conftest import TINY
 
@@ -94,7 +94,7 @@ def test_every_kind_of_model_is_measured(chosen: tuple[str, ...], capsys: pytest
 def test_gradients_of_an_earlier_pass_are_not_part_of_the_loaded_model(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[Task] = []
     held: list[bool] = []
-    placed = passes.placed
+    placed = timed_passes.placed
 
     def kept(task: Task, trainer: lightning.Trainer) -> torch.device:
         tasks.append(task)
@@ -105,8 +105,8 @@ def test_gradients_of_an_earlier_pass_are_not_part_of_the_loaded_model(monkeypat
         work()
         return Measured((1.0,), None)
 
-    monkeypatch.setattr(passes, "placed", kept)
-    monkeypatch.setattr(passes, "measure", measured)
+    monkeypatch.setattr(timed_passes, "placed", kept)
+    monkeypatch.setattr(timed_passes, "measure", measured)
     benchmark(*read_arguments([*SMALL, *FAST, "head.width=32", "train=true", "size=[[32,32],[64,64]]"]))
     assert held == [False, False]
     assert any(parameter.grad is not None for parameter in tasks[0].parameters())

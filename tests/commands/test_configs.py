@@ -17,7 +17,7 @@ from coatseg.commands.fit import FOLDER_VARIABLE, fit, introduce
 from coatseg.commands.terminal.arguments import group_file
 from coatseg.commands.terminal.console import say_repairs
 from coatseg.config.build import build
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.config.data import build_data
 from coatseg.config.read import read, read_inference
 from coatseg.config.sections import named

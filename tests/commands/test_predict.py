@@ -26,11 +26,11 @@ from coatseg.data.images.reading import read_label_map
 from coatseg.data.images.sources import Source
 from coatseg.errors import ConfigError, ImageError, OutputError, RunExistsError
 from coatseg.results.predict.canvas import LabelMap
-from coatseg.results.predict.opened import OpenedImage
+from coatseg.results.predict.opened_image import OpenedImage
 from coatseg.results.predict.predictor import Predictor
 from coatseg.results.predict.writers import LabelMapWriter, LayersWriter
 from coatseg.structures import InstancePrediction
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 from coatseg.tasks.inference.options import Inference
 from coatseg.tasks.multilabel import MultilabelTask
 from tests.conftest import ROOT

@@ -6,7 +6,7 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT, Variant
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import DetectionHead, Detections
-from coatseg.models.probing import unused_parameters
+from coatseg.models.unused_parameters import unused_parameters
 from coatseg.structures import InstanceTarget, Level, Size
 
 LEVELS = (Level(4, 8), Level(8, 16), Level(16, 24), Level(32, 32))

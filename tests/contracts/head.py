@@ -5,7 +5,7 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT, Variant
 from coatseg.models.heads.semantic.base import SemanticHead
 from coatseg.models.model import Model
-from coatseg.models.probing import unused_parameters
+from coatseg.models.unused_parameters import unused_parameters
 from coatseg.structures import Level
 
 LEVELS = (Level(4, 8), Level(8, 16), Level(16, 24), Level(32, 32))

@@ -24,27 +24,27 @@ import torch
 import yaml
 
 from coatseg.config.build import build_task
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.config.read import read
 from coatseg.data.images.sources import Source
 from coatseg.data.loading.batching import target_of
 from coatseg.data.loading.random_batches import random_batch, random_info, random_target
-from coatseg.data.loading.steps import only_needed
+from coatseg.data.loading.worker_reading import only_needed
 from coatseg.registry.names import table
 from coatseg.results.export.agreement import COMPARISONS
 from coatseg.results.export.graph import GRAPHS
 from coatseg.results.export.writing import export
 from coatseg.results.predict.canvas import FORMS
 from coatseg.results.predict.folder import FILES, FOLDERS
-from coatseg.results.predict.opened import OpenedImage
+from coatseg.results.predict.opened_image import OpenedImage
 from coatseg.results.predict.pictures import picture_of
 from coatseg.results.predict.predictor import Predictor
 from coatseg.results.predict.writers import writer_of
 from coatseg.scenes import Scenes
 from coatseg.structures import LOGITS, PREDICTION_KINDS, TASK_CHOICES, InstanceTarget, PredictionKind, Target
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 from coatseg.tasks.base import Task
-from coatseg.tasks.passes import placed
+from coatseg.tasks.timed_passes import placed
 from coatseg.training.records.report import write_report
 from coatseg.training.trainer import make_trainer
 from coatseg.visualize.views.base import original_image

@@ -4,14 +4,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import VARIANTS, CoaT, Variant
 from coatseg.models.heads.semantic.deeplab import deeplabv3plus
 from coatseg.models.heads.semantic.fpn import fpn
 from coatseg.models.heads.semantic.upernet import upernet
 from coatseg.models.model import Model
-from coatseg.models.probing import freeze_unused, unused_parameters
+from coatseg.models.unused_parameters import freeze_unused, unused_parameters
 from coatseg.registry.names import create_backbone, table
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from coatseg.errors import ConfigError, OutputError
+from coatseg.system.fsspec_folders import Place
 from coatseg.system.output import PROBE, check_folder, check_writable, differing, read_settings, remove_left_overs
-from coatseg.system.places import Place
 
 MEND = "Name a folder; a new one is made."
 

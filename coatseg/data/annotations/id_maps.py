@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from coatseg.data.images.pixels import Pixels
+from coatseg.structures import Pixels
 
 
 def objects_of(ids: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:

@@ -11,10 +11,9 @@ import numpy as np
 
 from coatseg.data.augmentations.checks import SECTION, PixelSize, check_range, checked_size
 from coatseg.data.augmentations.moves import Cut, Moved
-from coatseg.data.images.pixels import Pixels
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
-from coatseg.structures import DatasetInfo, Size
+from coatseg.structures import DatasetInfo, Pixels, Size
 
 
 @register("augmentation", "crop")

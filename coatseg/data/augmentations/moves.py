@@ -12,9 +12,9 @@ import albumentations as alb
 import numpy as np
 from albumentations.core.type_definitions import Targets
 
-from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
+from coatseg.data.images.normalization import PIXEL_RANGE
 from coatseg.data.images.resizing import resize_image, resize_labels
-from coatseg.structures import DatasetInfo, Size
+from coatseg.structures import DatasetInfo, Pixels, Size
 
 
 class Move(Protocol):

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from coatseg.data.augmentations.checks import check_range
-from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
+from coatseg.data.images.normalization import PIXEL_RANGE
 from coatseg.registry.names import register
-from coatseg.structures import DatasetInfo
+from coatseg.structures import DatasetInfo, Pixels
 
 
 @register("augmentation", "photometric")

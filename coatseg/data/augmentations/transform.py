@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from coatseg.data.annotations.id_maps import Packed, pack, unpack
-from coatseg.data.images.pixels import Pixels
-from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Size
+from coatseg.structures import DatasetInfo, Instances, Panoptic, Pixels, Sample, Size
 
 import albumentations as alb  # isort: skip  # after the package above, which keeps it off the network
 

@@ -10,11 +10,10 @@ import numpy as np
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.mask_files import Pair, SemanticFiles, check_mask_size
 from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
-from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Sample, Size
+from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Pixels, Sample, Size
 
 SPLITS = ("train", "val", "test")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from coatseg.data.annotations.classes import generated_palette, read_classes
-from coatseg.data.annotations.layers import LayerMasks
+from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.reading import read_label_map

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.reading import read_image, read_label_map, read_size
 from coatseg.errors import DatasetError
-from coatseg.structures import DatasetInfo, Sample, Size
+from coatseg.structures import DatasetInfo, Pixels, Sample, Size
 
 # Reads a mask file, given its path, as (H, W) class numbers, or as layers (H, W, K), 1 where a class is and 0 where
 # it is not. A dataset whose masks hold other numbers maps them here. If windows are drawn, it takes the Window to

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.datasets.mask_files import Pair
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
-from coatseg.structures import Colour
+from coatseg.structures import Colour, Pixels
 
 # No dataset here has this as a class or as its ignore index.
 _UNKNOWN = 254

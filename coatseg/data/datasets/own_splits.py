@@ -10,7 +10,7 @@ from pathlib import Path
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.annotations.classes import first_repeated, read_lines
-from coatseg.data.annotations.layers import LayerMasks
+from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.mask_files import Pair
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.annotations.layers import LayerMasks
+from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.mask_files import MaskReader, Pair, SemanticFiles, check_mask_is_there, check_mask_size
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size

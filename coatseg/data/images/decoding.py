@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
-from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
+from coatseg.data.images.normalization import PIXEL_RANGE
 from coatseg.errors import ImageError
+from coatseg.structures import Pixels
 
 DAMAGED = "The file is damaged or cut short: copy or download it again, or leave it out of the dataset."
 

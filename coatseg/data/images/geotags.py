@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.raster import import_rasterio, opened_raster
 from coatseg.data.images.tiff import read_header
-from coatseg.structures import Colour
+from coatseg.structures import Colour, Pixels
 
 Affine = tuple[float, float, float, float, float, float]
 RPC = "RPC"

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from coatseg.data.images.decoding import DAMAGED, unsupported
-from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
+from coatseg.data.images.normalization import PIXEL_RANGE
 from coatseg.errors import ImageError
+from coatseg.structures import Pixels
 
 # GDAL would list the folder, which may hold thousands of files, to look for files beside the one that it opens.
 # Its cache of decoded blocks is limited to 256 MiB, a few rows of tiles; the default is a share of the machine's memory

@@ -26,11 +26,11 @@ from coatseg.data.images.decoding import (
     unsupported,
     upright,
 )
-from coatseg.data.images.pixels import Pixels, check_channels, with_channels
+from coatseg.data.images.normalization import check_channels, with_channels
 from coatseg.data.images.raster import Window, check_bands, read_band, read_raster
 from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain, is_plain_map, read_header
 from coatseg.errors import DatasetError
-from coatseg.structures import Colour, Size
+from coatseg.structures import Colour, Pixels, Size
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.registry.options import PositiveInt, legal
-from coatseg.structures import Size
+from coatseg.structures import Pixels, Size
 
 
 def _in_order(sides: tuple[int, int]) -> tuple[int, int]:

@@ -11,18 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import Any
 
-from PIL import Image
-
-from coatseg.data.images.pixels import Pixels
-from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image, read_size
+from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image
+from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.errors import ConfigError, ImageError
-from coatseg.structures import Size
+from coatseg.structures import Pixels
 
-MAX_PIXELS = 10**9
-"""A file that states more pixels is taken for a decompression bomb."""
 MAGIC = frozenset("*?[")
 SHOWN = 3
 """How many skipped files a message names."""
@@ -160,59 +155,6 @@ def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixel
         return read_image(path, channels, bands)
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
-
-
-def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pixels: int) -> Size:
-    """Read the (height, width) from an image's header.
-
-    Raises:
-        ImageError: it has more than `max_pixels`, or as `read_image` would, as far as the header tells.
-    """
-    try:
-        with any_pixels():  # a header is read whatever it states
-            height, width = read_size(path, channels, bands)
-    except MemoryError as error:
-        raise ImageError(f"{path} does not fit into memory.", "Look at it: it may be no image.") from error
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{path} states {height}x{width} pixels, more than max_pixels={max_pixels:.4g}.",
-            "If it is no decompression bomb, raise max_pixels=...",
-        )
-    return height, width
-
-
-class _Unlimited:
-    """Pillow's limit of pixels, which all threads share: lifted by the first that reads, restored by the last."""
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.readers = 0
-        self.before: int | None = None
-
-    def begin(self) -> None:
-        with self.lock:
-            if self.readers == 0:
-                self.before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.readers += 1
-
-    def end(self) -> None:
-        with self.lock:
-            self.readers -= 1
-            if self.readers == 0:
-                Image.MAX_IMAGE_PIXELS = self.before
-
-
-_unlimited = _Unlimited()
-
-
-@contextmanager
-def any_pixels() -> Iterator[None]:
-    """Let Pillow open images of any size, in any thread; `checked_size` refuses those that are too large."""
-    _unlimited.begin()
-    try:
-        yield
-    finally:
-        _unlimited.end()
 
 
 def _below(base: str, output: str, system: Any) -> str | None:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.pixels import PIXEL_RANGE, Pixels
-from coatseg.structures import Dataset, DatasetInfo, Instances, Sample, Size
+from coatseg.data.images.normalization import PIXEL_RANGE
+from coatseg.structures import Dataset, DatasetInfo, Instances, Pixels, Sample, Size
 
 Counts = npt.NDArray[np.int64]
 

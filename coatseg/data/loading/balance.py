@@ -14,9 +14,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.errors import DatasetError
-from coatseg.structures import Dataset
+from coatseg.structures import Dataset, Pixels
 
 Counts = npt.NDArray[np.int64]
 

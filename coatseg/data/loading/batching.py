@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coatseg.data.images.pixels import normalise
+from coatseg.data.images.normalization import normalise
 from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sample, Size, Target
 
 

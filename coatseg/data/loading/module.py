@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from coatseg.data.images.resizing import Sides, resize_image, size_within
 from coatseg.data.loading.balance import RareClasses, class_counts
 from coatseg.data.loading.sampling import EvaluationStream, Groups, TrainingStream, steps_per_epoch
-from coatseg.data.loading.steps import Batches, DrawnSteps
 from coatseg.data.loading.subset import Limited, draws, lying
+from coatseg.data.loading.worker_reading import Batches, DrawnSteps
 from coatseg.errors import ConfigError
 from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt
 from coatseg.structures import (
@@ -40,9 +40,9 @@ OBJECT_TRUTHS = frozenset(kind.truth for kind in PREDICTION_KINDS if kind.predic
 class DataModule(lightning.LightningDataModule):
     """The data loaders of a run.
 
-    `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the
-    facts; of the truths only the one that the task `needs` is kept (see steps.py; None keeps all). `batch_size` is the
-    number of samples of one optimizer step, over all processes and accumulated batches. `evaluation_resize` is the
+    `dataset` makes the dataset of a split; `transform` augments a training sample from a seed; `info` states the facts;
+    of the truths only the one that the task `needs` is kept (see worker_reading.py; None keeps all). `batch_size` is
+    the number of samples of one optimizer step, over all processes and accumulated batches. `evaluation_resize` is the
     [short, long] that images, but not their truths, are resized to in evaluation (None: not resized): the shorter side
     becomes short, unless the longer would exceed long. `workers` is the number of processes that read, None for one
     that suits the machine. `limit` keeps the first samples of every split. `train_split` is the split of the dataset

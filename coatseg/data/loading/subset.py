@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.loading.balance import labels_of
 from coatseg.errors import ConfigError
-from coatseg.structures import Dataset, ObjectDataset, RandomDataset, Sample, Size, SizedDataset
+from coatseg.structures import Dataset, ObjectDataset, Pixels, RandomDataset, Sample, Size, SizedDataset
 
 
 class Limited:

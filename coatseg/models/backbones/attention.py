@@ -3,7 +3,7 @@
 Xu et al., "Co-Scale Conv-Attentional Image Transformers", ICCV 2021, section 3.
 
 The functions here are the definitions, and compiled and exported graphs are made of them. Otherwise the modules call
-the equivalents in kernels/lean.py, which store and copy less but have no second derivatives.
+the equivalents in kernels/fast_paths.py, which store and copy less but have no second derivatives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from coatseg.models.backbones.kernels import lean
+from coatseg.models.backbones.kernels import fast_paths
 from coatseg.models.backbones.kernels.depthwise import depthwise
 from coatseg.models.backbones.kernels.matmul import at_least_float
 from coatseg.models.backbones.tokens import Tokens, as_map, pixels
@@ -46,8 +46,8 @@ class Attention(nn.Module):
     def forward(self, norm: nn.LayerNorm, tokens: Tokens, crpe: RelativePositionEncoding | None) -> Tokens:
         """Normalise the tokens of one scale and attend within it, C channels in and out; `mix` is to follow."""
         windows: list[nn.Conv2d] = [] if crpe is None else list(crpe.windows)
-        if lean.applies(tokens.rows, norm, self.qkv, *windows):
-            return lean.conv_attention(lean.normed_linear(norm, self.qkv, tokens), HEADS, windows)
+        if fast_paths.applies(tokens.rows, norm, self.qkv, *windows):
+            return fast_paths.conv_attention(fast_paths.normed_linear(norm, self.qkv, tokens), HEADS, windows)
         return attend(*self.project(norm, tokens), crpe)
 
     def project(self, norm: nn.LayerNorm, tokens: Tokens) -> QueriesKeysValues:
@@ -57,14 +57,14 @@ class Attention(nn.Module):
 
     def mix(self, tokens: Tokens) -> Tokens:
         """Mix the outputs of the heads by the output projection."""
-        if lean.applies(tokens.rows, self.proj):
-            return lean.linear(self.proj, tokens)
+        if fast_paths.applies(tokens.rows, self.proj):
+            return fast_paths.linear(self.proj, tokens)
         return tokens._replace(rows=self.proj(tokens.rows))
 
     def add_mixed(self, tokens: Tokens, attended: Tokens, kept: Tensor | None) -> Tokens:
         """Mix the heads' outputs and add them to the tokens, scaled by `kept` (see `drop_path`)."""
-        if lean.applies(tokens.rows, self.proj):
-            return lean.add_linear(self.proj, tokens, attended, kept)
+        if fast_paths.applies(tokens.rows, self.proj):
+            return fast_paths.add_linear(self.proj, tokens, attended, kept)
         return add(tokens, self.proj(attended.rows), kept)
 
 
@@ -77,8 +77,8 @@ class PositionEncoding(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Return the tokens of one scale with their positions encoded."""
-        if lean.applies(tokens.rows, self.proj):
-            return lean.add_convolution(tokens, self.proj)
+        if fast_paths.applies(tokens.rows, self.proj):
+            return fast_paths.add_convolution(tokens, self.proj)
         return Tokens.join(tokens.image + self.proj(tokens.within()), tokens.cls, tokens.valid)
 
 
@@ -116,8 +116,8 @@ class MLP(nn.Module):
 
     def forward(self, norm: nn.LayerNorm, tokens: Tokens, kept: Tensor | None = None) -> Tokens:
         """Normalise tokens, apply the MLP and add its output to them, scaled by `kept` (see `drop_path`)."""
-        if lean.applies(tokens.rows, norm, self.fc1, self.fc2):
-            return lean.add_mlp(norm, self.fc1, self.fc2, tokens, kept)
+        if fast_paths.applies(tokens.rows, norm, self.fc1, self.fc2):
+            return fast_paths.add_mlp(norm, self.fc1, self.fc2, tokens, kept)
         return add(tokens, self.fc2(F.gelu(self.fc1(norm(tokens.rows)))), kept)
 
 

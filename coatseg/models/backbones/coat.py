@@ -23,7 +23,7 @@ from coatseg.errors import ConfigError, nearest
 from coatseg.models.backbones.attention import PositionEncoding, RelativePositionEncoding
 from coatseg.models.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, SerialBlock
 from coatseg.models.backbones.freezing import Freezable, Stages, at_rest, without_use
-from coatseg.models.backbones.padding import Valid, as_pairs, find_valid
+from coatseg.models.backbones.padding_mask import Valid, as_pairs, find_valid
 from coatseg.models.backbones.tokens import Tokens
 from coatseg.models.weights import files
 from coatseg.registry.names import register

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.models.backbones.coat import STRIDES, check_images
 from coatseg.models.backbones.freezing import Freezable, Stages, at_rest, without_use
-from coatseg.models.backbones.padding import as_pairs, find_valid
+from coatseg.models.backbones.padding_mask import as_pairs, find_valid
 from coatseg.models.weights import files
 from coatseg.registry.names import register
 from coatseg.structures import Level, Size

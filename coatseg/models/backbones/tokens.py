@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from coatseg.models.backbones.padding import Valid
+from coatseg.models.backbones.padding_mask import Valid
 
 
 class Shape(NamedTuple):

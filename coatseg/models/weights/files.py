@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from coatseg.errors import WeightsError, listed
 from coatseg.models.weights.catalogue import fetch
-from coatseg.models.weights.states import mismatches
+from coatseg.models.weights.mismatches import mismatches
 
 State = dict[str, Tensor]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from coatseg.errors import ConfigError
 from coatseg.registry.options import Options
-from coatseg.results.export.comparison import SIZES, write_compared
+from coatseg.results.export.beside_model import SIZES, write_compared
 from coatseg.results.export.facts import export_facts
 from coatseg.results.export.formats import FORMATS, check_holds, files_of, format_of
 from coatseg.results.export.graph import graph_of

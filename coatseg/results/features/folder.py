@@ -9,9 +9,9 @@ from typing import Any
 from coatseg.data.images.sources import SKIPPED_FILE
 from coatseg.errors import RunExistsError
 from coatseg.results.features.formats import MANIFEST, ZARR
+from coatseg.system.fsspec_folders import Place
 from coatseg.system.json_lines import encoded, read_json_lines, write_lines
 from coatseg.system.output import ELSEWHERE, differing, read_settings, remove_left_overs
-from coatseg.system.places import Place
 
 SETTINGS = "features.json"
 PARTS = "features.parts"

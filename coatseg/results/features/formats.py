@@ -19,7 +19,7 @@ import numpy.typing as npt
 from coatseg.errors import ConfigError, OutputError
 from coatseg.results.features.names import file_name, path_name, single_name
 from coatseg.system.atomic import not_written
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 
 DTYPES = {"float32": "F32", "float16": "F16"}
 """The types of stored maps, with safetensors' names for them."""

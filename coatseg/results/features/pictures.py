@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from coatseg.data.images.pixels import denormalise, normalise
+from coatseg.data.images.normalization import denormalise, normalise
 from coatseg.results.features.maps import FeatureMaps
 from coatseg.results.features.names import file_name
 from coatseg.results.features.responses import Responses, as_point
 from coatseg.structures import DatasetInfo, Sample
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 from coatseg.visualize.feature_maps import heat, marked, principal_components
 from coatseg.visualize.label_maps import Picture
 from coatseg.visualize.sheets import contact_sheet, encode_picture, scaled

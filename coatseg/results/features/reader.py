@@ -11,8 +11,8 @@ import numpy as np
 
 from coatseg.errors import DatasetNotFoundError
 from coatseg.results.features.formats import MANIFEST, ZARR, MapArray, zarr_group
+from coatseg.system.fsspec_folders import Place
 from coatseg.system.json_lines import read_json_lines
-from coatseg.system.places import Place
 
 
 def read_features(folder: str | Path) -> Features:

@@ -17,7 +17,7 @@ from coatseg.results.features.folder import FeatureFolder, check_unchanged
 from coatseg.results.features.formats import FORMATS, MapArray, Stored
 from coatseg.results.features.making import MapMaker
 from coatseg.structures import Sample
-from coatseg.system.places import Place
+from coatseg.system.fsspec_folders import Place
 
 VERSION = 3
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.structures import (
     DatasetInfo,
     InstancePrediction,
     MultilabelPrediction,
+    Pixels,
     SemanticPrediction,
     Size,
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 from coatseg.data.images.sources import SKIPPED_FILE
 from coatseg.errors import RunExistsError
+from coatseg.system.fsspec_folders import Place
 from coatseg.system.output import differing, read_settings, remove_left_overs
-from coatseg.system.places import Place
 
 RECORD = "predict.json"
 FOLDERS = ("labels", "objects", "pictures")

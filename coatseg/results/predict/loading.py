@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from coatseg.config.read import read_inference
 from coatseg.config.restore import Trained, read_trained
-from coatseg.data.images.sources import MAX_PIXELS
+from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.errors import CheckpointError, ConfigError
 from coatseg.registry.names import load_plugins
 from coatseg.registry.options import PositiveInt, Share, fitting

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from coatseg.data.images.pixels import Pixels, denormalise, normalise
+from coatseg.data.images.normalization import denormalise, normalise
 from coatseg.data.images.raster import Window
 from coatseg.data.images.resizing import resize_image
 from coatseg.metrics.matching import LEAST_SCORE
 from coatseg.results.predict.canvas import LabelMap, Layers, Written
-from coatseg.results.predict.opened import OpenedImage
-from coatseg.structures import DatasetInfo, InstancePrediction
+from coatseg.results.predict.opened_image import OpenedImage
+from coatseg.structures import DatasetInfo, InstancePrediction, Pixels
 from coatseg.visualize.label_maps import Picture, overlay, topmost
 from coatseg.visualize.objects import draw_objects, names, shades
 

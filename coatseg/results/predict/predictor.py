@@ -10,9 +10,9 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from coatseg.data.images.pixels import normalise
+from coatseg.data.images.normalization import normalise
 from coatseg.data.images.raster import Window
-from coatseg.data.images.sources import MAX_PIXELS
+from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.data.loading.batching import collate
 from coatseg.data.loading.module import with_image_resized
 from coatseg.errors import ConfigError, ImageError
@@ -25,8 +25,8 @@ from coatseg.results.predict.canvas import (
     full_fields,
     to_write,
 )
-from coatseg.results.predict.memory import BY_WINDOWS, check_images_fit
-from coatseg.results.predict.opened import ImageLike, OpenedImage, open_given
+from coatseg.results.predict.memory_limit import BY_WINDOWS, check_images_fit
+from coatseg.results.predict.opened_image import ImageLike, OpenedImage, open_given
 from coatseg.structures import DatasetInfo, InstancePrediction, MultilabelPrediction, Sample, SemanticPrediction
 from coatseg.system.memory import BY_TILES, too_large
 from coatseg.tasks.base import Task

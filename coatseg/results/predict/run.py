@@ -19,7 +19,7 @@ from coatseg.data.images.sources import SKIPPED_FILE, Skipped, Source, fetched
 from coatseg.data.images.tiff import read_header
 from coatseg.data.loading.module import as_is, one_thread
 from coatseg.errors import CoatsegError, ImageError, NameTooLongError
-from coatseg.results.predict.opened import OpenedImage, open_path
+from coatseg.results.predict.opened_image import OpenedImage, open_path
 from coatseg.results.predict.pictures import picture_of
 from coatseg.results.predict.predictor import Predictor
 from coatseg.results.predict.writers import Writer

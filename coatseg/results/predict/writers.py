@@ -12,13 +12,12 @@ import numpy as np
 from PIL import Image
 
 from coatseg.data.images.geotags import GeoTags, encode_label_map
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.sources import Source
 from coatseg.errors import ConfigError
 from coatseg.metrics.coco_format import box_areas, encode, mask_areas, results
 from coatseg.results.predict.canvas import LabelMap, Layers
-from coatseg.structures import Colour, DatasetInfo, InstancePrediction
-from coatseg.system.places import Place
+from coatseg.structures import Colour, DatasetInfo, InstancePrediction, Pixels
+from coatseg.system.fsspec_folders import Place
 from coatseg.tasks.base import Task
 from coatseg.visualize.sheets import encode_picture, legend
 

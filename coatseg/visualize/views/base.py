@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from coatseg.data.images.pixels import denormalise
+from coatseg.data.images.normalization import denormalise
 from coatseg.structures import Batch, DatasetInfo, Target
 from coatseg.visualize.label_maps import Picture
 

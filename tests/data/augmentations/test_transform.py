@@ -15,7 +15,7 @@ from coatseg.data.augmentations.flips import horizontal_flip
 from coatseg.data.augmentations.photometric import photometric
 from coatseg.data.augmentations.resize import random_scale
 from coatseg.data.augmentations.transform import Transform
-from coatseg.data.images.pixels import normalise
+from coatseg.data.images.normalization import normalise
 from coatseg.errors import ConfigError
 from coatseg.registry.names import table
 from coatseg.structures import DatasetInfo, Instances, Panoptic, Sample, Segment

@@ -14,8 +14,8 @@ from coatseg.data.datasets.windowed_files import draw_window
 from coatseg.data.images.reading import read_image
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.sampling import Draw
-from coatseg.data.loading.steps import DrawnSteps
 from coatseg.data.loading.subset import Limited, example
+from coatseg.data.loading.worker_reading import DrawnSteps
 from coatseg.errors import DatasetError, ImageError
 from coatseg.structures import RandomDataset
 from tests.contracts.dataset import DatasetContract, assert_same, check_sample

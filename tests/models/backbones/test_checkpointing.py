@@ -8,7 +8,7 @@ import torch
 from coatseg.models.backbones import blocks
 from coatseg.models.backbones.coat import create_backbone
 from tests.contracts.backbone import images, padded
-from tests.models.backbones.kernels.test_lean import SIZES, plainly, results
+from tests.models.backbones.kernels.test_fast_paths import SIZES, plainly, results
 
 NAMES = ["coat_lite_tiny", "coat_tiny"]
 

@@ -22,8 +22,8 @@ from coatseg.models.backbones.attention import (
 from coatseg.models.backbones.blocks import ParallelBlock
 from coatseg.models.backbones.classifier import create_classifier
 from coatseg.models.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone
-from coatseg.models.backbones.kernels import lean
-from coatseg.models.backbones.padding import find_valid
+from coatseg.models.backbones.kernels import fast_paths
+from coatseg.models.backbones.padding_mask import find_valid
 from coatseg.models.backbones.tokens import Tokens, as_map, pixels
 from coatseg.structures import parameter_count
 from tests.contracts.backbone import BackboneContract, images, padded
@@ -104,7 +104,7 @@ def attend_leanly(
     queries: Tokens, keys: Tokens, values: Tokens, crpe: RelativePositionEncoding | None = None
 ) -> Tokens:
     packed = queries._replace(rows=torch.cat([part.rows for part in (queries, keys, values)], dim=1))
-    return lean.conv_attention(packed, HEADS, [] if crpe is None else list(crpe.windows))
+    return fast_paths.conv_attention(packed, HEADS, [] if crpe is None else list(crpe.windows))
 
 
 @pytest.fixture(params=["plain", "lean"])
@@ -115,8 +115,8 @@ def conv_attention(request):
 
 @pytest.fixture(params=["plain", "lean"])
 def way(request, monkeypatch):
-    """Have modules compute by the definitions, and by lean.py."""
-    monkeypatch.setattr(lean, "applies", lambda *_: request.param == "lean")
+    """Have modules compute by the definitions, and by fast_paths.py."""
+    monkeypatch.setattr(fast_paths, "applies", lambda *_: request.param == "lean")
 
 
 def textbook(queries: Tokens, keys: Tokens, values: Tokens) -> torch.Tensor:
@@ -226,7 +226,7 @@ def test_a_linear_layer_is_applied_to_every_token(size, threads):
     torch.set_num_threads(threads)
     try:
         layer, given = nn.Linear(16, 24), tokens(16, size, size)
-        found = lean.linear(layer, given)
+        found = fast_paths.linear(layer, given)
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(sequence(found), layer(sequence(given)))

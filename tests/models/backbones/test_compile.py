@@ -10,7 +10,7 @@ from torch import nn
 
 from coatseg.models.backbones.coat import CoaT, Variant
 from tests.contracts.backbone import images
-from tests.models.backbones.kernels.test_lean import model_of, results
+from tests.models.backbones.kernels.test_fast_paths import model_of, results
 from tests.models.backbones.test_parity import filled
 
 

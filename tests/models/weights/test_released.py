@@ -19,7 +19,7 @@ from coatseg.models.heads.detection.base import DetectionHead
 from coatseg.models.heads.detection.cascade import CascadeMaskRCNN, MaskCascade, cascade_mask_rcnn
 from coatseg.models.heads.detection.rcnn import RCNN, MaskRCNN, faster_rcnn, mask_rcnn
 from coatseg.models.weights import catalogue
-from coatseg.models.weights.start import start_from
+from coatseg.models.weights.loading import start_from
 from coatseg.structures import Level
 from coatseg.system.download import RemoteFile
 from tests.contracts.detector import SMALL

@@ -21,7 +21,7 @@ from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.config.build import build_task
 from coatseg.config.data import build_data
 from coatseg.config.read import read
-from coatseg.data.images.pixels import normalise
+from coatseg.data.images.normalization import normalise
 from coatseg.data.loading.batching import collate
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
 from coatseg.results.export.facts import EXTRA_FILE

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from coatseg import read_features
-from coatseg.data.images.pixels import normalise
+from coatseg.data.images.normalization import normalise
 from coatseg.data.images.reading import read_image
 from coatseg.data.images.sources import Skipped, find_sources
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError, OutputError, RunExistsError
@@ -32,8 +32,8 @@ from coatseg.results.features.responses import Responses
 from coatseg.results.features.writer import FeatureWriter, WritingPlan
 from coatseg.scenes import Scenes
 from coatseg.structures import Sample
+from coatseg.system.fsspec_folders import Place
 from coatseg.system.output import check_writable
-from coatseg.system.places import Place
 
 SIZES = [(64, 64), (50, 70), (33, 40), (64, 32), (40, 64)]
 

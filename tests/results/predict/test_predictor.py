@@ -200,9 +200,9 @@ def test_pixels_below_a_threshold_are_ignored() -> None:
 
 
 def test_an_image_larger_than_the_memory_is_refused_and_windows_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coatseg.results.predict.memory.physical_memory", lambda: 64 * 64 * (8 * 4 + 256))
+    monkeypatch.setattr("coatseg.results.predict.memory_limit.physical_memory", lambda: 64 * 64 * (8 * 4 + 256))
     small_predictor()(blotches(64, 64))
-    monkeypatch.setattr("coatseg.results.predict.memory.physical_memory", lambda: 64 * 64 * (8 * 4 + 256) - 1)
+    monkeypatch.setattr("coatseg.results.predict.memory_limit.physical_memory", lambda: 64 * 64 * (8 * 4 + 256) - 1)
     with pytest.raises(ImageError, match=r"inference\.window="):
         small_predictor()(blotches(64, 64))
     assert small_predictor(Inference(window=(32, 32)))(blotches(64, 64)).scores.shape == (64, 64)

@@ -10,14 +10,19 @@ from torch import Tensor
 from torch.autograd import Function
 
 from coatseg.models.backbones.kernels import depthwise
-from coatseg.models.backbones.kernels.factorized import exponentials, factorized_backward, multiply_heads, summarize
+from coatseg.models.backbones.kernels.factorized_attention import (
+    exponentials,
+    factorized_backward,
+    multiply_heads,
+    summarize,
+)
 from coatseg.models.backbones.kernels.matmul import at_least_float
 from coatseg.models.backbones.kernels.tokenwise import gradient_of, trained
 from coatseg.models.backbones.tokens import Shape, Tokens
 from coatseg.models.precision import full_precision
 
 if TYPE_CHECKING:
-    from coatseg.models.backbones.padding import Valid
+    from coatseg.models.backbones.padding_mask import Valid
 
 
 class AddedConvolution(Function):

@@ -8,7 +8,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import VARIANTS, CoaT
 from coatseg.models.detector import Detector

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.models.heads.semantic.base import group_count, with_norm
 from coatseg.registry.names import table
 from tests.contracts.head import LEVELS

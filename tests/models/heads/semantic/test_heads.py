@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coatseg.config.check import gives
+from coatseg.config.combinations import gives
 from coatseg.errors import ConfigError
 from coatseg.models.heads.semantic.base import SemanticHead
 from coatseg.models.heads.semantic.deeplab import deeplabv3, deeplabv3plus

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from coatseg.results.export.comparison import images_of
+from coatseg.results.export.beside_model import images_of
 from coatseg.scenes.dataset import INFO
 
 

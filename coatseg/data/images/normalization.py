@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +11,7 @@ import torch
 from torch import Tensor
 
 from coatseg.errors import ImageError
-from coatseg.structures import DatasetInfo
-
-Pixels = npt.NDArray[Any]
-"""An image (H, W, C), or a map (H, W) of numbers, as a file holds it."""
+from coatseg.structures import DatasetInfo, Pixels
 
 PIXEL_RANGE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 """What 1.0 of the pixel scale is, for each type that an image may have."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from coatseg.errors import ImageError
-from coatseg.results.predict.opened import OpenedImage
+from coatseg.results.predict.opened_image import OpenedImage
 from coatseg.system.memory import physical_memory
 
 BY_WINDOWS = "Set inference.window=[512,512], or lower inference.window_batch or batch_size."

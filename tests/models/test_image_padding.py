@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from coatseg.errors import ConfigError
-from coatseg.models.padded import pad
+from coatseg.models.image_padding import pad
 from coatseg.structures import Level
 
 LEVELS = (Level(4, 1), Level(32, 1))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from coatseg.errors import WeightsError, listed
 from coatseg.models.weights.catalogue import find_weights
 from coatseg.models.weights.files import FIRST_CONV, State, adapt_channels, read_tensors
+from coatseg.models.weights.mismatches import mismatches
 from coatseg.models.weights.released import rename
-from coatseg.models.weights.states import mismatches
 
 TASK = "model."
 """The prefix of a model's names in a checkpoint of coatseg."""

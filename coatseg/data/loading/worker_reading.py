@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from coatseg.data.loading.sampling import Draw
 from coatseg.data.loading.subset import example
-from coatseg.data.loading.transit import DrawnSamples
+from coatseg.data.loading.worker_transfer import DrawnSamples
 from coatseg.errors import CoatsegError
 from coatseg.structures import Batch, Dataset, Sample
 

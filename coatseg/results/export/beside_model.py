@@ -12,7 +12,7 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
 
-from coatseg.data.images.pixels import normalise
+from coatseg.data.images.normalization import normalise
 from coatseg.errors import CoatsegError, ExportError
 from coatseg.registry.options import PositiveInt, legal
 from coatseg.results.export.agreement import Agreement, agreement

@@ -7,7 +7,7 @@ from coatseg.config.data import build_data
 from coatseg.config.read import read
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.sampling import Draw
-from coatseg.data.loading.steps import KEPT, DrawnSteps, only_needed
+from coatseg.data.loading.worker_reading import KEPT, DrawnSteps, only_needed
 from coatseg.registry.names import table
 from coatseg.scenes import Scenes
 from coatseg.structures import Instances

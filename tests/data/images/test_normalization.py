@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from coatseg.data.images.pixels import denormalise, normalise
+from coatseg.data.images.normalization import denormalise, normalise
 from coatseg.errors import ImageError
 from coatseg.structures import DatasetInfo
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coatseg.models.backbones.padding import Valid, as_pairs, find_valid
+from coatseg.models.backbones.padding_mask import Valid, as_pairs, find_valid
 from coatseg.structures import Level, Size
 
 

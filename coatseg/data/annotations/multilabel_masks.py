@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.images.pixels import Pixels
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
-from coatseg.structures import IGNORE_INDEX
+from coatseg.structures import IGNORE_INDEX, Pixels
 
 MOST_LAYERS = 128
 

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from coatseg.models.backbones.attention import MLP, Attention, PositionEncoding, RelativePositionEncoding, drop_path
 from coatseg.models.backbones.blocks import ParallelBlock, SerialBlock
 from coatseg.models.backbones.coat import create_backbone
-from coatseg.models.backbones.kernels import lean, spatial, tokenwise
-from coatseg.models.backbones.padding import find_valid
+from coatseg.models.backbones.kernels import fast_paths, spatial, tokenwise
+from coatseg.models.backbones.padding_mask import find_valid
 from coatseg.models.backbones.tokens import Shape, Tokens
 from tests.contracts.backbone import images, padded
 from tests.models.backbones.test_parity import filled
@@ -31,7 +31,7 @@ SIZES = ((64, 64), (50, 33))
 def plainly() -> Iterator[None]:
     """Compute by the definitions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean, "applies", lambda *_: False)
+        patch.setattr(fast_paths, "applies", lambda *_: False)
         yield
 
 
@@ -373,10 +373,10 @@ def test_a_function_takes_gradients_of_any_layout(name):
 
 def test_compiled_counted_and_traced_graphs_are_of_the_definitions():
     rows = torch.zeros(2, 3)
-    assert lean.applies(rows)
-    assert not lean.applies(rows.to("meta"))
+    assert fast_paths.applies(rows)
+    assert not fast_paths.applies(rows.to("meta"))
     chosen = []
-    torch.jit.trace(lambda rows: chosen.append(lean.applies(rows)) or rows + 1, rows, check_trace=False)
+    torch.jit.trace(lambda rows: chosen.append(fast_paths.applies(rows)) or rows + 1, rows, check_trace=False)
     assert not any(chosen)
 
 

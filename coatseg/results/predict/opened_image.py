@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from coatseg.data.images.decoding import is_deep, orientation, plain_mode
-from coatseg.data.images.pixels import Pixels, with_channels
+from coatseg.data.images.normalization import with_channels
 from coatseg.data.images.raster import Window, opened_raster
 from coatseg.data.images.reading import read_image
-from coatseg.data.images.sources import MAX_PIXELS, any_pixels, checked_size, whole_image
+from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
+from coatseg.data.images.sources import whole_image
 from coatseg.data.images.tiff import check_length, read_header
 from coatseg.errors import ImageError
-from coatseg.structures import Size
+from coatseg.structures import Pixels, Size
 
 LARGEST_BLOCK = 2**26
 """The most bytes of a TIFF's tile or strip: with larger ones, reading a window costs too much of what surrounds it."""

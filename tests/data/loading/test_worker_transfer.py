@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coatseg.data.loading.transit import DrawnSamples
+from coatseg.data.loading.worker_transfer import DrawnSamples
 from coatseg.scenes import Scenes
 from coatseg.structures import Sample
 
