@@ -32,7 +32,7 @@ from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.data import build_data
 from coatseg.config.read import read
-from coatseg.config.restore import read_trained
+from coatseg.config.restore import ModelRecord, read_trained
 from coatseg.data.images.reading import read_label_map
 from coatseg.results.export.agreement import Agreement, agreement
 from coatseg.results.export.writing import export
@@ -105,7 +105,7 @@ def measured(arguments: argparse.Namespace) -> list[Record]:
             files.append(Path(folder) / "images" / f"{index:06}.png")
             files[-1].parent.mkdir(exist_ok=True)
             Image.fromarray(dataset[index].image).save(files[-1])
-        export(task, config, "onnx", Path(folder) / "model.onnx")
+        export(task, ModelRecord.of(config), "onnx", Path(folder) / "model.onnx")
         ways: dict[str, Callable[[], list[Prediction]]] = {
             "coatseg.load(checkpoint)(image)": lambda: load(path, device="cpu")(files),
             "coatseg predict checkpoint=...": lambda: commanded(path, Path(folder), task, watch.seen),

@@ -28,6 +28,7 @@ from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task
 from coatseg.config.combinations import gives
 from coatseg.config.read import read
+from coatseg.config.restore import ModelRecord
 from coatseg.models.backbones.coat import VARIANTS
 from coatseg.results.export.beside_model import eager, images_of
 from coatseg.results.export.facts import export_facts
@@ -93,7 +94,12 @@ def exported(variant: str, head: str) -> tuple[Task, Graph, Session]:
     graph = graph_of(task.model, INFO, preprocess=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write(graph, images_of(INFO, (96, 128), 1, preprocess=False), path, export_facts(task, config, graph))
+        write(
+            graph,
+            images_of(INFO, (96, 128), 1, preprocess=False),
+            path,
+            export_facts(task, ModelRecord.of(config), graph),
+        )
         return task, graph, Session(path)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from coatseg.system.version import VERSION
+
 if TYPE_CHECKING:
     from coatseg.models.backbones.classifier import create_classifier
     from coatseg.models.smp_encoders import register_smp_encoders
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from coatseg.results.features.reader import read_features
     from coatseg.results.predict.loading import load
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "create_backbone",

@@ -186,7 +186,7 @@ class Dataset(Protocol):
     """What every dataset reader offers: its facts and its samples.
 
     Its class may state what is known before any file is read: `info` where the facts are fixed, else `facts_in_words`,
-    classes and annotations; `archives` for `download` (data/datasets/download.py), or `account`, how to get one.
+    classes and annotations; `archives` for `download` (data/download.py), or `account`, how to get one.
     """
 
     info: DatasetInfo

@@ -40,7 +40,7 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
 
 def export_checkpoint(options: Mapping[str, Any]) -> None:
     """Export the model of a checkpoint, and print how well the file's outputs agree with the model's."""
-    from coatseg.config.restore import read_trained
+    from coatseg.config.restore import ModelRecord, read_trained
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import fitting
     from coatseg.results.export.agreement import unit
@@ -59,7 +59,7 @@ def export_checkpoint(options: Mapping[str, Any]) -> None:
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     trained = read_trained(path)
     task = trained.build()
-    exported = export(task, trained.config, name, output, preprocess=preprocess, sizes=sizes)
+    exported = export(task, ModelRecord.of(trained.config), name, output, preprocess=preprocess, sizes=sizes)
     for line in exported.left_out:
         say(f"{name}: {line}")
     for row in exported.agreements:

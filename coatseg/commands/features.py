@@ -198,7 +198,8 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
     plan = read_data(section, trains=False)
     dataset = open_split(plan, split)
     say(f"input: {len(dataset)} images of {plan.dataset.name} {split}")
-    read_by = {**plan.stated, "limit": plan.loading.get("limit"), "train_split": plan.split_of("train")}
+    named = {"name": plan.dataset.name, **plan.stated}
+    read_by = {**named, "limit": plan.loading.get("limit"), "train_split": plan.split_of("train")}
     return DatasetImages(
         dataset,
         split,

@@ -34,8 +34,8 @@ SETTINGS: dict[str, Any] = {
 }
 NEWER_SETTINGS: dict[str, Any] = {"keep_memory": bool, "weights": str | None}
 """Settings that the configurations of older checkpoints lack."""
-NAMED = ("backbone", "head", "task", "optimizer", "schedule")
-REQUIRED = (*SETTINGS, *NAMED, "callbacks", "logger", "data", "trainer")
+CHOSEN = ("backbone", "head", "task", "optimizer", "schedule")
+REQUIRED = (*SETTINGS, *CHOSEN, "callbacks", "logger", "data", "trainer")
 SECTIONS = (*REQUIRED, *NEWER_SETTINGS, "loss", "auxiliary", "inference")
 
 AUXILIARY_WEIGHT = 0.4
@@ -60,7 +60,7 @@ def read(config: Options) -> Plan:
         if key in config:
             fitting(config[key], hint, key)
     load_plugins(config["plugins"])
-    chosen = {key: choose(key, config[key]) for key in NAMED}
+    chosen = {key: choose(key, config[key]) for key in CHOSEN}
     auxiliary, auxiliary_weight = read_auxiliary(config.get("auxiliary"))
     inference = read_inference(config.get("inference"))
     callbacks = _keyed("callback", config["callbacks"], "callbacks")
@@ -170,7 +170,7 @@ def read_data(section: Options, *, trains: bool = True) -> DataPlan:
     types = loading_types()
     schema = option_schema(constructor_of("dataset", name, "data"), KINDS["dataset"].given)
     known = [*schema, *types, "augmentations"]
-    for option in own:
+    for option in own if trains else ():
         if option not in known:
             raise ConfigError(f"data.{option} is no option of {name} or of its loading.", nearest(option, known))
     dataset = Choice.of("dataset", name, own, "data")

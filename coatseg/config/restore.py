@@ -28,6 +28,26 @@ IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[in
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """What an exported file says of its model beside the facts of its data.
+
+    `task` is the section of its task as a checkpoint keeps it, `backbone` and `head` are names; `images` are the
+    options of data in IMAGES, as they were written.
+    """
+
+    task: Options
+    backbone: str
+    head: str
+    images: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: Options) -> ModelRecord:
+        """Take the record out of a configuration that was trained with."""
+        images = {name: config["data"].get(name) for name in IMAGES}
+        return cls(dict(config["task"]), str(config["backbone"]["name"]), str(config["head"]["name"]), images)
+
+
+@dataclass(frozen=True)
 class Trained:
     """A checkpoint that has been read, and of which nothing has been built yet.
 

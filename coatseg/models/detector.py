@@ -16,7 +16,7 @@ from coatseg.structures import Backbone, InstanceTarget, Size
 class Detector(Probed):
     """Images (B, C, H, W) to the objects of each, or in training to losses.
 
-    It alone pads images to the head's divisor, and tells the backbone their valid sizes.
+    Images are padded to the head's divisor in here, and the backbone is told their valid sizes (see image_padding.py).
     """
 
     def __init__(self, backbone: Backbone, head: DetectionHead) -> None:

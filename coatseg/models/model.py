@@ -17,7 +17,8 @@ from coatseg.structures import Backbone, Head, Outputs, Size
 class Model(Probed):
     """Images (B, C, H, W) to float32 logits (B, classes, H, W).
 
-    It alone pads images to the heads' divisors and crops what comes out, so that no caller thinks about sizes.
+    Images are padded to the heads' divisors and outputs cropped in here (see image_padding.py): no caller thinks about
+    sizes.
     `auxiliary` is a second head whose logits only the training sees.
     """
 

@@ -11,8 +11,8 @@ import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 from coatseg.errors import ConfigError, nearest
@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
 
 _tables: dict[str, dict[str, Constructor]] = {kind: {} for kind in KINDS}
 _loaded: set[str] = set()
+_loading = RLock()  # threads that look up a name for the first time; re-entrant, as a file may look one up itself
 
 
 def register(kind: str, name: str) -> Callable[[Registered], Registered]:
@@ -63,10 +64,10 @@ def register(kind: str, name: str) -> Callable[[Registered], Registered]:
         ConfigError: the kind is unknown, or the name is taken by another constructor.
     """
     known = _kind(kind)
+    if not _is_of(sys._getframe(1).f_globals.get("__name__", ""), known.places):
+        _load(kind)  # a name that is taken is refused here, and not when coatseg's own file is imported later
 
     def add(constructor: Registered) -> Registered:
-        if not _module_of(constructor).startswith(known.places):
-            _load(kind)  # a taken name shows here, not only when coatseg's own file is imported later
         table = _tables[kind]
         if name in table and table[name] is not constructor:
             raise ConfigError(f"A {kind} called {name} is registered already.", "Choose another name.")
@@ -164,16 +165,21 @@ def _kind(kind: str) -> Kind:
 
 
 def _load(kind: str) -> None:
-    """Import the files that register the names of a kind, unless they have been imported."""
-    if kind in _loaded:
-        return
-    _loaded.add(kind)  # first, as these files may look up names of their kind
-    for place in KINDS[kind].places:
-        module = importlib.import_module(place)
-        for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
-            importlib.import_module(f"{place}.{found.name}")
+    """Import the files that register the names of a kind, once; after an error they are imported anew."""
+    with _loading:
+        if kind in _loaded:
+            return
+        _loaded.add(kind)  # first, as these files may look up names of their kind
+        try:
+            for place in KINDS[kind].places:
+                module = importlib.import_module(place)
+                for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
+                    importlib.import_module(f"{place}.{found.name}")
+        except BaseException:
+            _loaded.discard(kind)
+            raise
 
 
-def _module_of(constructor: Constructor) -> str:
-    function = constructor.func if isinstance(constructor, partial) else constructor
-    return str(getattr(function, "__module__", ""))
+def _is_of(module: str, places: tuple[str, ...]) -> bool:
+    """Return whether a module is one of these places, or in one."""
+    return any(module == place or module.startswith(f"{place}.") for place in places)

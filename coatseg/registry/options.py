@@ -30,7 +30,7 @@ InnerShare = Annotated[float, Gt(0), Lt(1)]
 
 
 def legal(words: str) -> WrapValidator:
-    """Answer a value that does not fit with these words instead of pydantic's.
+    """Return a validator that answers a value that does not fit with these words instead of pydantic's.
 
     In `Annotated[...]` it stands last, so that it speaks for the ranges before it too.
     """

@@ -1,4 +1,4 @@
-"""What an `output=` has to be, told before hours are spent, and how a folder of one's own is gone on with."""
+"""Checks of an `output=` before hours are spent, and of a folder that an earlier run of the same command began."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROBE = ".coatseg_writable"
 
 
 def check_folder(output: Path) -> None:
-    """Refuse a file where a folder is meant.
+    """Raise if there is a file where a folder is meant.
 
     Raises:
         ConfigError: it is one.
@@ -54,7 +54,7 @@ def read_settings(place: Place, name: str) -> dict[str, Any] | None:
 
 
 def differing(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name the settings that an output was begun with and now differ, in their order."""
+    """Return the names of the settings that differ from those that an output was begun with, in their order."""
     return [name for name in {**there, **now} if there.get(name) != now.get(name)]
 
 

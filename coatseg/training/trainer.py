@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -138,3 +139,15 @@ def lightning_refuses(what: str) -> Iterator[None]:
         yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"trainer: {str(error).splitlines()[0]}", f"See the arguments of {what}.") from error
+
+
+@atexit.register
+def leave_processes() -> None:
+    """End the connection with the other processes of a distributed run on CPUs, when this process ends.
+
+    Lightning ends that of GPUs only, and the threads of one that is left open may abort a process that has done all of
+    its work ("terminate called without an active exception").
+    """
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()

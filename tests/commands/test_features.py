@@ -1,5 +1,6 @@
 """`coatseg features`, as a user types it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -103,6 +104,16 @@ def test_a_checkpoint_s_head_backbone_and_data(
     named = read_features(tmp_path / "named")
     assert named.ids == own.ids[:2]
     np.testing.assert_array_equal(named[named.ids[0], 4], own[own.ids[0], 4])
+    settings = json.loads((tmp_path / "named" / "features.json").read_text())
+    stated = [key for key in settings if key.startswith("data.")]  # in an order that folders begun earlier have, too
+    assert stated == [
+        "data.name",
+        "data.size",
+        "data.train_images",
+        "data.val_images",
+        "data.limit",
+        "data.train_split",
+    ]
     resized = [*scenes, "data.evaluation_resize=[32,48]", f"output={tmp_path / 'resized'}"]
     assert [typed(checkpoint, *resized)[0] for _ in range(2)] == [0, 0]
     for key, there, now in (("data.size", [64, 64], [64, 96]), ("data.evaluation_resize", [32, 48], [40, 48])):

@@ -26,6 +26,7 @@ import yaml
 from coatseg.config.build import build_task
 from coatseg.config.combinations import gives
 from coatseg.config.read import read
+from coatseg.config.restore import ModelRecord
 from coatseg.data.images.sources import Source
 from coatseg.data.loading.batching import target_of
 from coatseg.data.loading.random_batches import random_batch, random_info, random_target
@@ -104,7 +105,7 @@ def scores(kind: PredictionKind) -> Hashable:
 
 
 TABLES = (
-    Table("data.loading.steps", "KEPT", truth),
+    Table("data.loading.worker_reading", "KEPT", truth),
     Table("data.loading.random_batches", "TRUTHS", truth),
     Table("data.inspection.tables", "CLASS_NOTES", truth),
     Table("visualize.views.table", "VIEWS", prediction),
@@ -248,5 +249,5 @@ def digest(prediction: Any) -> dict[str, Any]:
 def test_a_file_is_exported_and_compared(
     kind: PredictionKind, task: Task, config: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert export(task, config, "torchscript", tmp_path / "a.pt", sizes=[SIZE]).compared
+    assert export(task, ModelRecord.of(config), "torchscript", tmp_path / "a.pt", sizes=[SIZE]).compared
     assert json.loads((tmp_path / "a.pt.json").read_text())["of"] == COMPARISONS[kind.output].unit

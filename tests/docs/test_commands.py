@@ -98,7 +98,7 @@ def test_the_pages_show_every_verb() -> None:
         "python -m benchmarks.machine",
         "python -m benchmarks.memory --portions growth",
         "python -m benchmarks.memory --parts grow",
-        "python -c 'from coatseg.data.download import obtain'",
+        "python -c 'from coatseg.data.downloads import obtain'",
         "python -c 'import coatseg; coatseg.('",
         "make trian",
         "bash .ci/walk",

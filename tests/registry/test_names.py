@@ -13,6 +13,7 @@ import coatseg
 from coatseg.errors import ConfigError
 from coatseg.registry import names
 from coatseg.registry.names import KINDS, table
+from tests.commands.test_configs import DATA
 from tests.conftest import ROOT
 
 ELSEWHERE = {"callback": "callbacks", "augmentation": "data", "dataset": "data"}
@@ -114,3 +115,56 @@ def test_nothing_is_built_from_a_path_in_a_configuration() -> None:
     """Names are looked up in tables alone: no file of conf/ names a module or a class to import."""
     for file in Path(ROOT / "conf").rglob("*.yaml"):
         assert "_target_" not in file.read_text(), file
+
+
+def test_threads_that_look_up_a_first_name_all_find_it() -> None:
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+from coatseg.registry.names import constructor_of
+with ThreadPoolExecutor(4) as threads:
+    print({found.__name__ for found in threads.map(lambda _: constructor_of("loss", "dice"), range(4))})
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "{'Dice'}"
+
+
+def test_after_an_import_that_failed_the_names_are_found_all_the_same() -> None:
+    code = """
+import importlib
+from coatseg.registry import names
+whole = importlib.import_module
+def broken(name):
+    if name == "coatseg.losses.dice":
+        raise KeyboardInterrupt
+    return whole(name)
+importlib.import_module = broken
+try:
+    names.table("loss")
+except KeyboardInterrupt:
+    importlib.import_module = whole
+print(*sorted(names.table("loss")))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["cross_entropy", "dice", "focal", "lovasz", "ohem", "tversky"]
+
+
+def test_a_constructor_of_coatseg_takes_no_other_name_of_coatseg() -> None:
+    code = """
+from coatseg.losses.dice import Dice
+from coatseg.registry.names import register, table
+try:
+    register("loss", "focal")(Dice)
+except Exception as error:
+    print(error.what)
+print(table("loss")["focal"].__name__)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["A loss called focal is registered already.", "Focal"]
+
+
+def test_every_reader_has_a_contract_test_and_a_row_of_generated_files() -> None:
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    contracts = "\n".join(text for text in texts if "(DatasetContract)" in text)
+    for name, reader in table("dataset").items():
+        assert f"return {reader.__name__}(" in contracts, name
+        assert name in DATA, name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.classes import read_lines
-from coatseg.data.datasets.download import Archive, obtain
-from coatseg.data.datasets.mask_files import Pair, SemanticFiles
+from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
+from coatseg.data.download import Archive, obtain
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo
@@ -70,7 +70,7 @@ class CamVid(SemanticFiles):
         super().__init__(INFO, _listed(Path(root), split))
 
 
-def _listed(root: Path, split: str) -> list[Pair]:
+def _listed(root: Path, split: str) -> list[MaskedImage]:
     there = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
     if not there:
         raise DatasetNotFoundError(
@@ -91,11 +91,11 @@ def _listed(root: Path, split: str) -> list[Pair]:
     return pairs
 
 
-def _pair(root: Path, place: str, line: str) -> Pair:
+def _pair(root: Path, place: str, line: str) -> MaskedImage:
     names = [name.removeprefix(_AUTHOR_PREFIX) for name in line.split()]
     if len(names) != 2:
         raise DatasetError(
             f"{place}: {line!r} does not name an image and its mask.", "Write: train/X.png trainannot/X.png"
         )
     image, mask = names
-    return Pair(Path(image).stem, root / image, root / mask)
+    return MaskedImage(Path(image).stem, root / image, root / mask)

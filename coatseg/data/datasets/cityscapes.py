@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.annotations.id_maps import masks_of, objects_of
-from coatseg.data.datasets.mask_files import Pair, SemanticFiles, check_mask_size
+from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles, check_mask_size
 from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, SplitNotFoundError
@@ -107,12 +107,12 @@ class Cityscapes(SemanticFiles):
         annotates = INFO.annotates | ({"boxes", "instances"} if instances else frozenset())
         super().__init__(replace(INFO, annotates=annotates), pairs, _read_mask)
 
-    def _read(self, pair: Pair) -> Sample:
+    def _read(self, pair: MaskedImage) -> Sample:
         sample = super()._read(pair)
         return replace(sample, instances=_read_instances(pair, sample.original_size)) if self._instances else sample
 
 
-def _pair(image: Path, masks: Path) -> Pair:
+def _pair(image: Path, masks: Path) -> MaskedImage:
     stem = image.name.removesuffix(_IMAGE)
     folder = masks / image.parent.name
     mask = next((path for path in (folder / f"{stem}{ending}" for ending in _READERS) if path.exists()), None)
@@ -123,14 +123,14 @@ def _pair(image: Path, masks: Path) -> Pair:
             f"The image {image} has no mask {folder / stem}_gtFine_labelIds.png{only}.",
             "Unpack gtFine_trainvaltest.zip again, whole; the masks are its *_gtFine_labelIds.png.",
         )
-    return Pair(stem, image, mask)
+    return MaskedImage(stem, image, mask)
 
 
 def _read_mask(path: Path) -> Pixels:
     return next(read for ending, read in _READERS.items() if path.name.endswith(ending))(path)
 
 
-def _read_instances(pair: Pair, size: Size) -> Instances:
+def _read_instances(pair: MaskedImage, size: Size) -> Instances:
     """Read an image's objects from its instanceIds: 1000 times the class id plus a number, or the class id for a group.
 
     Source: cityscapesScripts, preparation/json2instanceImg.py.

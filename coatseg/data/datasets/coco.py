@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import read_objects
-from coatseg.data.datasets.download import Archive
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.official import OfficialTree, check_split
+from coatseg.data.download import Archive
 from coatseg.registry.names import register
 from coatseg.system.download import RemoteFile
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annotations
 from coatseg.data.datasets.coco import IMAGES
-from coatseg.data.datasets.download import Archive
-from coatseg.data.datasets.mask_files import Pair, SemanticFiles
+from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
 from coatseg.data.datasets.official import OfficialTree, check_split, official_classes
+from coatseg.data.download import Archive
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo
@@ -77,7 +77,7 @@ class CocoPanoptic(SemanticFiles):
             annotates=frozenset({"semantic"}),
             things=tuple(label for label, category in enumerate(annotations.categories) if category.is_thing),
         )
-        pairs = [Pair(Path(image).stem, images / image, masks / png) for image, png in annotations.files]
+        pairs = [MaskedImage(Path(image).stem, images / image, masks / png) for image, png in annotations.files]
         super().__init__(info, pairs, SegmentMasks(annotations, IGNORE_INDEX))
 
 

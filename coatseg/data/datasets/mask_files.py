@@ -19,7 +19,7 @@ MaskReader = Callable[..., Pixels]
 
 
 @dataclass(frozen=True)
-class Pair:
+class MaskedImage:
     """One sample on disk: its id in the split, its image file and its mask file."""
 
     id: str
@@ -37,7 +37,7 @@ class SemanticFiles:
     def __init__(
         self,
         info: DatasetInfo,
-        pairs: Sequence[Pair],
+        pairs: Sequence[MaskedImage],
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
@@ -75,7 +75,7 @@ class SemanticFiles:
         mask = self._read_mask(pair.mask)
         return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))
 
-    def _read(self, pair: Pair) -> Sample:
+    def _read(self, pair: MaskedImage) -> Sample:
         image = read_image(pair.image, self.info.channels, self._bands)
         height, width = image.shape[:2]
         check_mask_is_there(pair)
@@ -83,14 +83,16 @@ class SemanticFiles:
         check_mask_size(pair, mask.shape[:2], (height, width))
         return self._sample(pair, pair.id, image, mask)
 
-    def _sample(self, pair: Pair, name: str, image: Pixels, mask: Pixels, corner: tuple[int, int] = (0, 0)) -> Sample:
+    def _sample(
+        self, pair: MaskedImage, name: str, image: Pixels, mask: Pixels, corner: tuple[int, int] = (0, 0)
+    ) -> Sample:
         """Return the sample of an image and its mask, both of which begin at `corner` (y, x) in their files."""
         size = image.shape[0], image.shape[1]
         if mask.ndim == 3:
             return Sample(name, image, size, layers=mask, file=str(pair.image))
         return Sample(name, image, size, self._checked(pair, mask, corner), file=str(pair.image))
 
-    def _checked(self, pair: Pair, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
+    def _checked(self, pair: MaskedImage, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
         """Return a label map in its dtype, or raise DatasetError if a label is neither a class nor ignored.
 
         `corner` (y, x) is where the map begins in its file.
@@ -114,13 +116,13 @@ class SemanticFiles:
         return np.uint8 if fits else np.int32
 
 
-def check_mask_is_there(pair: Pair) -> None:
+def check_mask_is_there(pair: MaskedImage) -> None:
     """Raise DatasetError if an image has no mask."""
     if not pair.mask.exists():
         raise DatasetError(f"The image {pair.image} has no mask.", f"Put it at {pair.mask}, or leave the image out.")
 
 
-def check_mask_size(pair: Pair, mask: tuple[int, ...], image: Size) -> None:
+def check_mask_size(pair: MaskedImage, mask: tuple[int, ...], image: Size) -> None:
     """Raise DatasetError if a mask has another size than its image."""
     if mask != image:
         raise DatasetError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.datasets.mask_files import Pair
+from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import Colour, Pixels
@@ -73,7 +73,7 @@ class OfficialTree:
             raise self._not_found(
                 root, ", and data.download=true cannot fetch it: it needs an account", fetchable=False
             )
-        from coatseg.data.datasets.download import obtain
+        from coatseg.data.download import obtain
 
         obtain(self.name, root)
 
@@ -84,7 +84,7 @@ class OfficialTree:
         )
 
 
-def paired(images: Path, masks: Path) -> list[Pair]:
+def paired(images: Path, masks: Path) -> list[MaskedImage]:
     """Pair every .jpg of one folder with the .png of the same stem in another, in the order of their names.
 
     Raises:
@@ -101,7 +101,7 @@ def paired(images: Path, masks: Path) -> list[Pair]:
             f"The image {images / bare[0]}.jpg has no mask {masks / bare[0]}.png{others}.",
             "Unpack the archive of the masks again, whole, or take the image out.",
         )
-    return [Pair(stem, images / f"{stem}.jpg", masks / f"{stem}.png") for stem in stems]
+    return [MaskedImage(stem, images / f"{stem}.jpg", masks / f"{stem}.png") for stem in stems]
 
 
 class NumberedMasks:

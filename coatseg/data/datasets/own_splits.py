@@ -11,7 +11,7 @@ from pathlib import Path
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.annotations.classes import first_repeated, read_lines
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.mask_files import Pair
+from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.options import OptionGroup
@@ -94,14 +94,14 @@ class Splits(OptionGroup):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPairs:
     """The images of a split, each with its mask, and what was left out of it, a line each."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[MaskedImage, ...]
     repairs: tuple[str, ...] = ()
 
 
-def find_pairs(tree: OwnTree, split: str, splits: Splits) -> Found:
+def find_pairs(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
     """Find the images of a split and their masks.
 
     A mask without an image is left out and counted, but where lists say which images there are.
@@ -111,7 +111,7 @@ def find_pairs(tree: OwnTree, split: str, splits: Splits) -> Found:
         DatasetNotFoundError: a folder is missing.
         DatasetError: no such split, an empty one, images without a mask, two files of one stem.
     """
-    splitters: dict[str, Callable[[], Found]] = {
+    splitters: dict[str, Callable[[], FoundPairs]] = {
         "folders": partial(_by_folders, tree, split),
         "lists": partial(_by_lists, tree, split),
         "fraction": lambda: _hashed(tree, split, splits.by_fraction()),
@@ -130,13 +130,13 @@ def find_pairs(tree: OwnTree, split: str, splits: Splits) -> Found:
 
 
 def _automatic(tree: OwnTree) -> str:
-    """Choose by what looks like a split, so that a missing or misnamed one is an error and not a split by hash."""
+    """Return the way to split that the files look like: a missing or misnamed split is then an error, not a hash."""
     if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in SPLIT_NAMES):
         return "folders"
     return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
 
 
-def _by_folders(tree: OwnTree, split: str) -> Found:
+def _by_folders(tree: OwnTree, split: str) -> FoundPairs:
     root = tree.root
     outer = {
         path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
@@ -152,10 +152,10 @@ def _by_folders(tree: OwnTree, split: str) -> Found:
         )
     images, masks = files_by_stem(there[split][0]), tree.find_masks(there[split][1])
     pairs = _paired(tree, images, masks, images, there[split][1])
-    return Found(pairs, _left_out(images, masks, masks, there[split][1]))
+    return FoundPairs(pairs, _left_out(images, masks, masks, there[split][1]))
 
 
-def _by_lists(tree: OwnTree, split: str) -> Found:
+def _by_lists(tree: OwnTree, split: str) -> FoundPairs:
     path = tree.root / f"{split}.txt"
     if not path.is_file():
         there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
@@ -172,16 +172,16 @@ def _by_lists(tree: OwnTree, split: str) -> Found:
     twice = first_repeated(stems)
     if twice is not None:
         raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
-    return Found(_paired(tree, images, masks, stems, tree.root / tree.masks))
+    return FoundPairs(_paired(tree, images, masks, stems, tree.root / tree.masks))
 
 
-def _hashed(tree: OwnTree, split: str, is_val: Callable[[str], bool]) -> Found:
+def _hashed(tree: OwnTree, split: str, is_val: Callable[[str], bool]) -> FoundPairs:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
     folder = tree.root / tree.masks
     images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(folder)
     of_images, of_masks = ([stem for stem in stems if is_val(stem) == (split == "val")] for stems in (images, masks))
-    return Found(_paired(tree, images, masks, of_images, folder), _left_out(images, masks, of_masks, folder))
+    return FoundPairs(_paired(tree, images, masks, of_images, folder), _left_out(images, masks, of_masks, folder))
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
@@ -204,7 +204,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
 
 def _paired(
     tree: OwnTree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
-) -> tuple[Pair, ...]:
+) -> tuple[MaskedImage, ...]:
     stems = list(stems)
     bare = [stem for stem in stems if stem not in masks]
     if bare:
@@ -213,7 +213,7 @@ def _paired(
             f"The image {images[bare[0]]} has no mask in {folder}{others}.",
             f"Add {tree.mask_of(bare[0], folder)}, or take the image out.",
         )
-    return tuple(Pair(stem, images[stem], masks[stem]) for stem in stems)
+    return tuple(MaskedImage(stem, images[stem], masks[stem]) for stem in stems)
 
 
 def _left_out(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.classes import first_repeated, generated_palette, read_lines
-from coatseg.data.datasets.download import Archive
-from coatseg.data.datasets.mask_files import Pair, SemanticFiles
+from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
 from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
+from coatseg.data.download import Archive
 from coatseg.errors import DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
@@ -88,7 +88,7 @@ class VOC(SemanticFiles):
         super().__init__(INFO, _pairs(images.parent, split, augmented), _READ_MASK)
 
 
-def _pairs(top: Path, split: str, augmented: bool) -> list[Pair]:
+def _pairs(top: Path, split: str, augmented: bool) -> list[MaskedImage]:
     if not augmented or split == "val":
         return _listed(top, _official_list(top, split), "SegmentationClass")
     pairs = _listed(top, _augmented_list(top), AUGMENTED_MASKS)
@@ -119,7 +119,7 @@ def _augmented_list(top: Path) -> Path:
     return path
 
 
-def _listed(top: Path, path: Path, masks: str) -> list[Pair]:
+def _listed(top: Path, path: Path, masks: str) -> list[MaskedImage]:
     """Return the pairs that a list names; masks that VOC itself does not have are in the folder `masks`."""
     official = {mask.stem for mask in (top / "SegmentationClass").glob("*.png")}
     images = {image.stem for image in (top / "JPEGImages").glob("*.jpg")}
@@ -132,10 +132,12 @@ def _listed(top: Path, path: Path, masks: str) -> list[Pair]:
             )
         if len(words) == 1:
             folder = "SegmentationClass" if words[0] in official else masks
-            pairs.append(Pair(words[0], top / "JPEGImages" / f"{words[0]}.jpg", top / folder / f"{words[0]}.png"))
+            pairs.append(
+                MaskedImage(words[0], top / "JPEGImages" / f"{words[0]}.jpg", top / folder / f"{words[0]}.png")
+            )
         elif len(words) == 2 and all(Path(word).suffix for word in words):  # as in DeepLab's lists, from `top`
             image, mask = (word.lstrip("/") for word in words)
-            pairs.append(Pair(Path(image).stem, top / image, top / mask))
+            pairs.append(MaskedImage(Path(image).stem, top / image, top / mask))
         elif words:
             raise DatasetError(
                 f"{path}, line {number}: {' '.join(words)!r} names no image.", "Write a stem, such as 2007_000032."

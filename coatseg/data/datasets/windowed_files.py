@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.mask_files import MaskReader, Pair, SemanticFiles, check_mask_is_there, check_mask_size
+from coatseg.data.datasets.mask_files import (
+    MaskedImage,
+    MaskReader,
+    SemanticFiles,
+    check_mask_is_there,
+    check_mask_size,
+)
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size
 from coatseg.data.images.tiff import check_length
@@ -38,7 +44,7 @@ class WindowedFiles(SemanticFiles):
     def __init__(
         self,
         info: DatasetInfo,
-        pairs: Sequence[Pair],
+        pairs: Sequence[MaskedImage],
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
@@ -97,17 +103,17 @@ class WindowedFiles(SemanticFiles):
         height, width = super().size(index % len(self._pairs))
         return min(height, self._windows.size[0]), min(width, self._windows.size[1])
 
-    def _checked_size(self, pair: Pair) -> Size:
+    def _checked_size(self, pair: MaskedImage) -> Size:
         size = read_size(pair.image, self.info.channels, self._bands)
         check_mask_is_there(pair)
         for file in self._mask_files(pair):
             check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
         return size
 
-    def _mask_files(self, pair: Pair) -> list[Path]:
+    def _mask_files(self, pair: MaskedImage) -> list[Path]:
         return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]
 
-    def _read_window(self, pair: Pair, window: Window) -> Sample:
+    def _read_window(self, pair: MaskedImage, window: Window) -> Sample:
         image = read_image(pair.image, self.info.channels, self._bands, window)
         mask = self._read_mask(pair.mask, window)
         return self._sample(pair, f"{pair.id}@{window.y},{window.x}", image, mask, (window.y, window.x))

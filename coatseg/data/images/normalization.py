@@ -34,7 +34,7 @@ _CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
 
 
 def check_channels(name: object, stored: int, channels: int | None) -> None:
-    """Refuse an image that has so many channels `stored` if none of that number can be converted to `channels`.
+    """Raise if an image with `stored` channels can never be converted to `channels`.
 
     Raises:
         ImageError: there is no such conversion; `name` is what the image is called.

@@ -28,7 +28,7 @@ from coatseg.data.images.decoding import (
 )
 from coatseg.data.images.normalization import check_channels, with_channels
 from coatseg.data.images.raster import Window, check_bands, read_band, read_raster
-from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain, is_plain_map, read_header
+from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain_map, is_plain_tiff, read_header
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Pixels, Size
 
@@ -172,7 +172,7 @@ def _size_and_channels(path: Path) -> tuple[Size, int]:
 def _is_plain(path: Path, header: TiffHeader, channels: int | None, bands: Sequence[int] | None) -> bool:
     if not header.is_image:
         raise unsupported(path, header.dtype)
-    return is_plain(path, header, channels if bands is None else None)
+    return is_plain_tiff(path, header, channels if bands is None else None)
 
 
 def _check_map(path: Path, header: TiffHeader) -> None:

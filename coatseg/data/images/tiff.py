@@ -114,7 +114,7 @@ def check_length(path: Path) -> None:
         raise ImageError(f"{path} has {there} bytes, and its pixels end at byte {end}.", DAMAGED)
 
 
-def is_plain(path: Path, header: TiffHeader, channels: int | None) -> bool:
+def is_plain_tiff(path: Path, header: TiffHeader, channels: int | None) -> bool:
     """Return whether Pillow or OpenCV reads a whole TIFF correctly, as `channels` (None: as many as it has).
 
     For many TIFF files that they do not know, both silently return one channel too few, or wrong ones.

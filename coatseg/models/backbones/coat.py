@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import torch
 from annotated_types import Ge, Le, MinLen
+from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -35,8 +36,24 @@ STAGES = (1, 2, 3, 4)
 LEVELS = (0, 1, 2, 3)
 STAGE_PARTS = ("patch_embed", "cls_token", "cpe", "crpe", "serial_blocks")
 LEAST_SIZE = 32
+
+
+def in_order(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return strides if each is larger than the one before it.
+
+    Raises:
+        ValueError: they are not, as pydantic wants to be told.
+    """
+    if list(strides) != sorted(set(strides)):
+        raise ValueError(f"{list(strides)} is not in order")
+    return strides
+
+
 LevelStrides = Annotated[
-    tuple[Literal[4, 8, 16, 32], ...], MinLen(1), legal("Give strides of 4, 8, 16 and 32 in order, such as [4,8,16]")
+    tuple[Literal[4, 8, 16, 32], ...],
+    MinLen(1),
+    AfterValidator(in_order),
+    legal("Give strides of 4, 8, 16 and 32 in order, such as [4,8,16]"),
 ]
 OutIndices = Annotated[
     tuple[Annotated[int, Ge(0), Le(3)], ...], MinLen(1), legal("Give levels from 0 to 3 in order, such as [0,1,2]")
@@ -264,7 +281,7 @@ def create_backbone(
     frozen_stages: Stages = 0,
     checkpointing: bool = False,
     levels: LevelStrides | None = None,
-    out_indices: OutIndices | None = None,
+    out_indices: OutIndices = LEVELS,
 ) -> CoaT:
     """Make the backbone of a variant; `pretrained` is True for the catalogue's weights, or a path.
 
@@ -293,20 +310,18 @@ def create_backbone(
     return model
 
 
-def chosen_indices(levels: Sequence[int] | None, out_indices: Sequence[int] | None) -> Sequence[int]:
-    """Return the numbers, from 0, of the levels that are named by stride or by number; all without either.
+def chosen_indices(levels: Sequence[int] | None, out_indices: Sequence[int]) -> Sequence[int]:
+    """Return the numbers, from 0, of the levels that are named by stride or, without that, by number.
 
     Raises:
-        ConfigError: strides that are not in order, or both ways at once.
+        ConfigError: they are named both ways, or a stride is none of CoaT's.
     """
     if levels is None:
-        return LEVELS if out_indices is None else out_indices
-    if out_indices is not None:
+        return out_indices
+    if tuple(out_indices) != LEVELS:
         raise ConfigError("levels and out_indices both say which maps to output.", "Leave out_indices out.")
-    if not levels or list(levels) != sorted(set(levels) & set(STRIDES)):
-        raise ConfigError(
-            f"levels={list(levels)} does not fit.", "Give strides of 4, 8, 16 and 32 in order, such as [4,8,16]."
-        )
+    if unknown := [stride for stride in levels if stride not in STRIDES]:
+        raise ConfigError(f"levels has the stride {unknown[0]}, which CoaT has no map of.", f"Choose of {STRIDES}.")
     return [STRIDES.index(stride) for stride in levels]
 
 

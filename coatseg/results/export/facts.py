@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
-from coatseg.config.restore import IMAGES
+from coatseg.config.restore import IMAGES, ModelRecord
 from coatseg.errors import CheckpointError
-from coatseg.registry.options import Options, fitting
+from coatseg.registry.options import fitting
 from coatseg.results.export.graph import Graph
 from coatseg.structures import DatasetInfo
+from coatseg.system.version import VERSION
 from coatseg.tasks.base import Task
 
 Facts = Mapping[str, str]
@@ -28,30 +28,29 @@ FORMAT = 1
 """The version of the record's layout."""
 
 
-def export_facts(task: Task, config: Options, graph: Graph) -> dict[str, str]:
-    """Return the facts of a task's graph; `config` is the configuration it was trained with."""
+def export_facts(task: Task, model: ModelRecord, graph: Graph) -> dict[str, str]:
+    """Return the facts of a task's graph, and of the model it was made of."""
     info = task.info
-    reading = {name: config["data"].get(name) for name in IMAGES}
     record = {
         "format": FORMAT,
-        "version": version("coatseg"),
-        "task": dict(config["task"]),
+        "version": VERSION,
+        "task": dict(model.task),
         "info": info.to_plain(),
         "inference": asdict(task.inference),
         "preprocess": graph.preprocess,
-        **reading,
+        **model.images,
     }
     names = [info.classes[number] for number in task.class_numbers(info)]
     return {
-        "task": str(config["task"]["name"]),
-        "backbone": str(config["backbone"]["name"]),
-        "head": str(config["head"]["name"]),
+        "task": str(model.task["name"]),
+        "backbone": model.backbone,
+        "head": model.head,
         "classes": json.dumps(names),
         "palette": json.dumps([info.palette[number] for number in task.class_numbers(info)]),
         "mean": json.dumps(info.mean),
         "std": json.dumps(info.std),
         "preprocess": json.dumps(graph.preprocess),
-        "input": input_in_words(info, graph, reading["evaluation_resize"]),
+        "input": input_in_words(info, graph, model.images["evaluation_resize"]),
         "output": graph.meaning,
         RECORD: json.dumps(record),
     }

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from coatseg.config.restore import ModelRecord
 from coatseg.errors import ExportError
-from coatseg.registry.options import Options
 from coatseg.results.export.agreement import Agreement, tolerances, unit
 from coatseg.results.export.formats import FORMATS, files_of
 from coatseg.results.export.graph import Graph
@@ -61,8 +61,8 @@ def report(task: Task, exported: Exported, name: str) -> dict[str, object]:
     }
 
 
-def left_out(task: Task, name: str, graph: Graph, config: Options) -> Iterator[str]:
-    """Name what a file in the format `name` leaves to its reader, a line each."""
+def left_out(task: Task, name: str, graph: Graph, model: ModelRecord) -> Iterator[str]:
+    """Yield a line for each thing that a file in the format `name` leaves to its reader."""
     if FORMATS[name].refuses:
         yield f"it does not take {FORMATS[name].refuses}"
     if not graph.any_batch:
@@ -71,7 +71,7 @@ def left_out(task: Task, name: str, graph: Graph, config: Options) -> Iterator[s
         yield "masks are 28x28 within their boxes; pasting them into the image is the reader's part"
     if not task.inference.plain:
         yield f"it sees whole images, once; {task.inference.words} is the reader's part"
-    if resize := config["data"].get("evaluation_resize"):
+    if resize := model.images["evaluation_resize"]:
         yield f"images are resized to {list(resize)} before (data.evaluation_resize), which is the reader's part"
 
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from coatseg.config.restore import ModelRecord
 from coatseg.errors import ConfigError
-from coatseg.registry.options import Options
 from coatseg.results.export.beside_model import SIZES, write_compared
 from coatseg.results.export.facts import export_facts
 from coatseg.results.export.formats import FORMATS, check_holds, files_of, format_of
@@ -21,9 +21,9 @@ from coatseg.tasks.base import Task
 
 
 def export(
-    task: Task, config: Options, name: str, output: Path, *, preprocess: bool = False, sizes: Sequence[Size] = SIZES
+    task: Task, model: ModelRecord, name: str, output: Path, *, preprocess: bool = False, sizes: Sequence[Size] = SIZES
 ) -> Exported:
-    """Write the task of a configuration in the format `name` to `output`, run the file and compare it.
+    """Write a task, whose model has this record, in the format `name` to `output`, run the file and compare it.
 
     The task's model is float32 and at rest from then on. With `preprocess` the file takes pixels from 0 to 255 and
     normalises them itself. It is compared on generated street scenes of the `sizes`, and beside it a file OUTPUT.json
@@ -42,8 +42,8 @@ def export(
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export.") as folder:
             written = Path(folder) / output.name
-            rows = write_compared(task, name, graph, export_facts(task, config, graph), written, sizes)
-            exported = Exported(output, tuple(rows), tuple(left_out(task, name, graph, config)))
+            rows = write_compared(task, name, graph, export_facts(task, model, graph), written, sizes)
+            exported = Exported(output, tuple(rows), tuple(left_out(task, name, graph, model)))
             if not (exported.compared and all(row.good for row in rows)):
                 raise disagreement(task, exported, name)
             for source, target in zip(files_of(name, written), files_of(name, output), strict=True):
@@ -56,7 +56,7 @@ def export(
 
 
 def check_output(name: str, output: Path) -> None:
-    """Refuse a name of another ending, and what is there already.
+    """Raise if the file's name has another ending, or a file is there already.
 
     Raises:
         ConfigError: it is either.

@@ -45,7 +45,7 @@ Fields = Mapping[str, torch.dtype]
 """Fields of a prediction that have a value a pixel, and their types."""
 
 
-class Canvas:
+class PredictionCanvas:
     """Puts the fields (..., H, W) of an image of `size` together from those of its pieces."""
 
     def __init__(self, size: Size) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coatseg.config.read import read_inference
 from coatseg.config.restore import Trained, read_trained
 from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.errors import CheckpointError, ConfigError
@@ -110,9 +109,9 @@ def fingerprint(path: Path) -> str:
 def _read(path: Path, inference: Mapping[str, Any]) -> Trained:
     """Read a checkpoint, and change options of its inference."""
     trained = read_trained(path)
-    config = {**trained.config, "inference": {**(trained.config.get("inference") or {}), **inference}}
-    read_inference(config["inference"])
-    return replace(trained, config=config)
+    return replace(
+        trained, config={**trained.config, "inference": {**(trained.config.get("inference") or {}), **inference}}
+    )
 
 
 def _check_alike(found: Sequence[Trained]) -> None:

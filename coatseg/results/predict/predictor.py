@@ -17,9 +17,9 @@ from coatseg.data.loading.batching import collate
 from coatseg.data.loading.module import with_image_resized
 from coatseg.errors import ConfigError, ImageError
 from coatseg.results.predict.canvas import (
-    Canvas,
     Fields,
     Prediction,
+    PredictionCanvas,
     Written,
     fields_to_write,
     full_fields,
@@ -170,7 +170,7 @@ class Predictor:
         predictions: list[Prediction] = []
         for image in images:
             with too_large({image.id: image.size}, mend=BY_WINDOWS):
-                canvas = Canvas(image.size)
+                canvas = PredictionCanvas(image.size)
                 for top, left, piece in self._pieces(image):
                     canvas.paint(top, left, piece, kept(type(piece)))
                 whole: Any = piece

@@ -121,7 +121,7 @@ WRITERS: Mapping[str, type[Writer]] = {
 
 
 def writer_of(task: Task, place: Place) -> Writer:
-    """Choose the writer of a task.
+    """Return the writer of a task's predictions.
 
     Raises:
         ConfigError: no file is known for what it predicts.

@@ -6,7 +6,6 @@ import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lightning.pytorch.loggers.logger import Logger
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
 from coatseg.system.atomic import not_written, whole_file
+from coatseg.system.extras import needs
 
 Open = Callable[[str | None], Logger]
 """Opens a tracker's run: the one with an id, or a new one without an id."""
@@ -51,7 +51,7 @@ def wandb(
     Raises:
         ConfigError: wandb is not installed.
     """
-    _need("wandb", "wandb")
+    needs("logger.wandb", "wandb", "wandb")
     modes: dict[str, Any] = {} if offline is None else {"mode": "offline" if offline else "online"}
 
     def open_run(known: str | None) -> Logger:
@@ -100,7 +100,7 @@ def mlflow(
     """
     folder = (run / "mlruns").resolve()
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-    _need("mlflow", "mlflow", *(("sqlalchemy", "alembic") if address.startswith("sqlite:") else ()))
+    needs("logger.mlflow", "mlflow", "mlflow", *(("sqlalchemy", "alembic") if address.startswith("sqlite:") else ()))
 
     def open_run(known: str | None) -> Logger:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent anywhere unasked
@@ -202,12 +202,3 @@ class ContinuedLogger(Logger):
                 file.write(str(logger.version).encode())
             self._opened = logger
         return self._opened
-
-
-def _need(extra: str, *modules: str) -> None:
-    """Raise ConfigError if the libraries of a logger are not installed."""
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        raise ConfigError(
-            f"logger.{extra} needs {' and '.join(missing)}, which is not installed.", f'pip install "coatseg[{extra}]"'
-        )

@@ -14,7 +14,7 @@ from coatseg.structures import DatasetInfo, MultilabelPrediction, SemanticPredic
 from coatseg.visualize.label_maps import Picture, colour, mistakes, overlay, topmost
 from coatseg.visualize.views.base import View
 
-LabelMap = npt.NDArray[np.integer]
+PaintedLabels = npt.NDArray[np.integer]
 Marked = npt.NDArray[np.bool_]
 
 
@@ -27,11 +27,11 @@ class LabelMapView(View):
     meaning = "the mean IoU over the classes in their truth or prediction"
 
     @abstractmethod
-    def truth(self, target: Target, info: DatasetInfo) -> LabelMap | None:
+    def truth(self, target: Target, info: DatasetInfo) -> PaintedLabels | None:
         """Return the truth as a label map (H, W), or None if there is none."""
 
     @abstractmethod
-    def label_map(self, prediction: Any, info: DatasetInfo) -> LabelMap:
+    def label_map(self, prediction: Any, info: DatasetInfo) -> PaintedLabels:
         """Return the prediction as a label map (H, W)."""
 
     @abstractmethod
@@ -52,11 +52,11 @@ class LabelMapView(View):
 class SemanticView(LabelMapView):
     """Shows semantic segmentations: one class per pixel."""
 
-    def truth(self, target: Target, info: DatasetInfo) -> LabelMap | None:
+    def truth(self, target: Target, info: DatasetInfo) -> PaintedLabels | None:
         """Return the true label map, or None if there is none."""
         return None if target.label_map is None else target.label_map.cpu().numpy()
 
-    def label_map(self, prediction: SemanticPrediction, info: DatasetInfo) -> LabelMap:
+    def label_map(self, prediction: SemanticPrediction, info: DatasetInfo) -> PaintedLabels:
         """Return the predicted label map."""
         return prediction.label_map.cpu().numpy()
 
@@ -76,11 +76,11 @@ class SemanticView(LabelMapView):
 class MultilabelView(LabelMapView):
     """Shows layers, later classes over earlier ones; a pixel is wrong if it is wrong in any layer."""
 
-    def truth(self, target: Target, info: DatasetInfo) -> LabelMap | None:
+    def truth(self, target: Target, info: DatasetInfo) -> PaintedLabels | None:
         """Return the true layers as a label map, or None if there are none."""
         return None if target.layers is None else topmost(target.layers.cpu().numpy(), info)
 
-    def label_map(self, prediction: MultilabelPrediction, info: DatasetInfo) -> LabelMap:
+    def label_map(self, prediction: MultilabelPrediction, info: DatasetInfo) -> PaintedLabels:
         """Return the predicted layers as a label map."""
         return topmost(prediction.layers.cpu().numpy(), info)
 

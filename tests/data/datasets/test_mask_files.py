@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.datasets.mask_files import Pair, SemanticFiles
+from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, ImageError
 from coatseg.structures import DatasetInfo
@@ -13,7 +13,7 @@ INFO = DatasetInfo("roads", ("road", "car", "sky"), ((0, 0, 0), (9, 0, 0), (0, 9
 def pair_of(root, labels, size=(8, 10)):
     Image.fromarray(np.zeros((*size, 3), np.uint8)).save(root / "a.png")
     Image.fromarray(labels).save(root / "a_mask.png")
-    return Pair("a", root / "a.png", root / "a_mask.png")
+    return MaskedImage("a", root / "a.png", root / "a_mask.png")
 
 
 def both_ways(files):
@@ -93,4 +93,4 @@ def test_verifying_finds_an_image_that_is_cut_short(tmp_path):
     image.write_bytes(image.read_bytes()[:60])
     mask = pair_of(tmp_path, np.zeros((8, 10), np.uint8)).mask
     with pytest.raises(ImageError, match=r"a\.bmp"):
-        SemanticFiles(INFO, [Pair("a", image, mask)]).verify(0)
+        SemanticFiles(INFO, [MaskedImage("a", image, mask)]).verify(0)

@@ -33,9 +33,9 @@ def obtained(monkeypatch):
         if root.name != "empty":
             READERS[dataset][1](root)
 
-    module = ModuleType("coatseg.data.datasets.download")
+    module = ModuleType("coatseg.data.download")
     module.obtain = obtain
-    monkeypatch.setitem(sys.modules, "coatseg.data.datasets.download", module)
+    monkeypatch.setitem(sys.modules, "coatseg.data.download", module)
     return fetched
 
 

@@ -21,6 +21,7 @@ from coatseg.commands.predict import predict_files, read_arguments
 from coatseg.config.build import build_task
 from coatseg.config.data import build_data
 from coatseg.config.read import read
+from coatseg.config.restore import ModelRecord
 from coatseg.data.images.normalization import normalise
 from coatseg.data.loading.batching import collate
 from coatseg.errors import CheckpointError, ConfigError, ExportError, OutputError
@@ -72,7 +73,7 @@ def semantic(composed: Composed) -> tuple[Task, dict[str, Any]]:
 
 def test_an_onnx_file_predicts_as_its_model_does(semantic: tuple[Task, dict[str, Any]], tmp_path: Path) -> None:
     task, config = semantic
-    exported = export(task, config, "onnx", tmp_path / "a.onnx", sizes=SIZES)
+    exported = export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", sizes=SIZES)
     assert [row.size for row in exported.agreements] == list(SIZES)
     assert exported.compared == 2 * 70 * 96 + 33 * 64
     assert exported.alike == 1
@@ -97,7 +98,7 @@ def test_a_file_with_normalising_takes_pixels_and_says_so(
     semantic: tuple[Task, dict[str, Any]], tmp_path: Path
 ) -> None:
     task, config = semantic
-    export(task, config, "onnx", tmp_path / "a.onnx", preprocess=True, sizes=SIZES)
+    export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", preprocess=True, sizes=SIZES)
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["classes"]) == list(task.info.classes)
@@ -120,7 +121,7 @@ def test_a_file_with_normalising_takes_pixels_and_says_so(
 def test_a_detector_in_onnx_finds_the_same_objects_and_masks(composed: Composed, tmp_path: Path) -> None:
     config = composed(*OBJECTS)
     task = built(config)
-    exported = export(task, config, "onnx", tmp_path / "a.onnx", sizes=SIZES)
+    exported = export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", sizes=SIZES)
     assert exported.compared > 0
     assert any("28x28" in line for line in exported.left_out)
     restored, _ = restore_onnx(tmp_path / "a.onnx", {})
@@ -144,7 +145,7 @@ def test_a_detector_that_finds_nothing_in_the_scenes_is_compared_by_its_guesses(
 ) -> None:
     config = composed(*OBJECTS, "head.score_threshold=0.999")
     task = built(config)
-    exported = export(task, config, "onnx", tmp_path / "a.onnx", sizes=SIZES[:1])
+    exported = export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", sizes=SIZES[:1])
     assert exported.compared > 0
     assert 0.999 in {vars(part).get("score_thresh") for part in task.model.modules()}
     images = normalise(samples((64, 90))[0].image, task.info)[None]
@@ -157,7 +158,7 @@ def test_a_detector_that_finds_nothing_in_the_scenes_is_compared_by_its_guesses(
 
     monkeypatch.setitem(FORMATS, "onnx", replace(plain, run=wrong))
     with pytest.raises(ExportError, match="does not compute what the model does"):
-        export(task, config, "onnx", tmp_path / "b.onnx", sizes=SIZES[:1])
+        export(task, ModelRecord.of(config), "onnx", tmp_path / "b.onnx", sizes=SIZES[:1])
 
 
 INSTALLED = [name for name, form in FORMATS.items() if all(map(importlib.util.find_spec, form.libraries))]
@@ -172,7 +173,7 @@ def test_every_format_is_written_run_and_compared(
 ) -> None:
     task, config = semantic
     output = (tmp_path / "folder" / "a").with_suffix(FORMATS[name].suffix)
-    exported = export(task, config, name, output, sizes=SIZES)
+    exported = export(task, ModelRecord.of(config), name, output, sizes=SIZES)
     report = json.loads((output.parent / f"{output.name}.json").read_text())
     assert report["largest_difference"] == exported.difference < 1e-4
     assert report["alike"] == exported.alike >= 0.9999
@@ -198,7 +199,7 @@ def test_a_file_that_computes_something_else_is_an_error_and_not_kept(
 
     monkeypatch.setitem(FORMATS, "torchscript", replace(plain, run=wrong))
     with pytest.raises(ExportError, match=r"does not compute what the model does: at 70x96 .* of 13440 pixels agree"):
-        export(task, config, "torchscript", tmp_path / "a.pt", sizes=SIZES)
+        export(task, ModelRecord.of(config), "torchscript", tmp_path / "a.pt", sizes=SIZES)
     assert list(tmp_path.glob("*.pt*")) == list(tmp_path.glob(".export*")) == []
 
 
@@ -212,7 +213,7 @@ def test_a_file_that_fails_is_an_error_and_not_kept(
 
     monkeypatch.setitem(FORMATS, "torchscript", replace(FORMATS["torchscript"], write=failing))
     with pytest.raises(ExportError, match=r"torchscript cannot hold this model: no such operator\n"):
-        export(task, config, "torchscript", tmp_path / "a.pt", sizes=SIZES)
+        export(task, ModelRecord.of(config), "torchscript", tmp_path / "a.pt", sizes=SIZES)
     assert list(tmp_path.glob("*.pt*")) == []
 
 
@@ -222,20 +223,20 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     config = composed(*OBJECTS)
     task = built(config)
     with pytest.raises(ConfigError, match=r"format=onx is unknown\.\nDid you mean onnx\?.*torchscript"):
-        export(task, config, "onx", tmp_path / "a.onnx")
+        export(task, ModelRecord.of(config), "onx", tmp_path / "a.onnx")
     with pytest.raises(ConfigError, match=r"does not end in \.onnx"):
-        export(task, config, "onnx", tmp_path / "a.pt")
+        export(task, ModelRecord.of(config), "onnx", tmp_path / "a.pt")
     with pytest.raises(ConfigError, match=r"torch_export cannot hold a detector: .*\nChoose onnx, torchscript"):
-        export(task, config, "torch_export", tmp_path / "a.pt2")
+        export(task, ModelRecord.of(config), "torch_export", tmp_path / "a.pt2")
     (tmp_path / "b.onnx").touch()
     with pytest.raises(ConfigError, match=r"b\.onnx is there already"):
-        export(task, config, "onnx", tmp_path / "b.onnx")
+        export(task, ModelRecord.of(config), "onnx", tmp_path / "b.onnx")
     with pytest.raises(OutputError, match="Cannot write"):
-        export(task, config, "torchscript", tmp_path / "b.onnx" / "a.pt", sizes=SIZES)
+        export(task, ModelRecord.of(config), "torchscript", tmp_path / "b.onnx" / "a.pt", sizes=SIZES)
     find = importlib.util.find_spec
     monkeypatch.setattr("coatseg.system.extras.find_spec", lambda name: None if name == "openvino" else find(name))
     with pytest.raises(ConfigError, match=r'needs openvino, .*\npip install "coatseg\[openvino\]"'):
-        export(task, config, "openvino", tmp_path / "a.xml")
+        export(task, ModelRecord.of(config), "openvino", tmp_path / "a.xml")
 
 
 def test_a_file_that_coatseg_did_not_write_is_refused(tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_a_folder_is_predicted_from_the_file_as_from_the_checkpoint(
     task, config = semantic
     record = {"config": config, "info": task.info.to_plain()}
     torch.save({"state_dict": task.state_dict(), "global_step": 0, RECORD: record}, tmp_path / "best.ckpt")
-    export(task, config, "onnx", tmp_path / "a.onnx", sizes=SIZES[:1])
+    export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", sizes=SIZES[:1])
     (tmp_path / "images").mkdir()
     for sample in samples((50, 70), (64, 40)):
         Image.fromarray(sample.image).save(tmp_path / "images" / f"{sample.id}.png")

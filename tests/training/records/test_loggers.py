@@ -9,6 +9,7 @@ import pytest
 
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import ConfigError
+from coatseg.system import extras
 from coatseg.training.records import loggers
 from tests.conftest import TINY
 
@@ -132,8 +133,8 @@ def test_several_loggers_at_once(composed: Composed, tmp_path: Path) -> None:
 def test_a_missing_extra_is_named_with_its_command(
     composed: Composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
-    find = loggers.find_spec
-    monkeypatch.setattr(loggers, "find_spec", lambda wanted: None if wanted == module else find(wanted))
+    find = extras.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda wanted: None if wanted == module else find(wanted))
     with pytest.raises(ConfigError, match=rf'needs {module}(.|\n)*pip install "coatseg\[{name}\]"'):
         fit(composed(*SHORT, f"logger={name}"))
     assert not (tmp_path / "runs" / "mine").exists()

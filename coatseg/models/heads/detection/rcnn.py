@@ -36,7 +36,7 @@ BoxNorm = Literal["none", "group", "batch"]
 Ratios = Annotated[
     tuple[Annotated[float, Gt(0)], ...], MinLen(1), legal("Give heights over widths, such as [0.5,1.0,2.0]")
 ]
-Pair = Annotated[tuple[PositiveInt, PositiveInt], legal("Give two numbers, in training and after it: [2000,1000]")]
+CountPair = Annotated[tuple[PositiveInt, PositiveInt], legal("Give two numbers, in training and after it: [2000,1000]")]
 
 BOX_SIZE, MASK_SIZE = 7, 14
 """Sides of the pooled regions of the box head and the mask head."""
@@ -57,7 +57,7 @@ class RCNN(DetectorOptions):
     box_norm: BoxNorm | None = None
     anchor_scale: Annotated[float, Gt(0)] = 8.0
     ratios: Ratios = (0.5, 1.0, 2.0)
-    proposals: Pair = (2000, 1000)
+    proposals: CountPair = (2000, 1000)
     regions: PositiveInt = 512
 
 

@@ -63,7 +63,7 @@ def smp_channels(levels: Sequence[Level], head: str, *, coarsest: int = STRIDES[
     if strides[: len(needed)] != needed:
         raise ConfigError(
             f"head={head} needs feature maps at strides {needed}; this backbone has {strides}.",
-            "Leave backbone.out_indices out, or choose a backbone with these levels, such as any CoaT.",
+            "Leave backbone.levels (or out_indices) out, or choose a backbone with these levels, such as any CoaT.",
         )
     return [3, 0, *(level.channels for level in levels if level.stride <= coarsest)]
 

@@ -18,7 +18,7 @@ import pytest
 from coatseg.config.data import build_data
 from coatseg.config.read import read
 from coatseg.data.datasets.camvid import CamVid
-from coatseg.data.datasets.download import Archive, obtain
+from coatseg.data.download import Archive, obtain
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, DownloadError
 from coatseg.registry.names import table
 from coatseg.system import download as downloads
@@ -254,7 +254,7 @@ FETCHER = textwrap.dedent("""
     from dataclasses import replace
     from pathlib import Path
     from coatseg.data.datasets.camvid import CamVid
-    from coatseg.data.datasets.download import obtain
+    from coatseg.data.download import obtain
 
     archive = CamVid.archives[0]
     CamVid.archives = (replace(archive, file=replace(archive.file, url=sys.argv[1])),)
