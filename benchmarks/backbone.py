@@ -29,7 +29,7 @@ from benchmarks.options import ALLOCATORS, parse, parser, shown, size
 from benchmarks.sides import OURS, PEER, PRECISIONS, WORKS, largest_difference, pair
 from benchmarks.tables import Record, Table, milliseconds, publish
 from benchmarks.timing import WARM_UP, in_turn, speedup
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.system.allocator import keep_memory
 
 QUICK = {"variants": ["coat_lite_small"], "size": (256, 256), "repeats": 3, "processes": 1}

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from benchmarks.timing import in_turn
-from coatseg.models.backbones.coat import STRIDES, Variant
+from coatseg.models.backbones.coat import STRIDES
+from coatseg.models.backbones.variants import Variant
 from coatseg.models.macs import giga_macs
 from coatseg.structures import Size
 

@@ -32,7 +32,7 @@ from coatseg.config.build import build_task
 from coatseg.config.read import read
 from coatseg.data.images.raster import import_rasterio
 from coatseg.data.images.sources import Source
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.results.predict.opened_image import open_path
 from coatseg.results.predict.predictor import Predictor
 from coatseg.results.predict.run import tags_of

@@ -36,7 +36,7 @@ from coatseg.config.build import build_task
 from coatseg.config.data import build_data
 from coatseg.config.read import read
 from coatseg.data.datasets.camvid import INFO
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.system.allocator import keep_memory
 from coatseg.training.trainer import make_trainer
 

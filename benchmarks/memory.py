@@ -29,7 +29,7 @@ from benchmarks.alone import Measured, Task, alone
 from benchmarks.options import ALLOCATORS, parse, parser, shown, size
 from benchmarks.sides import CHECKPOINTING, OURS, PEER, PRECISIONS, SIDES, WORKS
 from benchmarks.tables import Record, Table, megabytes, milliseconds, publish
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.structures import Size
 
 QUICK = {

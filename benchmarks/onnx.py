@@ -29,7 +29,7 @@ from coatseg.config.build import build_task
 from coatseg.config.combinations import gives
 from coatseg.config.read import read
 from coatseg.config.restore import ModelRecord
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.results.export.beside_model import eager, images_of
 from coatseg.results.export.facts import export_facts
 from coatseg.results.export.graph import Graph, graph_of

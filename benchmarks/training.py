@@ -32,7 +32,7 @@ from coatseg.commands.terminal.console import quiet_libraries
 from coatseg.config.build import build_task
 from coatseg.config.read import read
 from coatseg.data.datasets.camvid import INFO
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.structures import Batch, Size, Target, parameter_count
 from coatseg.system.allocator import keep_memory
 from coatseg.tasks.base import Task

@@ -51,7 +51,7 @@ def say_tables(words: list[str]) -> None:
 
 def backbones() -> Iterator[Row]:
     """Yield a table row for each variant of CoaT."""
-    from coatseg.models.backbones.coat import VARIANTS
+    from coatseg.models.backbones.variants import VARIANTS
     from coatseg.models.macs import backbone_macs
     from coatseg.structures import parameter_count
 

@@ -48,17 +48,7 @@ def read(config: Options) -> Plan:
     Raises:
         ConfigError: a key or value is wrong; the first one is named, with the nearest valid choice.
     """
-    for key in config:
-        if key not in SECTIONS:
-            raise ConfigError(f"{key} is no key of the configuration.", nearest(key, SECTIONS))
-    for key in REQUIRED:
-        if key not in config:
-            raise ConfigError(f"{key} is missing from the configuration.", f"Leave ~{key} out.")
-    for key, hint in SETTINGS.items():
-        fitting(config.get(key), hint, key)
-    for key, hint in NEWER_SETTINGS.items():
-        if key in config:
-            fitting(config[key], hint, key)
+    _check_keys(config)
     load_plugins(config["plugins"])
     chosen = {key: choose(key, config[key]) for key in CHOSEN}
     auxiliary, auxiliary_weight = read_auxiliary(config.get("auxiliary"))
@@ -96,6 +86,21 @@ def read(config: Options) -> Plan:
         compile=config["compile"],
         keep_memory=config.get("keep_memory", True),
     )
+
+
+def _check_keys(config: Options) -> None:
+    """Raise ConfigError if a key is unknown or missing, or a setting does not fit."""
+    for key in config:
+        if key not in SECTIONS:
+            raise ConfigError(f"{key} is no key of the configuration.", nearest(key, SECTIONS))
+    for key in REQUIRED:
+        if key not in config:
+            raise ConfigError(f"{key} is missing from the configuration.", f"Leave ~{key} out.")
+    for key, hint in SETTINGS.items():
+        fitting(config.get(key), hint, key)
+    for key, hint in NEWER_SETTINGS.items():
+        if key in config:
+            fitting(config[key], hint, key)
 
 
 def read_untrained(config: Options) -> TaskPlan:

@@ -11,7 +11,8 @@ import segmentation_models_pytorch
 from torch import Tensor, nn
 
 from coatseg.errors import ConfigError, WeightsError
-from coatseg.models.backbones.coat import LEVELS, VARIANTS, CoaT, find_variant
+from coatseg.models.backbones.coat import LEVELS, CoaT
+from coatseg.models.backbones.variants import VARIANTS, find_variant
 from coatseg.models.weights import catalogue
 from coatseg.models.weights.files import HEAD_PARTS, adapt_channels, read, to_ours
 from coatseg.structures import IMAGENET_MEAN, IMAGENET_STD

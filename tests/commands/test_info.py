@@ -11,7 +11,8 @@ from torch import nn
 from coatseg import commands
 from coatseg.commands import info
 from coatseg.commands.terminal.composition import choices
-from coatseg.models.backbones.coat import VARIANTS, create_backbone
+from coatseg.models.backbones.coat import create_backbone
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.models.heads.detection.rcnn import RCNN, MaskRCNN, faster_rcnn, mask_rcnn
 from coatseg.models.heads.semantic.fcn import fcn
 from coatseg.models.macs import backbone_macs, giga_macs, head_macs

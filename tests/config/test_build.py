@@ -11,7 +11,7 @@ from coatseg.config.read import read, read_data
 from coatseg.data.datasets.camvid import CamVid
 from coatseg.data.datasets.folder import Folder
 from coatseg.errors import ConfigError
-from coatseg.models.backbones.coat import VARIANTS
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.registry import names
 from coatseg.registry.names import table
 from coatseg.structures import Dataset, Sample

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from coatseg.errors import ConfigError
-from coatseg.models.backbones.coat import CoaT, Variant
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.backbones.variants import Variant
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import DetectionHead, Detections
 from coatseg.models.unused_parameters import unused_parameters

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from coatseg.errors import ConfigError
-from coatseg.models.backbones.coat import CoaT, Variant
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.backbones.variants import Variant
 from coatseg.models.heads.semantic.base import SemanticHead
 from coatseg.models.model import Model
 from coatseg.models.unused_parameters import unused_parameters

@@ -6,7 +6,8 @@ import torch
 
 from coatseg.config.combinations import gives
 from coatseg.errors import ConfigError
-from coatseg.models.backbones.coat import VARIANTS, CoaT, Variant
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.backbones.variants import VARIANTS, Variant
 from coatseg.models.heads.semantic.deeplab import deeplabv3plus
 from coatseg.models.heads.semantic.fpn import fpn
 from coatseg.models.heads.semantic.upernet import upernet

@@ -5,7 +5,8 @@ import torch
 import coatseg
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.models.backbones.classifier import create_classifier
-from coatseg.models.backbones.coat import STRIDES, VARIANTS, create_backbone
+from coatseg.models.backbones.coat import STRIDES, create_backbone
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.models.weights import catalogue
 from coatseg.models.weights.files import to_authors, to_timm
 from coatseg.system.download import RemoteFile

@@ -10,7 +10,8 @@ from coatseg.errors import TrainingError
 from coatseg.losses.base import WeightedSum
 from coatseg.losses.cross_entropy import CrossEntropy
 from coatseg.losses.dice import Dice
-from coatseg.models.backbones.coat import CoaT, Variant
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.backbones.variants import Variant
 from coatseg.models.model import Model
 from coatseg.registry.names import table
 from coatseg.structures import Batch, DatasetInfo, Outputs, Sample, Size

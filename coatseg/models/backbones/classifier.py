@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from coatseg.models.backbones.blocks import CO_SCALES
-from coatseg.models.backbones.coat import STAGES, Encoder, Variant, find_variant, initialize
+from coatseg.models.backbones.coat import STAGES, Encoder, initialize
+from coatseg.models.backbones.variants import Variant, find_variant
 from coatseg.models.weights import files
 from coatseg.structures import Size
 

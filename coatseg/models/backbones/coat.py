@@ -9,7 +9,6 @@ which passes them to the blocks. Parameters have the names of the authors' files
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -26,6 +25,7 @@ from coatseg.models.backbones.blocks import CO_SCALES, CoScale, ParallelBlock, S
 from coatseg.models.backbones.freezing import Freezable, Stages, at_rest, without_use
 from coatseg.models.backbones.padding_mask import Valid, as_pairs, find_valid
 from coatseg.models.backbones.tokens import Tokens
+from coatseg.models.backbones.variants import VARIANTS, Variant, find_variant
 from coatseg.models.weights import files
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, Rate, legal
@@ -58,34 +58,6 @@ LevelStrides = Annotated[
 OutIndices = Annotated[
     tuple[Annotated[int, Ge(0), Le(3)], ...], MinLen(1), legal("Give levels from 0 to 3 in order, such as [0,1,2]")
 ]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of the paper's table 1: for each stage the channels, the number of serial blocks and the MLP ratio."""
-
-    channels: tuple[int, int, int, int]
-    mlp_ratios: tuple[int, int, int, int]
-    serial_depths: tuple[int, int, int, int] = (2, 2, 2, 2)
-    parallel_depth: int = 0
-    input_size: int = 224  # side, in pixels, of the images that its weights were trained on
-
-    @property
-    def lite(self) -> bool:
-        """Whether this is a CoaT-Lite, which has serial blocks only."""
-        return self.parallel_depth == 0
-
-
-VARIANTS: dict[str, Variant] = {
-    "coat_tiny": Variant((152, 152, 152, 152), (4, 4, 4, 4), parallel_depth=6),
-    "coat_mini": Variant((152, 216, 216, 216), (4, 4, 4, 4), parallel_depth=6),
-    "coat_small": Variant((152, 320, 320, 320), (4, 4, 4, 4), parallel_depth=6),
-    "coat_lite_tiny": Variant((64, 128, 256, 320), (8, 8, 4, 4)),
-    "coat_lite_mini": Variant((64, 128, 320, 512), (8, 8, 4, 4)),
-    "coat_lite_small": Variant((64, 128, 320, 512), (8, 8, 4, 4), (3, 4, 6, 3)),
-    "coat_lite_medium": Variant((128, 256, 320, 512), (4, 4, 4, 4), (3, 6, 10, 8)),
-    "coat_lite_medium_384": Variant((128, 256, 320, 512), (4, 4, 4, 4), (3, 6, 10, 8), input_size=384),
-}
 
 
 class PatchEmbed(nn.Module):
@@ -323,13 +295,6 @@ def chosen_indices(levels: Sequence[int] | None, out_indices: Sequence[int]) -> 
     if unknown := [stride for stride in levels if stride not in STRIDES]:
         raise ConfigError(f"levels has the stride {unknown[0]}, which CoaT has no map of.", f"Choose of {STRIDES}.")
     return [STRIDES.index(stride) for stride in levels]
-
-
-def find_variant(name: str) -> Variant:
-    """Return the row of a variant's name; raises ConfigError, with the nearest name, if there is none."""
-    if name not in VARIANTS:
-        raise ConfigError(f"There is no CoaT variant {name!r}.", nearest(name, VARIANTS))
-    return VARIANTS[name]
 
 
 def initialize(module: nn.Module) -> None:

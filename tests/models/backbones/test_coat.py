@@ -21,10 +21,11 @@ from coatseg.models.backbones.attention import (
 )
 from coatseg.models.backbones.blocks import ParallelBlock
 from coatseg.models.backbones.classifier import create_classifier
-from coatseg.models.backbones.coat import STRIDES, VARIANTS, CoaT, create_backbone
+from coatseg.models.backbones.coat import STRIDES, CoaT, create_backbone
 from coatseg.models.backbones.kernels import fast_paths
 from coatseg.models.backbones.padding_mask import find_valid
 from coatseg.models.backbones.tokens import Tokens, as_map, pixels
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.structures import parameter_count
 from tests.contracts.backbone import BackboneContract, images, padded
 

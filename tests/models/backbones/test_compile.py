@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from coatseg.models.backbones.coat import CoaT, Variant
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.backbones.variants import Variant
 from tests.contracts.backbone import images
 from tests.models.backbones.kernels.test_fast_paths import model_of, results
 from tests.models.backbones.test_parity import filled

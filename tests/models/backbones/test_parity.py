@@ -13,7 +13,8 @@ import torch
 from safetensors import safe_open
 
 from coatseg.models.backbones.classifier import create_classifier
-from coatseg.models.backbones.coat import VARIANTS, create_backbone
+from coatseg.models.backbones.coat import create_backbone
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.models.weights.files import to_ours
 
 SMALL = ("coat_tiny", "coat_lite_tiny")

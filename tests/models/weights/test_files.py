@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from coatseg.errors import ConfigError, WeightsError
 from coatseg.models.backbones.classifier import create_classifier
-from coatseg.models.backbones.coat import VARIANTS, create_backbone
+from coatseg.models.backbones.coat import create_backbone
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.models.weights import catalogue
 from coatseg.models.weights.files import load_weights, to_authors, to_ours, to_timm
 from coatseg.system import download

@@ -10,7 +10,8 @@ from torchvision.ops import roi_align
 
 from coatseg.config.combinations import gives
 from coatseg.errors import ConfigError
-from coatseg.models.backbones.coat import VARIANTS, CoaT
+from coatseg.models.backbones.coat import CoaT
+from coatseg.models.backbones.variants import VARIANTS
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.base import Anchors, DetectionHead, DetectorOptions
 from coatseg.models.heads.detection.cascade import (
