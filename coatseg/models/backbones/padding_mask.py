@@ -1,4 +1,8 @@
-"""The valid part of a padded batch: images of several sizes, each padded at the bottom and right."""
+"""The valid part of a padded batch: images of several sizes, each padded at the bottom and right.
+
+Attention leaves padded keys out of its softmax by it: `summarize` in attention.py, and at full speed `exponentials` in
+kernels/factorized_attention.py.
+"""
 
 from __future__ import annotations
 
