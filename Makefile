@@ -12,7 +12,7 @@ train: .venv/installed
 	$(BIN)/python train.py backbone=coat_small task=seg
 
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 benchmark: .venv/installed-export
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done

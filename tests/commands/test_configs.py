@@ -43,6 +43,7 @@ METRICS = {
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SMALL = ("data.limit=4", "data.batch_size=2", "data.workers=0", "data.augmentations.crop.size=[64,64]")
 SMALL_OBJECTS = ("data.limit=4", "data.batch_size=2", "data.workers=0")
+SMALL_SIDES = ("data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")
 DATA: dict[str, Callable[[Path], list[str]]] = {
     "scenes": lambda root: [*TINY_SCENES, "data.train_images=4", "data.batch_size=2"],
     "camvid": lambda root: [f"data.root={write_camvid(root)}", *SMALL],
@@ -53,7 +54,7 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
     "scenes_objects": lambda root: list(OBJECT_SCENES),
-    "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS],
+    "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS, *SMALL_SIDES],
     "coco_json": lambda root: [f"data.root={write_coco_json(root, count=12)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
     "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
     "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
