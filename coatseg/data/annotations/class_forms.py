@@ -23,7 +23,8 @@ class ClassForm:
     """A form of class lists: who writes it, its line in words and as a pattern, and its header if it has one.
 
     A list is of this form if its first line is the header or, where there is none, if any line fits the pattern; then
-    every line has to. `black_is_none` says that the tool paints black where no class is and does not list it.
+    every line has to. `black_is_none` says that the tool paints black where no class is and does not list it, and
+    `paints_voc` that it paints the colours of PASCAL VOC where a list has none.
     """
 
     tool: str
@@ -32,6 +33,7 @@ class ClassForm:
     parse: Callable[[re.Match[str]], ClassLine]
     header: re.Pattern[str] | None = None
     black_is_none: bool = False
+    paints_voc: bool = False
 
     def fits(self, lines: Sequence[str]) -> bool:
         """Return whether a list of these lines, without blank lines and comments, is of this form."""
@@ -62,6 +64,7 @@ CLASS_FORMS = (
         "name:red,green,blue:parts:actions",
         re.compile(r"(?P<name>[^:]+):(?:(?P<red>\d+)\s*,\s*(?P<green>\d+)\s*,\s*(?P<blue>\d+))?\s*:[^:]*:[^:]*"),
         _coloured,
+        paints_voc=True,
     ),
     ClassForm(
         "CamVid's and datumaro's label_colors.txt",

@@ -43,13 +43,21 @@ class ClassList:
     def colour_masks(self, path: Path, ignore_index: int) -> ColourMasks:
         """Return the reader of masks in these colours; raises DatasetError if the classes have none."""
         if not self.colours:
-            raise DatasetError(f"data.colour_masks=true, but {path} has no colours.", _format(self.form))
+            raise DatasetError(f"data.colour_masks=true, but {path} has no colours.", self._colours_to_write())
         known = [(colour, label) for label, colour in enumerate(self.colours)]
         left_out = "leave its pixels out with the line: ignore {colour}" if self.form is None else IGNORE_IN_FORMS
         return ColourMasks(
             (*known, *((colour, ignore_index) for colour in self.ignored)),
             f"Give it to its class in {path.name}, or {left_out}",
         )
+
+    def _colours_to_write(self) -> str:
+        """Return how colours are written, and which ones a tool paints that does not write them."""
+        if self.form is None or not self.form.paints_voc:
+            return _format(self.form)
+        colours = zip(self.names, generated_palette(len(self.names)), strict=True)
+        lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours]
+        return f"{_format(self.form)} Where datumaro leaves colours out, it paints PASCAL VOC's: {listed(lines)}."
 
     def labels_of_numbers(self, ignore_index: int) -> dict[int, int]:
         """Return the label of each number that masks hold; empty where they hold the labels."""
@@ -127,7 +135,9 @@ def _checked(path: Path, lines: Sequence[ClassLine], form: ClassForm | None = No
     names = tuple(line.name for line in classes)
     colours = tuple(line.colour for line in classes if line.colour)
     ignored = tuple(line.colour for line in left_out if line.colour)
-    numbers = [(line.number, label) for label, line in enumerate(classes) if line.number is not None]
+    numbers: list[tuple[int, int | None]] = [
+        (line.number, label) for label, line in enumerate(classes) if line.number is not None
+    ]
     numbers += [(line.number, None) for line in left_out if line.number is not None]
     if not names:
         raise DatasetError(f"The classes file {path} names no class.", _format(form))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from coatseg.data.annotations.classes import ClassList, check_same_lists, generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
@@ -32,8 +32,8 @@ class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
     `images` and `masks` are the names of the two folders, which may be one, `classes` the file of class names. A mask
-    has the path of its image with `mask_ending` after its stem, whatever the suffixes; `splits` says which of them the
-    split has.
+    has the path of its image with `mask_ending` after its stem, whatever the suffixes; an image `without_mask` stops,
+    or is left out and counted. `splits` says which images the split has.
 
     With `colour_masks` masks paint classes in the colours of the classes file. With `layers` they say for each class
     by itself where it is: masks/a.png for a single class, masks/CLASS/a.png for several (see LayerMasks).
@@ -61,6 +61,7 @@ class Folder(WindowedFiles):
         images: str = "images",
         masks: str = "masks",
         mask_ending: str = "",
+        without_mask: Literal["stop", "leave_out"] = "stop",
         classes: str = "classes.txt",
         splits: Splits = Splits(),
         colour_masks: bool = False,
@@ -101,7 +102,8 @@ class Folder(WindowedFiles):
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        tree = OwnTree(root, images, masks, classes, layer_masks, mask_ending)
+        leave_out = without_mask == "leave_out"
+        tree = OwnTree(root, images, masks, classes, layer_masks, mask_ending, leave_out=leave_out)
         found = find_pairs(tree, split, splits)
         self.repairs = (*(listed.notes if colour_masks else ()), *found.repairs)
         if colour_masks:

@@ -30,7 +30,7 @@ def test_labelmap_of_cvat_and_datumaro_has_names_and_colours(tmp_path: Path) -> 
 def test_labelmap_without_colours_has_names_and_refuses_masks_in_colours(tmp_path: Path) -> None:
     read = read_text(tmp_path, "background:::\ncat:::\n", "labelmap.txt")
     assert (read.names, read.colours) == (("background", "cat"), ())
-    with pytest.raises(DatasetError, match=r"(?s)labelmap.txt has no colours.*write each line as name:red,green,blue:"):
+    with pytest.raises(DatasetError, match=r"(?s)labelmap.txt has no colours.*background:0,0,0::, cat:128,0,0::"):
         read.colour_masks(tmp_path / "labelmap.txt", 255)
 
 

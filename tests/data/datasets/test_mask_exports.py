@@ -70,7 +70,7 @@ def write_datumaro_camvid(root: Path, black: bool = False) -> Path:
 
 CVAT = {"images": "JPEGImages", "masks": "SegmentationClass", "classes": "labelmap.txt", "colour_masks": True}
 ROBOFLOW = {"images": ".", "masks": ".", "mask_ending": "_mask", "classes": "train/_classes.csv"}
-CAMVID = {"classes": "label_colors.txt", "colour_masks": True, "splits": Splits(split_by="lists")}
+CAMVID = {"classes": "label_colors.txt", "colour_masks": True, "splits": Splits()}
 
 
 class TestCvat(DatasetContract):
