@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import ObjectAnnotations, read_objects
 from coatseg.data.datasets.object_files import CocoFiles
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.datasets.own_splits import HashedSplits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
 
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
-
-
-@dataclass(frozen=True, kw_only=True)
-class HashedSplits(Splits):
-    """Those of a json of all images: "fraction" or "fold", by a hash of the path of an image."""
-
-    split_by: str = "fraction"
 
 
 @register("dataset", "coco_json")
