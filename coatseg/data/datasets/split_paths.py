@@ -1,21 +1,15 @@
-"""The paths of a split: what splits may be called on disk, and paths with the word SPLIT in them."""
+"""The paths of a split: one for each, or one with the word SPLIT in it, for all of its names on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from coatseg.data.datasets.own_splits import names_of_split
 from coatseg.errors import ConfigError, nearest
 
 SPLIT = "SPLIT"
 """Stands in a path for the name of a split, as it is called on disk."""
-
-SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-"""For each split its names on disk, in the order in which they are looked for; others have one name."""
 
 SplitPaths = str | Mapping[str, str]
 """One path, perhaps with the word SPLIT in it, or a path for each split."""
@@ -32,7 +26,7 @@ def path_of_split(root: Path, option: str, stated: SplitPaths, split: str) -> Pa
     Raises:
         ConfigError: `option` names none for it.
     """
-    names = SPLIT_ALIASES.get(split, (split,))
+    names = names_of_split(split)
     if isinstance(stated, str):
         paths = [root / stated.replace(SPLIT, name) for name in names]
     else:
