@@ -147,8 +147,8 @@ def annotations_of_entries(
         DatasetError: entries lack a field, or contradict themselves or each other.
     """
     files, image_ids, sizes = _images(path, images)
-    names = unique_column(path, "category", categories, "name", str)
     category_ids = unique_column(path, "category", categories, "id", int)
+    names = unique_column(path, "category", categories, "name", str)
     places = Places.of(column_of(path, "annotation", annotations, "id", int), words)
     rows = places_of(path, annotations, "image_id", image_ids, "images", places.__getitem__)
     if words is None and not check_unique_ids(path, places.ids.tolist(), rows):

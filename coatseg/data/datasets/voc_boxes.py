@@ -33,10 +33,10 @@ class VOCBoxes(ObjectFiles):
     there is no ImageSets/Main, `splits` say which images a split has, as for other datasets of one's own. `images` and
     `annotations` are the names of the two folders, which may be one; "." is the folder above.
 
-    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in `leave_out`
-    are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without `one_based`
-    they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted. All xml files
-    of the split are read when the dataset is opened.
+    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in
+    `leave_out` are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without
+    `one_based` they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted.
+    All xml files of the split are read when the dataset is opened.
 
     Raises:
         ConfigError: a class is named twice, or there is none.

@@ -22,7 +22,7 @@ XML = frozenset({".xml"})
 
 @dataclass(frozen=True)
 class XmlPairs:
-    """The images of a split with their xml files, the folders of all splits and of all xml files, and what is left out."""
+    """The images of a split, each with its xml, what was left out, and the folders of all and of all its xml."""
 
     top: Path
     annotations: Path
