@@ -45,7 +45,9 @@ class ClassNumbers:
 
     def crowd(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         """Return which objects are crowd, (N,)."""
-        return (self.class_ids is not None) & (numbers % self.per_class == 0)
+        if self.class_ids is None:
+            return np.zeros(len(numbers), bool)
+        return np.asarray(numbers % self.per_class == 0)
 
 
 def labels_of_map(ids: Pixels, found: Numbers, classes: Pixels) -> Numbers:
