@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +61,15 @@ def class_maps(classes: str | Sequence[str], root: Path) -> ClassMaps:
     if not isinstance(classes, str):
         return ClassMaps(tuple(classes))
     read = read_classes(root / classes)
-    if not read.colours:
+    try:
+        pictures = read.colour_masks(root / classes, IGNORED)
+    except DatasetError as error:
         raise DatasetError(
-            f"{root / classes} has no colours, by which maps of classes are read.",
-            "Give each of its classes its colour, or list the classes, data.classes=[...], if maps hold their numbers.",
-        )
+            f"{root / classes} has no colours, by which maps of classes are read.", error.mend
+        ) from error
     entries = list(zip(read.names, read.colours, strict=True))
     kept = [(name, colour) for name, colour in entries if name.lower() not in BACKGROUNDS and colour != BLACK]
     known = {BLACK: STRANGE, **dict.fromkeys(read.colours, STRANGE), **dict.fromkeys(read.ignored, IGNORED)}
     known |= {colour: label for label, (_, colour) in enumerate(kept)}
     names, palette = zip(*kept, strict=True) if kept else ((), ())
-    return ClassMaps(names, palette, ColourMasks(tuple(known.items())))
+    return ClassMaps(names, palette, replace(pictures, colours=tuple(known.items())))

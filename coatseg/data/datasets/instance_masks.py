@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class InstanceMasks(ObjectFiles):
     """The `split` of images and id masks under `root`: in a mask 0 is background, and each object has a number.
 
     `images` and `masks` are the names of the two folders; a mask has the path of its image with `mask_ending` after its
-    stem, whatever the suffixes; `splits` says which of them the split has.
+    stem, whatever the suffixes; an image `without_mask` stops, or is left out and counted. `splits` says which of them
+    the split has.
 
     `classes` are named, or are those of a classes file. Of a single class an object may have any number; of several, it
     is `ids_per_class` times its class, counted from 1, and a number below. With `class_ids` the classes have these
@@ -65,6 +67,7 @@ class InstanceMasks(ObjectFiles):
         images: str = "images",
         masks: str = "masks",
         mask_ending: str = "",
+        without_mask: Literal["stop", "leave_out"] = "stop",
         classes: str | Sequence[str] = ("object",),
         leave_out: Sequence[str] = (),
         ids_per_class: PositiveInt = IDS_PER_CLASS,
@@ -81,15 +84,17 @@ class InstanceMasks(ObjectFiles):
         self._numbers = _class_numbers(names, ids_per_class, class_ids, class_masks)
         chosen = ClassChoice(leave_out=leave_out).chosen(names, "data.classes")
         self._labels = chosen.labels
-        tree = OwnTree(root, images, masks, mask_ending=mask_ending)
+        tree = OwnTree(root, images, masks, mask_ending=mask_ending, leave_out=without_mask == "leave_out")
         found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
         if leave_out:
             self.repairs += (f"objects of {', '.join(leave_out)} left out, by data.leave_out",)
         self._class_masks: dict[str, Path] = {}
         if class_masks is not None:
-            of_classes = find_pairs(replace(tree, masks=class_masks), split, splits).pairs
-            self._class_masks = {pair.id: pair.mask for pair in of_classes}
+            of_classes = find_pairs(replace(tree, masks=class_masks), split, splits)
+            self._class_masks = {pair.id: pair.mask for pair in of_classes.pairs}
+            self._pairs = tuple(pair for pair in self._pairs if pair.id in self._class_masks)
+            self.repairs = tuple(dict.fromkeys((*self.repairs, *of_classes.repairs)))
         palette = self._maps.palette if self._maps and self._maps.palette else generated_palette(len(names) + 1)[1:]
         self.info = DatasetInfo(
             name=root.resolve().name,

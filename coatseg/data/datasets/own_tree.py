@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -10,7 +10,14 @@ from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.found_instead import ending_beside, folders_to_name, listing, masks_to_name
+from coatseg.data.datasets.found_instead import (
+    ending_beside,
+    folders_to_name,
+    list_to_name,
+    listing,
+    masks_to_name,
+    unread_images,
+)
 from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
@@ -25,6 +32,10 @@ WORDS: dict[Option, tuple[str, str]] = {
     "masks": ("mask", "masks"),
     "annotations": ("annotation file", "annotation files"),
 }
+IMAGES = ("image", "images")
+NO_IMAGES = ("_seg.npy",)
+"""Endings of files that have the suffix of images and are none: what cellpose keeps beside an image."""
+LEAVE_OUT: dict[Option, str] = {"masks": ", as data.without_mask=leave_out does", "annotations": ""}
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,8 @@ class OwnTree:
     `images` and `masks` are the names of the two folders; "." is the folder above, of all or of a split, and both may
     be one. A mask has the stem of its image and `mask_ending`, and one of `suffixes`: where those are not an image's,
     the files are annotations of another kind, such as json. With `missing` an image may lack its file, and has the path
-    where it would be. `option` is the key of the configuration that names the folder.
+    where it would be; with `leave_out` such an image is left out and counted; else it is an error. `option` is the key
+    of the configuration that names the folder.
     """
 
     root: Path
@@ -45,6 +57,7 @@ class OwnTree:
     mask_ending: str = ""
     suffixes: frozenset[str] = IMAGE_SUFFIXES
     missing: bool = False
+    leave_out: bool = False
     option: Option = "masks"
 
     def mask_of(self, stem: str, folder: Path) -> Path:
@@ -83,48 +96,71 @@ class PairedFolders:
     def images(self) -> dict[str, Path]:
         """The image of every stem."""
         self._check_folder(self.folder)
-        of_masks = self.tree.folders_of_masks(self.masks_folder)
-        found = files_by_stem(self.folder, skip=of_masks)
-        if self.folder not in of_masks or self.tree.suffixes.isdisjoint(IMAGE_SUFFIXES):
-            return found
-        ending = self.tree.mask_ending
-        if not ending:
+        if self.are_one:
+            stems = [stem_of(path) for path in walk(self.folder) if path.suffix.lower() in IMAGE_SUFFIXES]
             raise ConfigError(
                 f"data.images and data.{self.tree.option} are one folder, {self.folder}, "
                 "and nothing tells a mask from an image.",
-                ending_beside(found)
+                ending_beside([Path(stem).name for stem in stems])
                 or "Set data.mask_ending to what a mask has after the stem of its image, such as _mask.",
             )
-        return {stem: path for stem, path in found.items() if not stem.endswith(ending)}
+        found = files_by_stem(self.folder, skip=self.tree.folders_of_masks(self.masks_folder))
+        if not self._hold_masks:
+            return found
+        return {stem: path for stem, path in found.items() if not stem.endswith(self.tree.mask_ending)}
+
+    @property
+    def are_one(self) -> bool:
+        """Whether images and masks are in one folder, and nothing tells them apart."""
+        return self._hold_masks and not self.tree.mask_ending
+
+    @property
+    def _hold_masks(self) -> bool:
+        """Whether masks lie among the images, and are images themselves."""
+        of_masks = self.tree.folders_of_masks(self.masks_folder)
+        return self.folder in of_masks and not self.tree.suffixes.isdisjoint(IMAGE_SUFFIXES)
 
     @cached_property
     def masks(self) -> dict[str, Path]:
         """The mask of every stem of an image."""
         if self.tree.layers:
-            return self.tree.layers.find(self.masks_folder)
+            try:
+                return self.tree.layers.find(self.masks_folder)
+            except DatasetNotFoundError as error:
+                raise DatasetNotFoundError(error.what, f"{listing(self.masks_folder)}{error.mend}") from error
         self._check_folder(self.masks_folder)
         return masks_by_stem(self.masks_folder, self.tree.mask_ending, self.tree.suffixes, [self.folder])
 
     def pairs(self, stems: Iterable[str]) -> tuple[MaskedImage, ...]:
-        """Return the images of `stems` with their masks.
+        """Return the images of `stems` with their masks, without those that the tree leaves out.
 
         Raises:
             DatasetError: an image has no mask.
         """
         stems, tree, folder = list(stems), self.tree, self.masks_folder
         bare = [stem for stem in stems if stem not in self.masks]
-        if bare and not tree.missing:
+        if bare and not tree.missing and not tree.leave_out:
             others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
             hint = masks_to_name(bare[0], tree.folders_of_masks(folder)[0], tree.mask_ending, tree.suffixes)
             raise DatasetError(
                 f"The image {self.images[bare[0]]} has no {WORDS[tree.option][0]} in {folder}{others}.",
-                f"{hint}Add {tree.mask_of(bare[0], folder)}, or take the image out.",
+                f"{hint}Add {tree.mask_of(bare[0], folder)}, or take the image out{LEAVE_OUT[tree.option]}.",
             )
         return tuple(
-            MaskedImage(stem, self.images[stem], self.masks.get(stem) or tree.mask_of(stem, folder)) for stem in stems
+            MaskedImage(stem, self.images[stem], self.masks.get(stem) or tree.mask_of(stem, folder))
+            for stem in stems
+            if stem in self.masks or tree.missing
         )
 
-    def left_out(self, stems: Iterable[str]) -> tuple[str, ...]:
+    def found(self, stems: Iterable[str], of_masks: Iterable[str]) -> FoundPairs:
+        """Return the images of `stems` with their masks, and count what is left out, masks among `of_masks`."""
+        stems = list(stems)
+        pairs = self.pairs(stems)
+        kept = {pair.id for pair in pairs}
+        bare = [stem for stem in stems if stem not in kept]
+        return FoundPairs(pairs, (*unread_images(self.folder), *self._masks_left_out(of_masks), *images_left_out(bare)))
+
+    def _masks_left_out(self, stems: Iterable[str]) -> tuple[str, ...]:
         """Count the masks of `stems` without an image: a line, or none."""
         spare = [
             self.masks[stem].relative_to(self.masks_folder).as_posix() for stem in stems if stem not in self.images
@@ -132,18 +168,19 @@ class PairedFolders:
         words = WORDS[self.tree.option]
         return (repair_line(words, len(spare), "without an image left out", spare[0]),) if spare else ()
 
-    def all_pairs(self) -> FoundPairs:
-        """Return all images with their masks, and count the masks without an image."""
-        return FoundPairs(self.pairs(self.images), self.left_out(self.masks))
-
     def _check_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             raise DatasetNotFoundError(f"There is no folder {folder}.", layout_to_make(folder, self.tree.option))
 
 
+def images_left_out(stems: Sequence[str]) -> tuple[str, ...]:
+    """Count images without a mask: a line, or none."""
+    return (repair_line(IMAGES, len(stems), "without a mask left out", stems[0]),) if stems else ()
+
+
 def layout_to_make(missing: Path, option: Option) -> str:
-    """Return what to do about a missing folder: options for those that are there, else what to make."""
-    return folders_to_name(missing, option) or f"{listing(missing.parent)}{LAYOUT}"
+    """Return what to do about a missing folder: options for what is there, else what to make."""
+    return folders_to_name(missing, option) or list_to_name(missing.parent) or f"{listing(missing.parent)}{LAYOUT}"
 
 
 def stem_of(path: PurePath) -> str:
@@ -165,7 +202,9 @@ def files_by_stem(
     found: dict[str, Path] = {}
     skip = [one for one in skip if one != folder and one.is_relative_to(folder)]
     for path in sorted(walk(folder)):
-        if path.suffix.lower() not in suffixes or any(path.is_relative_to(one) for one in skip):
+        if path.suffix.lower() not in suffixes or path.name.endswith(NO_IMAGES):
+            continue
+        if any(path.is_relative_to(one) for one in skip):
             continue
         stem = stem_of(path.relative_to(folder))
         if stem in found:

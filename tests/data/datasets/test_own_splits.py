@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from coatseg.data.datasets.own_splits import Splits, find_pairs, names_of_split
-from coatseg.data.datasets.own_tree import OwnTree
+from coatseg.data.datasets.own_tree import OwnTree, files_by_stem
 from coatseg.errors import CoatsegError, ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError
 
 ALL = Splits(val_fraction=1e-9)
@@ -72,7 +72,7 @@ def test_images_of_a_split_may_lie_in_its_folder_and_their_masks_in_another(made
 
 
 def test_one_folder_without_an_ending_names_the_ending_that_is_there(made):
-    root = made("a.png", "a_cp_masks.png")
+    root = made("a.png", "a_cp_masks.png", "a.jpg")
     with pytest.raises(ConfigError, match=r"(?s)are one folder.*a_cp_masks lies beside a: set data.mask_ending=_cp_ma"):
         found(root, ".", ".")
     (root / "a_cp_masks.png").unlink()
@@ -194,6 +194,7 @@ def test_voc_with_a_list_of_all_images_alone_says_how_to_split_it(made):
             "a_mask lies beside a: set data.images=imgs data.masks=imgs data.mask_ending=_mask.",
         ),
         (["train/a.jpg", "train/a_mask.png"], "set data.images=. data.masks=. data.mask_ending=_mask."),
+        (["default/a.jpg", "defaultannot/a.png"], "holds default/, defaultannot/. Make images/"),
         (["one/a.jpg", "other/a.png", "c.jpg", "d.jpg"], "holds c.jpg, d.jpg, one/, and 1 more. Make images/"),
     ],
 )
@@ -217,8 +218,62 @@ def test_an_image_without_a_mask_is_told_what_is_there(made, mask, options, mess
     assert message in raised.value.mend
 
 
-def test_an_empty_split_names_the_files_that_are_passed_over(made):
-    root = made("masks/a.png")
-    write(root, "images/a.svs")
-    with pytest.raises(DatasetError, match=r"(?s)is empty.*images holds a.svs; files end in .bmp"):
-        found(root, "images", "masks")
+def test_images_without_a_mask_may_be_left_out_and_are_counted(made):
+    root = made("images/a.png", "images/b.png", "images/c.png", "masks/a.png", "masks/d.png")
+    every = find_pairs(OwnTree(root, "images", "masks", leave_out=True), "train", ALL)
+    assert [pair.id for pair in every.pairs] == ["a"]
+    assert every.repairs == (
+        "1 mask without an image left out (first: d.png)",
+        "2 images without a mask left out (first: b)",
+    )
+    write(root, "train.txt", "c", "a")
+    listed = find_pairs(OwnTree(root, "images", "masks", leave_out=True), "train", Splits())
+    assert ([pair.id for pair in listed.pairs], listed.repairs) == (
+        ["a"],
+        ("1 image without a mask left out (first: c)",),
+    )
+
+
+def test_datumaro_camvid_lists_images_without_annotations_alone(made):
+    root = made("train/a.jpg", "train/c.jpg", "trainannot/a.png")
+    write(root, "train.txt", "/train/a.jpg trainannot/a.png", "/train/c.jpg ")
+    with pytest.raises(
+        DatasetError, match=r"(?s)entry 2: the image .*train/c.jpg is named without its mask.*leave_out"
+    ):
+        found(root, "images", "masks", splits=Splits())
+    with pytest.raises(DatasetError, match=r"entry 2: the image .*train/c.jpg is named without its mask"):
+        found(root, ".", ".", splits=Splits(split_by="lists"))
+    expected = [("train/a", "train/a.jpg", "trainannot/a.png")]
+    assert found(root, "images", "masks", splits=Splits(), leave_out=True) == expected
+    assert found(root, ".", ".", splits=Splits(split_by="lists"), leave_out=True) == expected
+
+
+def test_lists_beside_folders_that_hold_no_split_are_read(made):
+    root = made("train/x.jpg", "trainannot/x.png")
+    with pytest.raises(SplitNotFoundError, match=r"no split 'train': neither train/images nor images/train"):
+        found(root, "images", "masks", splits=Splits())
+    write(root, "train.txt", "/train/x.jpg trainannot/x.png")
+    assert len(found(root, "images", "masks", splits=Splits())) == 1
+
+
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_an_empty_split_names_the_files_that_are_passed_over(made, folder):
+    root = made(f"{folder}masks/a.png")
+    write(root, f"{folder}images/a.dcm")
+    with pytest.raises(DatasetError, match=rf"(?s)is empty.*{folder}images holds a.dcm; files end in .bmp"):
+        found(root, "images", "masks", splits=Splits())
+
+
+def test_what_cellpose_keeps_beside_an_image_is_none(made):
+    root = made()
+    for name in ("a.npy", "a_seg.npy"):
+        write(root, name)
+    assert files_by_stem(root, {".npy"}) == {"a": root / "a.npy"}
+
+
+def test_images_of_kinds_that_are_not_read_are_counted(made):
+    root = made("images/a.png", "masks/a.png")
+    for name in ("images/b.dcm", "images/c.NII", "images/notes.txt", "images/.d.dcm"):
+        write(root, name)
+    repairs = find_pairs(OwnTree(root, "images", "masks"), "train", ALL).repairs
+    assert repairs == ("2 files of a kind that is not read left out (first: b.dcm)",)
