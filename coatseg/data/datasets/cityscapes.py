@@ -109,9 +109,9 @@ class Cityscapes(SemanticFiles):
         layouts = [(f"{top}leftImg8bit/{split}", f"{top}gtFine/{split}") for top in ("", "cityscapes/")]
         images, masks = _TREE.find(Path(root), layouts, download)
         found = (*images.glob(f"[!.]*{_IMAGE}"), *images.glob(f"*/[!.]*{_IMAGE}"))
-        pairs = [_pair(image, masks / image.parent.relative_to(images)) for image in sorted(found)]
-        if not pairs:
+        if not found:
             raise DatasetError(f"There is no CITY/*{_IMAGE} in {images}.", "Unpack leftImg8bit_trainvaltest.zip again.")
+        pairs = [_pair(image, masks / image.parent.relative_to(images)) for image in sorted(found)]
         if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
             raise SplitNotFoundError(
                 f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",

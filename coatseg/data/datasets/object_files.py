@@ -98,8 +98,9 @@ class CocoFiles(ObjectFiles):
         return self._annotations.ids[row], self._images / self._files[index]
 
     def size(self, index: int) -> Size:
-        """Return the (height, width) of a sample's image as the json states it."""
-        return self._annotations.size(self._rows[index])
+        """Return the (height, width) of a sample's image as the json states it, else as the header of its file does."""
+        stated = self._annotations.size(self._rows[index])
+        return stated if any(stated) else super().size(index)
 
     @property
     def unannotated(self) -> bool:
@@ -124,4 +125,4 @@ class CocoFiles(ObjectFiles):
                 f"{size[0]}x{size[1]}.",
                 "Sizes are height x width, upright by EXIF. Annotate the image as it is shown, or copy it again.",
             )
-        return self._annotations.instances(self._rows[index])
+        return self._annotations.instances(self._rows[index], size)

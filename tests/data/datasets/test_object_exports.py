@@ -272,6 +272,20 @@ def test_a_json_without_annotations_is_read_and_marked(tmp_path):
     assert not dataset.has_objects(0)
 
 
+def test_label_studio_images_without_annotations_state_no_size(tmp_path):
+    write_picture(tmp_path / "images" / "b.png", PLACES, 1)
+    images = [
+        {"id": 1, "file_name": "a.png", "height": SIZE[0], "width": SIZE[1]},
+        {"id": 2, "file_name": "b.png", "height": None, "width": None},
+    ]
+    dataset = opened(write_json(tmp_path, [boxed(PLACES[0])], images=images))
+    assert dataset.size(1) == SIZE
+    assert dataset[1].instances.masks.shape == (0, *SIZE)
+    root = write_json(tmp_path, [boxed(PLACES[0], image_id=2)], images=images)
+    with pytest.raises(DatasetError, match=r"image 2 has height=None"):
+        opened(root)
+
+
 def test_areas_are_those_stated_else_those_of_the_masks(tmp_path):
     annotations = [boxed(PLACES[0], area=7.5), boxed(PLACES[1])]
     assert opened(write_json(tmp_path, annotations))[0].instances.areas.tolist() == [7.5, 28 * 15]
@@ -322,6 +336,19 @@ def test_label_studio_voc_is_split_by_a_fraction(tmp_path):
     train, val = (VOCBoxes(tmp_path, name, images="images", classes=None, splits=splits) for name in ("train", "val"))
     assert len(train) + len(val) == 10
     assert 0 < len(val) < 8
+
+
+@pytest.mark.parametrize(("option", "count"), [("empty", 3), ("leave_out", 2)])
+def test_datumaro_writes_no_xml_of_an_image_without_objects(tmp_path, option, count):
+    write_voc_boxes(tmp_path)
+    (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations" / "000003.xml").unlink()
+    with pytest.raises(DatasetError, match=r"(?s)000003.xml cannot be read.*data.without_xml=empty or leave_out"):
+        VOCBoxes(tmp_path, "train")
+    dataset = VOCBoxes(tmp_path, "train", without_xml=option)
+    assert len(dataset) == count
+    assert len(dataset[count - 1].instances) == (0 if option == "empty" else 4)
+    done = "left out" if option == "leave_out" else "taken to show nothing"
+    assert dataset.repairs == (f"1 image without an xml {done} (first: 000003)",)
 
 
 def test_datumaro_and_cvat_voc_corners_from_0_are_told(tmp_path):
