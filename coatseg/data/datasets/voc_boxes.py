@@ -108,7 +108,7 @@ class VOCBoxes(ObjectFiles):
         if left_out:
             first = self._pairs[left_out[0]].mask.name
             self.repairs += (repair_line(OBJECTS, len(left_out), "of classes in data.leave_out left out", first),)
-        self._boxes = mended.boxes[mended.kept].astype(np.float32)
+        self._boxes = mended.boxes[mended.kept]
         self._labels = np.array([label for _, label, _ in taken], np.int64)[mended.kept]
         self._difficult = np.array([part.difficult for _, _, part in taken], bool)[mended.kept]
         self._begins = np.searchsorted(owner[mended.kept], np.arange(len(self._pairs) + 1))
