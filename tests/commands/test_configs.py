@@ -200,8 +200,8 @@ def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys
     say_repairs(module, "train")
     say_repairs(module, "val")
     assert capsys.readouterr().out == (
-        "mine train: 2 boxes without area left out (first: annotation 30)\n"
-        "mine val: 3 boxes without area left out (first: annotation 10)\n"
+        "mine train: 2 boxes without area taken from the mask (first: annotation 30)\n"
+        "mine val: 3 boxes without area taken from the mask (first: annotation 10)\n"
     )
 
 

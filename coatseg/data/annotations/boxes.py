@@ -51,7 +51,7 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
     limits = sizes[:, ::-1]
     excess = np.maximum(-low, high - limits).max(1, initial=0)
     low, high = low.clip(0, limits), high.clip(0, limits)
-    # In float32, in which a reader returns boxes, a sliver of a box may have no area.
+    # In float32, which models compute in, a sliver of a box may have no area.
     outside = (low.astype(np.float32) >= high.astype(np.float32)).any(1) & ~empty
     clipped = (excess >= TOLERANCE) & ~outside & ~empty
     return MendedBoxes(
