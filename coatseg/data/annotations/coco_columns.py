@@ -5,6 +5,8 @@ The format: https://cocodataset.org/#format-data, section 1.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
@@ -20,19 +22,23 @@ NAMES = (int, str)
 LARGEST = 2**63 - 1
 """The largest integer that an int64 array holds."""
 
+Entries = Sequence[dict[str, Any]]
+Place = Callable[[int], str]
+"""Says in words where the annotation of a number stands."""
 
-def column_of(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
+
+def column_of(path: Path, kind: str, entries: Entries, key: str, types: Any, place: Place | None = None) -> list[Any]:
     """Return one field of all entries; all must have it, of the right type, and integers must fit into 64 bits."""
     column = [entry.get(key) for entry in entries]
     for number, value in enumerate(column):
         if not isinstance(value, types) or (types is int and not -LARGEST <= value <= LARGEST):
-            name = entries[number].get("id", f"number {number + 1}")
+            name = f"{kind} {entries[number].get('id', f'number {number + 1}')}" if place is None else place(number)
             stated = f"{key}={brief(value)}" if key in entries[number] else f"no {key}"
-            raise unfitting(path, f"{kind} {name}", f"has {stated}")
+            raise unfitting(path, name, f"has {stated}")
     return column
 
 
-def unique_column(path: Path, kind: str, entries: list[dict[str, Any]], key: str, types: Any) -> list[Any]:
+def unique_column(path: Path, kind: str, entries: Entries, key: str, types: Any) -> list[Any]:
     """Return one field of all entries, as `column_of` does; no two may have the same.
 
     Raises:
@@ -48,39 +54,59 @@ def unique_column(path: Path, kind: str, entries: list[dict[str, Any]], key: str
     return column
 
 
+def check_unique_ids(path: Path, ids: Sequence[int], rows: npt.NDArray[np.int64]) -> bool:
+    """Return whether ids of annotations name them; those of different images, at `rows`, may share one.
+
+    Raises:
+        DatasetError: two annotations of one image have the same id.
+    """
+    if len(set(ids)) == len(ids):
+        return True
+    pairs = Counter(zip(ids, rows.tolist(), strict=True))
+    (number, _), count = pairs.most_common(1)[0]
+    if count > 1:
+        raise DatasetError(f"{path} has the annotation id {number} twice.", "Give every annotation an id of its own.")
+    return False
+
+
 def places_of(
-    path: Path, annotations: list[dict[str, Any]], key: str, known: list[Any], where: str
+    path: Path, annotations: Entries, key: str, known: Sequence[Any], where: str, place: Place
 ) -> npt.NDArray[np.int64]:
     """Return for each annotation the place in `known` of the image or category that it refers to."""
-    places = {name: place for place, name in enumerate(known)}
-    column = column_of(path, "annotation", annotations, key, NAMES)
+    places = {name: number for number, name in enumerate(known)}
+    column = column_of(path, "annotation", annotations, key, NAMES, place)
     found = np.array([places.get(name, -1) for name in column], np.int64)
     if (found < 0).any():
         number = int((found < 0).argmax())
-        raise unfitting(
-            path, f"annotation {annotations[number]['id']}", f"has {key}={column[number]!r}, which {where} lacks"
-        )
+        raise unfitting(path, place(number), f"has {key}={column[number]!r}, which {where} lacks")
     return found
 
 
-def stated_boxes(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
-    """Return the boxes (N, 4) as corners, converted from x, y, width and height."""
-    stated = column_of(path, "annotation", annotations, "bbox", list)
-    boxes = np.array([_four(box) for box in stated], np.float64).reshape(-1, 4)
-    wrong = ~np.isfinite(boxes).all(1)
+def stated_boxes(
+    path: Path, annotations: Entries, masked: npt.NDArray[np.bool_], place: Place
+) -> npt.NDArray[np.float64]:
+    """Return the boxes (N, 4) as corners, converted from x, y, width and height.
+
+    Those that are `masked` (N,) may state none, and have NaN then.
+    """
+    column = [annotation.get("bbox") for annotation in annotations]
+    absent = np.array([not box and box != 0 for box in column], bool) & masked
+    boxes = np.array([_four(box) for box in column], np.float64).reshape(-1, 4)
+    wrong = ~np.isfinite(boxes).all(1) & ~absent
     if wrong.any():
         number = int(wrong.argmax())
-        raise unfitting(
-            path,
-            f"annotation {annotations[number]['id']}",
-            f"has bbox={brief(stated[number])}, which is not x, y, width and height",
-        )
+        stated = column[number]
+        if not isinstance(stated, list):
+            raise unfitting(
+                path, place(number), f"has bbox={brief(stated)}" if "bbox" in annotations[number] else "has no bbox"
+            )
+        raise unfitting(path, place(number), f"has bbox={brief(stated)}, which is not x, y, width and height")
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
 
-def _four(box: list[Any]) -> list[float]:
-    return box if len(box) == 4 and all(map(_is_number, box)) else [np.nan] * 4
+def _four(box: Any) -> list[float]:
+    return box if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) else [np.nan] * 4
 
 
 def _is_number(value: Any) -> bool:
@@ -88,23 +114,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and -LARGEST <= value <= LARGEST)
 
 
-def stated_crowds(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.bool_]:
+def stated_crowds(path: Path, annotations: Entries, place: Place) -> npt.NDArray[np.bool_]:
     """Return whether each annotation is a crowd, (N,); those that do not state it are not."""
     stated = [annotation.get("iscrowd") for annotation in annotations]
-    for annotation, crowd in zip(annotations, stated, strict=True):
+    for number, crowd in enumerate(stated):
         if crowd not in (None, 0, 1):
-            raise unfitting(
-                path, f"annotation {annotation['id']}", f"has iscrowd={brief(crowd)}, which is neither 0 nor 1"
-            )
+            raise unfitting(path, place(number), f"has iscrowd={brief(crowd)}, which is neither 0 nor 1")
     return np.array(stated, bool)
 
 
-def stated_areas(path: Path, annotations: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
+def stated_areas(path: Path, annotations: Entries, place: Place) -> npt.NDArray[np.float64]:
     """Return the stated areas (N,), NaN where there is none."""
     stated = [annotation.get("area") for annotation in annotations]
-    for annotation, area in zip(annotations, stated, strict=True):
+    for number, area in enumerate(stated):
         if area is not None and not _is_number(area):
-            raise unfitting(path, f"annotation {annotation['id']}", f"has area={brief(area)}")
+            raise unfitting(path, place(number), f"has area={brief(area)}")
     return np.array([np.nan if area is None else area for area in stated], np.float64)
 
 

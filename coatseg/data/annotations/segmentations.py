@@ -60,6 +60,43 @@ class Segmentations:
             _paint(mask, runs)
         return masks.view(bool)
 
+    def boxes(self, numbers: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return the tight boxes (N, 4) of painted masks in images of `sizes` (N, 2); zeros where there is no pixel.
+
+        Raises:
+            SegmentationError: run lengths do not fill the image.
+        """
+        encoded = []
+        for number, (height, width) in zip(numbers.tolist(), sizes.tolist(), strict=True):
+            text = self.codes[self.texts[number] : self.texts[number + 1]]
+            if len(text):
+                self._counts(number, (height, width))  # what does not fill the image has no box
+                encoded.append({"size": [height, width], "counts": text.tobytes()})
+            else:
+                encoded.append(self._merged(number, (height, width)))
+        boxes = np.array(coco_masks.toBbox(encoded) if encoded else [], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        boxes[(boxes[:, :2] >= boxes[:, 2:]).any(1)] = 0
+        return boxes
+
+    @property
+    def coded(self) -> npt.NDArray[np.bool_]:
+        """Which masks are run lengths, (A,)."""
+        return np.diff(self.texts) > 0
+
+    def extents(self) -> npt.NDArray[np.float64]:
+        """Return the boxes (A, 4) of the points of all polygons of a mask; NaN where it has none."""
+        scale = HUNDREDTHS if self.coordinates.dtype == np.int32 else 1.0
+        points = (self.coordinates / scale).reshape(-1, 2)
+        begins = self.points[self.rings] // 2
+        drawn = np.flatnonzero(np.diff(self.rings) > 0)
+        boxes = np.full((len(self.rings) - 1, 4), np.nan)
+        if len(drawn):
+            # Annotations without polygons have no points between those that have.
+            boxes[drawn, :2] = np.minimum.reduceat(points, begins[drawn])
+            boxes[drawn, 2:] = np.maximum.reduceat(points, begins[drawn])
+        return boxes
+
     def _counts(self, number: int, size: Size) -> Counts:
         text = self.codes[self.texts[number] : self.texts[number + 1]]
         if len(text):
@@ -67,9 +104,12 @@ class Segmentations:
             if (counts < 0).any() or counts.sum() != size[0] * size[1]:
                 raise SegmentationError(number, _unfilled(int(counts.sum()), size))
             return counts
+        return decode_counts(np.frombuffer(self._merged(number, size)["counts"], np.uint8))
+
+    def _merged(self, number: int, size: Size) -> Any:
+        """Return the compressed run lengths of a mask of polygons."""
         polygons = [self._polygon(ring) for ring in range(self.rings[number], self.rings[number + 1])]
-        merged = coco_masks.merge(coco_masks.frPyObjects(polygons, *size))
-        return decode_counts(np.frombuffer(merged["counts"], np.uint8))
+        return coco_masks.merge(coco_masks.frPyObjects(polygons, *size))
 
     def _polygon(self, ring: int) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import read_objects
+from coatseg.data.annotations.object_options import ObjectOptions
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.official import OfficialTree, check_split
 from coatseg.data.download import Archive
@@ -57,10 +58,10 @@ class Coco(CocoFiles):
     """Reads COCO's instances 2017, `split` train or val: boxes and masks of 80 classes; images without any are kept.
 
     `root` holds {split}2017/ (or images/{split}2017/) and annotations/instances_{split}2017.json. With `download`, the
-    dataset is fetched to `root` (20 GB) if it is not there.
+    dataset is fetched to `root` (20 GB) if it is not there. `options` say which classes are taken, and what crowds are.
 
     Raises:
-        ConfigError: there is no such split.
+        ConfigError: there is no such split, or a class is chosen that COCO does not have.
         DatasetNotFoundError: `root` holds no COCO.
         DatasetError: the json is damaged or inconsistent, or an image is missing.
     """
@@ -76,8 +77,10 @@ class Coco(CocoFiles):
         ),
     )
 
-    def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
+    def __init__(
+        self, root: str | Path, split: str, *, download: bool = False, options: ObjectOptions = ObjectOptions()
+    ) -> None:
         check_split("coco", split, SPLITS)
         layouts = [(f"{folder}{split}2017", f"annotations/instances_{split}2017.json") for folder in ("", "images/")]
         images, path = _TREE.find(Path(root), layouts, download)
-        super().__init__("coco", images, read_objects(path))
+        super().__init__("coco", images, read_objects(path, options))

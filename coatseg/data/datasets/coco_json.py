@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coatseg.data.annotations.coco_objects import ObjectAnnotations, read_objects
+from coatseg.data.annotations.coco_objects import read_objects
+from coatseg.data.annotations.object_options import ObjectOptions
+from coatseg.data.annotations.objects import ObjectAnnotations
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.datasets.split_names import SPLIT_ALIASES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
 
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
+SPLIT = "SPLIT"
+"""Stands in a path for the name of a split, as it is called on disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,9 @@ class CocoJson(CocoFiles):
 
     `annotations` is the json of all images, which `splits` parts into train and val, or maps each split to a json of
     its own; these have the same categories. `images` is the folder of the images that the json names, or maps each
-    split to one. Paths are relative to `root`.
+    split to one. In either, the word SPLIT stands for the name of the split, as in SPLIT/_annotations.coco.json, and
+    val may be called valid or validation, test testing, and train training. Paths are relative to `root`, "." is root
+    itself. `options` say which classes are taken, and what crowds and objects without masks are.
 
     Raises:
         ConfigError: an option that cannot be, or no such split.
@@ -46,15 +53,17 @@ class CocoJson(CocoFiles):
         annotations: str | Mapping[str, str] = "annotations.json",
         images: str | Mapping[str, str] = "images",
         splits: HashedSplits = HashedSplits(),
+        options: ObjectOptions = ObjectOptions(),
     ) -> None:
         root = Path(root)
-        if not isinstance(images, str) and isinstance(annotations, str):
+        of_all = _is_of_all(annotations)
+        if of_all and not _is_of_all(images):
             raise ConfigError(
                 "data.images has a folder for each split, and data.annotations one json for all.",
                 "Write data.annotations.train=FILE data.annotations.val=FILE as well.",
             )
-        folder = root / _of_split("images", images, split)
-        path = root / _of_split("annotations", annotations, split)
+        folder = _of_split(root, "images", images, split)
+        path = _of_split(root, "annotations", annotations, split)
         for place, fits, kind in (
             (root, root.is_dir(), "folder"),
             (path, path.is_file(), "file"),
@@ -63,19 +72,28 @@ class CocoJson(CocoFiles):
             if not fits:
                 what = f"{place} is no {kind}." if place.exists() else f"There is no {place}."
                 raise DatasetNotFoundError(what, LAYOUT)
-        objects = read_objects(path)
-        rows = _rows(objects, split, splits) if isinstance(annotations, str) else None
+        objects = read_objects(path, options)
+        rows = _rows(objects, split, splits) if of_all else None
         if not (objects.files if rows is None else rows):
             raise DatasetError(f"The split {split!r} of {path} has no image.", "Add images to it, or split otherwise.")
         super().__init__(root.resolve().name, folder, objects, rows)
 
 
-def _of_split(option: str, stated: str | Mapping[str, str], split: str) -> str:
+def _is_of_all(stated: str | Mapping[str, str]) -> bool:
+    """Return whether one path is stated for all splits."""
+    return isinstance(stated, str) and SPLIT not in stated
+
+
+def _of_split(root: Path, option: str, stated: str | Mapping[str, str], split: str) -> Path:
+    """Return the path of a split, under the first of its names that is there."""
+    names = SPLIT_ALIASES.get(split, (split,))
     if isinstance(stated, str):
-        return stated
-    if split not in stated:
-        raise ConfigError(f"data.{option} names nothing for the split {split!r}.", nearest(split, stated))
-    return stated[split]
+        paths = [root / stated.replace(SPLIT, name) for name in names]
+    else:
+        paths = [root / stated[name] for name in names if name in stated]
+        if not paths:
+            raise ConfigError(f"data.{option} names nothing for the split {split!r}.", nearest(split, stated))
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _rows(objects: ObjectAnnotations, split: str, splits: HashedSplits) -> list[int]:

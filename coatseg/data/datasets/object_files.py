@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coatseg.data.annotations.classes import generated_palette
-from coatseg.data.annotations.coco_objects import ObjectAnnotations
+from coatseg.data.annotations.objects import ObjectAnnotations
+from coatseg.data.datasets.image_names import ImageFolder
 from coatseg.data.datasets.official import official_classes
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.errors import DatasetError
@@ -84,20 +85,9 @@ class CocoFiles(ObjectFiles):
         self._images = images
         self._annotations = annotations
         self._rows = tuple(range(len(annotations.files))) if rows is None else tuple(rows)
-        self.repairs = annotations.repairs(self._rows)
-        self._check_files()
-
-    def _check_files(self) -> None:
-        """Raise DatasetError if images are not on disk; listing the folder once is fast even for a hundred thousand."""
-        there = {path.name for path in self._images.iterdir()}
-        files = [self._annotations.files[row] for row in self._rows]
-        missing = [file for file in files if file not in there and not (self._images / file).is_file()]
-        if missing:
-            more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise DatasetError(
-                f"{self._annotations.path} has the image {missing[0]}{more}, which is not in {self._images}.",
-                "Unpack the images again, whole, or take the image and its annotations out of the json.",
-            )
+        found = ImageFolder(images).find([annotations.files[row] for row in self._rows], annotations.path)
+        self._files = found.files
+        self.repairs = (*found.repairs, *annotations.repairs(self._rows))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -105,11 +95,16 @@ class CocoFiles(ObjectFiles):
     def image_of(self, index: int) -> tuple[str, Path]:
         """Return the id of a sample, which is that of its image in the json, and the file of its image."""
         row = self._rows[index]
-        return self._annotations.ids[row], self._images / self._annotations.files[row]
+        return self._annotations.ids[row], self._images / self._files[index]
 
     def size(self, index: int) -> Size:
         """Return the (height, width) of a sample's image as the json states it."""
         return self._annotations.size(self._rows[index])
+
+    @property
+    def unannotated(self) -> bool:
+        """Whether the json states no annotations at all, as those of test sets do."""
+        return self._annotations.unannotated
 
     def has_objects(self, index: int) -> bool:
         """Return whether a sample has an object that is no crowd."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from coatseg.data.annotations.boxes import mend_boxes
 from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette, read_lines
+from coatseg.data.annotations.voc_xml import read_boxes
 from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.voc import INFO as VOC
 from coatseg.data.images.reading import IMAGE_SUFFIXES
@@ -23,17 +22,6 @@ CLASSES = VOC.classes[1:]
 """The 20 classes of Pascal VOC, without background."""
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LARGEST_SIDE = 1e9
-
-
-@dataclass(frozen=True)
-class VOCObject:
-    """An object as an xml states it: its name, the four corners, and whether it is difficult."""
-
-    name: str
-    corners: tuple[float, ...]
-    difficult: bool
 
 
 @register("dataset", "voc_boxes")
@@ -132,64 +120,6 @@ class VOCBoxes(ObjectFiles):
             )
         own = slice(self._begins[index], self._begins[index + 1])
         return Instances(self._boxes[own], self._labels[own], None, self._difficult[own])
-
-
-def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
-    """Read from an xml the (height, width) of the image, None if no size is stated, and the objects.
-
-    Raises:
-        DatasetError: it cannot be read, or is no such xml.
-    """
-    try:
-        tree = ElementTree.fromstring(path.read_bytes())
-        if tree.tag != "annotation":
-            raise ValueError(f"its root is <{tree.tag}>, not <annotation>")
-        return _size(tree), tuple(_object(part) for part in tree.iterfind("object"))
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error.strerror}.",
-            "An image without objects has an xml too, <annotation></annotation>; or take it out of the list.",
-        ) from error
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is no annotation of boxes: {error}.", "Copy or export it again, or take it out of the list."
-        ) from error
-
-
-def _size(tree: ElementTree.Element) -> Size | None:
-    """Return the stated size; None if it is 0, as written by tools that do not know it."""
-    height, width = (_side(tree, side) for side in ("height", "width"))
-    return (height, width) if height > 0 and width > 0 else None
-
-
-def _side(tree: ElementTree.Element, side: str) -> int:
-    text = tree.findtext(f"size/{side}") or "0"
-    value = _number(text)
-    if not abs(value) < LARGEST_SIDE:  # NaN is wrong too
-        raise ValueError(f"the {side} of its image is {text!r}")
-    return int(value)
-
-
-def _number(text: str | None) -> float:
-    """Return the number in a text; NaN if it is none."""
-    try:
-        return float(text or "")
-    except ValueError:
-        return float("nan")
-
-
-def _object(part: ElementTree.Element) -> VOCObject:
-    name = (part.findtext("name") or "").strip()
-    if not name:
-        raise ValueError("an object has no name")
-    corners = []
-    for corner in CORNERS:
-        text = part.findtext(f"bndbox/{corner}")
-        value = _number(text)
-        if not np.isfinite(value):
-            raise ValueError(f"the {corner} of an object {name!r} is {text!r}")
-        corners.append(value)
-    return VOCObject(name, tuple(corners), (part.findtext("difficult") or "0").strip() not in ("", "0"))
 
 
 def _all_names(folder: Path) -> tuple[str, ...]:

@@ -120,14 +120,25 @@ def test_without_masks_there_are_boxes(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said", "boxes"),
     [
-        ({"bbox": [2, 3, 0, 20]}, "1 box without area left out (first: annotation 10)", None),
+        ({"bbox": [2, 3, 0, 20]}, "1 box without area taken from the mask (first: annotation 10)", [2, 3, 22, 23]),
+        ({"bbox": None}, "1 box not stated taken from the mask (first: annotation 10)", [2, 3, 22, 23]),
+        (
+            {"bbox": [2, 3, 0, 20], "segmentation": [[2, 3, 2, 23, 2, 8]]},
+            "1 box without area left out (first: annotation 10)",
+            None,
+        ),
         ({"bbox": [22, 23, -20, -20]}, "1 box with reversed corners swapped (first: annotation 10)", [2, 3, 22, 23]),
         (
-            {"bbox": [50, -4, 20, 14]},
+            {"bbox": [50, -4, 20, 14], "segmentation": polygon_of((50, -4, 70, 10))},
             "1 box reaching out of the image clipped (first: annotation 10)",
             [50, 0, 64, 10],
         ),
         ({"bbox": [70, 3, 20, 20]}, "1 box outside the image left out (first: annotation 10)", None),
+        (
+            {"segmentation": polygon_of((20, 30, 220, 230))},
+            "1 object whose polygons are not where their box is (first: annotation 10)",
+            [2, 3, 22, 23],
+        ),
         (
             {"segmentation": [[1, 2, 3, 4]]},
             "1 polygon of fewer than three points left out (first: annotation 10)",
@@ -150,7 +161,9 @@ def test_what_is_commonly_wrong_is_mended_and_counted(tmp_path, fields, said, bo
 
 
 def test_a_box_that_rounding_moved_out_is_clipped_without_a_word(tmp_path):
-    dataset = Coco(rewrite(tmp_path, edited(bbox=[50.5, 3, 13.51, 20])), "train")
+    dataset = Coco(
+        rewrite(tmp_path, edited(bbox=[50.5, 3, 13.51, 20], segmentation=polygon_of((50, 3, 64, 23)))), "train"
+    )
     assert dataset.repairs == ()
     assert dataset[0].instances.boxes[0].tolist() == [50.5, 3, 64, 23]
 
@@ -160,12 +173,17 @@ def test_masks_that_only_some_objects_have_are_not_used_and_that_is_said(tmp_pat
     assert dataset.info.annotates == {"boxes"}
     assert dataset[0].instances.masks is None
     assert dataset.repairs == (
-        "1 object without a mask, so that the masks of the others are not used (first: annotation 10)",
+        "1 object without a mask, so that the masks of the others are not used: see data.without_mask "
+        "(first: annotation 10)",
     )
 
 
 def without(kind: str, key: str) -> Callable[[dict[str, Any]], None]:
     return lambda content: content[kind][1].pop(key)
+
+
+def unboxed(content: dict[str, Any]) -> None:
+    del content["annotations"][1]["bbox"], content["annotations"][1]["segmentation"]
 
 
 def doubled(kind: str) -> Callable[[dict[str, Any]], None]:
@@ -181,7 +199,8 @@ def doubled(kind: str) -> Callable[[dict[str, Any]], None]:
         (lambda content: content.update(categories=[]), "annotation 10 has category_id=1, which categories lacks"),
         (without("images", "height"), "image 2 has no height"),
         (without("images", "id"), "image number 2 has no id"),
-        (without("annotations", "bbox"), "annotation 11 has no bbox"),
+        (edited(bbox=None, segmentation=[]), "annotation 10 has bbox=None"),
+        (unboxed, "annotation 11 has no bbox"),
         (without("annotations", "image_id"), "annotation 11 has no image_id"),
         (without("categories", "name"), "category 13 has no name"),
         (doubled("annotations"), "has the annotation id 10 twice"),

@@ -84,6 +84,7 @@ def rewritten(root, change):
 def flat(annotation):
     if annotation["id"] in (10, 30, 31):
         annotation["bbox"][2] = 0
+        annotation["segmentation"] = [[1, 2, 1, 9, 1, 4]]
     if annotation["id"] == 20:
         annotation["segmentation"] = [[1, 2, 3, 4]]
 
@@ -110,7 +111,8 @@ def test_an_object_without_a_mask_is_said_of_both_splits(tmp_path):
         dataset = CocoJson(tmp_path, split, splits=HashedSplits(val_fraction=0.5))
         assert dataset.info.annotates == {"boxes"}
         assert dataset.repairs == (
-            "4 objects without a mask, so that the masks of the others are not used (first: annotation 10)",
+            "4 objects without a mask, so that the masks of the others are not used: see data.without_mask "
+            "(first: annotation 10)",
         )
 
 
