@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import read_objects
 from coatseg.data.annotations.object_options import ObjectOptions
 from coatseg.data.annotations.objects import ObjectAnnotations
 from coatseg.data.datasets.object_files import CocoFiles
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.datasets.own_splits import HashedSplits
 from coatseg.data.datasets.split_names import SPLIT_ALIASES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
@@ -18,13 +17,6 @@ from coatseg.registry.names import register
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
 SPLIT = "SPLIT"
 """Stands in a path for the name of a split, as it is called on disk."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HashedSplits(Splits):
-    """Those of a json of all images: "fraction" or "fold", by a hash of the path of an image."""
-
-    split_by: str = "fraction"
 
 
 @register("dataset", "coco_json")

@@ -6,12 +6,14 @@ The layouts are drawn in data/README.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
+from coatseg.data.datasets.own_splits import Splits, find_pairs
+from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
@@ -27,8 +29,9 @@ WindowSize = Annotated[tuple[PositiveInt, PositiveInt] | None, legal("Write two 
 class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
-    `images` and `masks` are the names of the two folders, `classes` the file of class names. A mask has the path of
-    its image, whatever the suffixes; `splits` says which of them the split has.
+    `images` and `masks` are the names of the two folders, which may be one, `classes` the file of class names. A mask
+    has the path of its image with `mask_ending` after its stem, whatever the suffixes; `splits` says which of them the
+    split has.
 
     With `colour_masks` masks paint classes in the colours of the classes file. With `layers` they say for each class
     by itself where it is: masks/a.png for a single class, masks/CLASS/a.png for several (see LayerMasks).
@@ -55,6 +58,7 @@ class Folder(WindowedFiles):
         *,
         images: str = "images",
         masks: str = "masks",
+        mask_ending: str = "",
         classes: str = "classes.txt",
         splits: Splits = Splits(),
         colour_masks: bool = False,
@@ -82,7 +86,9 @@ class Folder(WindowedFiles):
             raise ConfigError(
                 "data.layers=true and data.colour_masks=true exclude each other.", "Leave one of them out."
             )
-        layer_masks = LayerMasks(listed.names, ignore_index, files_by_stem) if layers else None
+        layer_masks = (
+            LayerMasks(listed.names, ignore_index, partial(masks_by_stem, ending=mask_ending)) if layers else None
+        )
         info = DatasetInfo(
             name=root.resolve().name,
             classes=listed.names,
@@ -93,7 +99,7 @@ class Folder(WindowedFiles):
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        tree = OwnTree(root, images, masks, classes, layer_masks)
+        tree = OwnTree(root, images, masks, classes, layer_masks, mask_ending)
         found = find_pairs(tree, split, splits)
         self.repairs = found.repairs
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map

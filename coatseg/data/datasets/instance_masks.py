@@ -11,7 +11,8 @@ from coatseg.data.annotations.classes import check_class_names, generated_palett
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.mask_files import check_mask_is_there, check_mask_size
 from coatseg.data.datasets.object_files import ObjectFiles
-from coatseg.data.datasets.own_splits import OwnTree, Splits, find_pairs
+from coatseg.data.datasets.own_splits import Splits, find_pairs
+from coatseg.data.datasets.own_tree import OwnTree
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
@@ -52,7 +53,7 @@ class InstanceMasks(ObjectFiles):
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
         names = check_class_names(classes)
-        tree = OwnTree(root, images, masks, "", None, mask_ending)
+        tree = OwnTree(root, images, masks, mask_ending=mask_ending)
         found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
         self.info = DatasetInfo(

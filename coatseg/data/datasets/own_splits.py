@@ -1,65 +1,39 @@
-"""The splits of a dataset of one's own: which images each has, and the mask of each image."""
+"""The splits of a dataset of one's own: which images each has, by folders, by lists, or by a hash."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from coatseg.data.annotations.boxes import repair_line
-from coatseg.data.annotations.classes import first_repeated, read_lines
-from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.mask_files import MaskedImage
+from coatseg.data.datasets.found_instead import files_of_no_kind
+from coatseg.data.datasets.own_lists import LIST_PLACES, find_list, listed_pairs, missing_list
+from coatseg.data.datasets.own_tree import FoundPairs, OwnTree, PairedFolders, layout_to_make
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.options import OptionGroup
 
-LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
-MASKS = ("mask", "masks")
-SPLIT_NAMES = ("train", "val", "test", "training", "valid", "validation", "testing")
-LISTS_FORMAT = "A list, such as train.txt, names one image a line by its path in the images folder, without the suffix."
+SPLIT_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
+"""What tools call a split: the names of a line are taken for each other."""
 
 
-@dataclass(frozen=True)
-class OwnTree:
-    """Where the folders, lists and classes of a dataset are, and how its masks are found.
-
-    The stem of a mask is that of its image and `mask_ending`.
-    """
-
-    root: Path
-    images: str
-    masks: str
-    classes: str
-    layers: LayerMasks | None
-    mask_ending: str = ""
-
-    def find_masks(self, folder: Path) -> dict[str, Path]:
-        """Map the stem of every mask below a folder to its file."""
-        if self.layers:
-            return self.layers.find(folder)
-        ending = self.mask_ending
-        masks = files_by_stem(folder).items()
-        return {stem.removesuffix(ending): path for stem, path in masks if stem.endswith(ending)}
-
-    def mask_of(self, stem: str, folder: Path) -> Path:
-        """Return where the mask of an image would be."""
-        return (self.layers.folders(folder)[0] if self.layers else folder) / f"{stem}{self.mask_ending}.png"
+def names_of_split(split: str) -> tuple[str, ...]:
+    """Return the names by which a split may go on disk, the one asked for first."""
+    alike = next((names for names in SPLIT_NAMES if split in names), ())
+    return (split, *(name for name in alike if name != split))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Splits(OptionGroup):
-    """The options of every dataset of one's own that say which images are in a split.
+class HashedSplits(OptionGroup):
+    """The options of splits into train and val by a hash.
 
-    `split_by` says where splits come from: "folders" (root/train/images or root/images/train), "lists" (root/train.txt
-    with a stem a line), "fraction" (train and val, `val_fraction` of the images in val), "fold" (train and val, the
-    `fold`-th of `folds` in val), or "auto": folders if there are any, lists if there are any, fraction otherwise.
-    Fraction and fold go by a hash of the stem and `seed`, so that new files leave the others where they are.
+    `split_by` is "fraction", with `val_fraction` of the images in val, or "fold", with the `fold`-th of `folds` in val.
+    The hash is of the stem and `seed`, so that new files leave the others where they are.
     """
 
-    split_by: str = "auto"
+    split_by: str = "fraction"
     val_fraction: float = 0.2
     fold: int = 0
     folds: int = 5
@@ -93,12 +67,17 @@ class Splits(OptionGroup):
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{stem}".encode()).digest()[:6], "big") / 2**48
 
 
-@dataclass(frozen=True)
-class FoundPairs:
-    """The images of a split, each with its mask, and what was left out of it, a line each."""
+@dataclass(frozen=True, kw_only=True)
+class Splits(HashedSplits):
+    """The options of every dataset of one's own that say which images are in a split.
 
-    pairs: tuple[MaskedImage, ...]
-    repairs: tuple[str, ...] = ()
+    `split_by` says where splits come from: "folders" (root/train/images or root/images/train), "lists" (root/train.txt,
+    an image a line), "fraction" or "fold", or "auto": folders if there are any, lists if there are any, fraction
+    otherwise. `lists` is the folder of the lists, relative to the root, or one list of images for a fraction or fold.
+    """
+
+    split_by: str = "auto"
+    lists: str | None = None
 
 
 def find_pairs(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
@@ -113,112 +92,104 @@ def find_pairs(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
     """
     splitters: dict[str, Callable[[], FoundPairs]] = {
         "folders": partial(_by_folders, tree, split),
-        "lists": partial(_by_lists, tree, split),
-        "fraction": lambda: _hashed(tree, split, splits.by_fraction()),
-        "fold": lambda: _hashed(tree, split, splits.by_fold()),
+        "lists": partial(_by_lists, tree, split, splits),
+        "fraction": lambda: _hashed(tree, split, splits, splits.by_fraction()),
+        "fold": lambda: _hashed(tree, split, splits, splits.by_fold()),
     }
-    chosen = _automatic(tree) if splits.split_by == "auto" else splits.split_by
+    chosen = _automatic(tree, splits) if splits.split_by == "auto" else splits.split_by
     if chosen not in splitters:
         raise ConfigError(f"data.split_by={chosen} is no way to split.", nearest(chosen, [*splitters, "auto"]))
+    _check_lists(tree, splits, chosen)
     found = splitters[chosen]()
     if not found.pairs:
+        hint = files_of_no_kind(tree.root / tree.images, IMAGE_SUFFIXES)
         raise DatasetError(
             f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.",
-            "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
+            f"{hint}Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
         )
     return found
 
 
-def _automatic(tree: OwnTree) -> str:
+def _automatic(tree: OwnTree, splits: Splits) -> str:
     """Return the way to split that the files look like: a missing or misnamed split is then an error, not a hash."""
-    if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in SPLIT_NAMES):
+    if splits.lists is not None:
+        return "fraction" if (tree.root / splits.lists).is_file() else "lists"
+    known = [name for names in SPLIT_NAMES for name in names]
+    if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in known):
         return "folders"
-    return "lists" if any((tree.root / f"{name}.txt").is_file() for name in SPLIT_NAMES) else "fraction"
+    lists = (tree.root / place / f"{name}.txt" for place in LIST_PLACES for name in known)
+    return "lists" if any(path.is_file() for path in lists) else "fraction"
+
+
+def _check_lists(tree: OwnTree, splits: Splits, chosen: str) -> None:
+    """Raise ConfigError or DatasetNotFoundError if data.lists does not fit the way to split."""
+    if splits.lists is None:
+        return
+    path = tree.root / splits.lists
+    if not path.exists():
+        raise DatasetNotFoundError(f"There is no {path}.", missing_list(tree.root))
+    fits = ("fraction", "fold") if path.is_file() else ("lists",)
+    if chosen not in fits:
+        kind = "one list of images" if path.is_file() else "a folder of lists"
+        raise ConfigError(
+            f"data.lists={splits.lists} is {kind}, which data.split_by={chosen} does not read.",
+            f"Set data.split_by={' or data.split_by='.join(fits)}, or leave data.lists out.",
+        )
 
 
 def _by_folders(tree: OwnTree, split: str) -> FoundPairs:
-    root = tree.root
-    outer = {
-        path.parent.name: (path, path.parent / tree.masks) for path in root.glob(f"*/{tree.images}") if path.is_dir()
-    }
-    inner = {
-        path.name: (path, root / tree.masks / path.name) for path in root.glob(f"{tree.images}/*") if path.is_dir()
-    }
-    there: Mapping[str, tuple[Path, Path]] = {**inner, **outer}
-    if split not in there:
+    there = _split_folders(tree)
+    names = [name for name in names_of_split(split) if name in there]
+    if not names:
         raise SplitNotFoundError(
-            f"{root} has no split {split!r}: neither {split}/{tree.images} nor {tree.images}/{split} is a folder.",
-            nearest(split, there) if there else LAYOUT,
+            f"{tree.root} has no split {split!r}: {_not_folders(split, tree.images)}.",
+            nearest(split, there) if there else layout_to_make(tree.root / split / tree.images, tree.option),
         )
-    images, masks = files_by_stem(there[split][0]), tree.find_masks(there[split][1])
-    pairs = _paired(tree, images, masks, images, there[split][1])
-    return FoundPairs(pairs, _left_out(images, masks, masks, there[split][1]))
+    if split not in there and len(names) > 1:
+        raise DatasetError(
+            f"{tree.root} has {' and '.join(names)}, both of which may be the split {split!r}.",
+            f"Rename the one that is meant to {split}.",
+        )
+    return PairedFolders(tree, *there[names[0]]).all_pairs()
 
 
-def _by_lists(tree: OwnTree, split: str) -> FoundPairs:
-    path = tree.root / f"{split}.txt"
-    if not path.is_file():
-        there = [found.stem for found in tree.root.glob("*.txt") if found.name != tree.classes]
-        mend = nearest(split, there) if there else LISTS_FORMAT
-        raise SplitNotFoundError(f"{tree.root} has no list {path.name}.", mend)
-    images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(tree.root / tree.masks)
-    stems = [line for line in read_lines(path) if line]
-    for number, stem in enumerate(stems, 1):
-        if stem not in images:
-            raise DatasetError(
-                f"{path}, entry {number}: there is no image {stem!r} in {tree.root / tree.images}.",
-                LISTS_FORMAT,
-            )
-    twice = first_repeated(stems)
-    if twice is not None:
-        raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
-    return FoundPairs(_paired(tree, images, masks, stems, tree.root / tree.masks))
+def _not_folders(split: str, images: str) -> str:
+    return f"neither {split}/{images} nor {images}/{split} is a folder" if images != "." else f"{split} is no folder"
 
 
-def _hashed(tree: OwnTree, split: str, is_val: Callable[[str], bool]) -> FoundPairs:
+def _split_folders(tree: OwnTree) -> dict[str, tuple[Path, Path]]:
+    """Map each split in folders to its folder of images and that of its masks."""
+    root, images, masks = tree.root, tree.root / tree.images, tree.root / tree.masks
+    inner = {path.name: (path, masks / path.name) for path in _folders_in(images) if path != masks}
+    outer = {path.name: (path / tree.images, path / tree.masks) for path in _folders_in(root)}
+    # With data.images=. one folder is both; where its masks are decides.
+    return {
+        **inner,
+        **{name: found for name, found in outer.items() if found[0].is_dir() and _decides(found, inner.get(name))},
+    }
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("[!.]*") if path.is_dir()]
+
+
+def _decides(outer: tuple[Path, Path], inner: tuple[Path, Path] | None) -> bool:
+    return inner is None or outer[1].is_dir() or not inner[1].is_dir()
+
+
+def _by_lists(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
+    names = names_of_split(split)
+    return FoundPairs(listed_pairs(tree, find_list(tree, names, splits.lists)))
+
+
+def _hashed(tree: OwnTree, split: str, splits: Splits, is_val: Callable[[str], bool]) -> FoundPairs:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
-    folder = tree.root / tree.masks
-    images, masks = files_by_stem(tree.root / tree.images), tree.find_masks(folder)
-    of_images, of_masks = ([stem for stem in stems if is_val(stem) == (split == "val")] for stems in (images, masks))
-    return FoundPairs(_paired(tree, images, masks, of_images, folder), _left_out(images, masks, of_masks, folder))
-
-
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Map the path of every image file under the folder, without suffix, to the file, in order."""
-    if not folder.is_dir():
-        raise DatasetNotFoundError(f"There is no folder {folder}.", LAYOUT)
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
-            continue
-        stem = inside.with_suffix("").as_posix()
-        if stem in found:
-            raise DatasetError(
-                f"{found[stem]} and {path} have one stem, {stem!r}.", "Rename one of them, and its mask or image."
-            )
-        found[stem] = path
-    return found
-
-
-def _paired(
-    tree: OwnTree, images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
-) -> tuple[MaskedImage, ...]:
-    stems = list(stems)
-    bare = [stem for stem in stems if stem not in masks]
-    if bare:
-        others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
-        raise DatasetError(
-            f"The image {images[bare[0]]} has no mask in {folder}{others}.",
-            f"Add {tree.mask_of(bare[0], folder)}, or take the image out.",
-        )
-    return tuple(MaskedImage(stem, images[stem], masks[stem]) for stem in stems)
-
-
-def _left_out(
-    images: Mapping[str, Path], masks: Mapping[str, Path], stems: Iterable[str], folder: Path
-) -> tuple[str, ...]:
-    """Count the masks of `stems` without an image: a line, or none."""
-    spare = [masks[stem].relative_to(folder).as_posix() for stem in stems if stem not in images]
-    return (repair_line(MASKS, len(spare), "without an image left out", spare[0]),) if spare else ()
+    if splits.lists is not None:
+        pairs = listed_pairs(tree, tree.root / splits.lists)
+        return FoundPairs(tuple(pair for pair in pairs if is_val(pair.id) == (split == "val")))
+    files = PairedFolders(tree, tree.root / tree.images, tree.root / tree.masks)
+    of_images, of_masks = (
+        [stem for stem in stems if is_val(stem) == (split == "val")] for stems in (files.images, files.masks)
+    )
+    return FoundPairs(files.pairs(of_images), files.left_out(of_masks))

@@ -195,7 +195,7 @@ def test_a_split_that_is_not_there_is_told_the_nearest(tmp_path, layout, split):
         Folder(write_folder(tmp_path, layout=layout, count=1), split)
 
 
-@pytest.mark.parametrize("named", ["val.txt", "training.txt", "training/images", "images/validation"])
+@pytest.mark.parametrize("named", ["val.txt", "valid.txt", "testing/images", "images/validation"])
 def test_what_looks_like_splits_is_not_passed_over(tmp_path, named):
     write_folder(tmp_path, count=2)
     if named.endswith(".txt"):
@@ -227,8 +227,8 @@ def test_an_empty_split_is_named(tmp_path):
 
 def test_a_list_entry_without_an_image_is_named(tmp_path):
     write_folder(tmp_path, layout="lists", count=1)
-    (tmp_path / "train.txt").write_text("train_00\ntrain_00.png\n")
-    with pytest.raises(DatasetError, match=r"(?s)train.txt, entry 2: .*'train_00.png'.*without the suffix"):
+    (tmp_path / "train.txt").write_text("train_00\ntrain_09.png\n")
+    with pytest.raises(DatasetError, match=r"(?s)train.txt, entry 2: .*'train_09.png'.*without the suffix"):
         Folder(tmp_path, "train")
 
 

@@ -1,0 +1,121 @@
+"""Lists of the images of a split, such as train.txt: a stem a line, a path, or the paths of an image and its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+
+from coatseg.data.annotations.classes import first_repeated, read_lines
+from coatseg.data.datasets.mask_files import MaskedImage
+from coatseg.data.datasets.own_tree import WORDS, OwnTree, PairedFolders, stem_of
+from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.errors import DatasetError, SplitNotFoundError, nearest
+
+LISTS_FORMAT = (
+    "A list, such as train.txt, names one image a line by its path in the images folder, with or without the suffix, "
+    "or an image and its mask by their paths in the root."
+)
+LIST_PLACES = (".", "ImageSets/Segmentation", "ImageSets/Main")
+"""Where lists are looked for, relative to the root: in it, and where Pascal VOC keeps them."""
+
+
+def find_list(tree: OwnTree, names: Sequence[str], folder: str | None) -> Path:
+    """Return the list of a split, which may go by `names`, in a folder or in that of LIST_PLACES that has one.
+
+    Raises:
+        SplitNotFoundError: there is none.
+    """
+    places = LIST_PLACES if folder is None else (folder,)
+    paths = (tree.root / place / f"{name}.txt" for place in places for name in names)
+    found = next((path for path in paths if path.is_file()), None)
+    if found is not None:
+        return found
+    there = sorted({path.stem for place in places for path in _lists_in(tree, place)})
+    raise SplitNotFoundError(
+        f"{tree.root if folder is None else tree.root / folder} has no list {names[0]}.txt.",
+        nearest(names[0], there) if set(there) - {"default"} else missing_list(tree.root, places),
+    )
+
+
+def missing_list(root: Path, places: Sequence[str] = LIST_PLACES) -> str:
+    """Return what to do where lists are looked for in vain: name what there is, or say what a list is."""
+    for place in places:
+        if (root / place / "default.txt").is_file():
+            path = PurePosixPath(place) / "default.txt"
+            return f"There is {path} alone: set data.lists={path} to split its images by data.val_fraction."
+    return LISTS_FORMAT
+
+
+def listed_pairs(tree: OwnTree, path: Path) -> tuple[MaskedImage, ...]:
+    """Return the images that a list names, in its order, each with its mask.
+
+    Raises:
+        DatasetNotFoundError: a folder is missing.
+        DatasetError: an image or a mask that is not there, or an image twice.
+    """
+    files = PairedFolders(tree, tree.root / tree.images, tree.root / tree.masks)
+    lines = enumerate((line for line in read_lines(path) if line), 1)
+    entries = [_entry(tree, files, line, f"{path}, entry {number}") for number, line in lines]
+    by_stem = {pair.id: pair for pair in files.pairs(entry for entry in entries if isinstance(entry, str))}
+    pairs = tuple(by_stem[entry] if isinstance(entry, str) else entry for entry in entries)
+    twice = first_repeated(pair.id for pair in pairs)
+    if twice is not None:
+        raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
+    return pairs
+
+
+def _entry(tree: OwnTree, files: PairedFolders, line: str, place: str) -> MaskedImage | str:
+    """Return what a line names: an image and its mask, or the stem of an image, whose mask is in the folder."""
+    two = _two_paths(line, tree.suffixes)
+    pair = None if two is None else _pair(tree, *two, place)
+    if pair is not None:
+        return pair
+    if two is not None and not files.folder.is_dir():
+        raise DatasetError(f"{place}: there is no image {tree.root / _plain(two[0])}.", LISTS_FORMAT)
+    stem = _stem(line, tree.images, files.images)
+    if stem is None:
+        raise DatasetError(f"{place}: there is no image {line!r} in {files.folder}.", LISTS_FORMAT)
+    return stem
+
+
+def _lists_in(tree: OwnTree, place: str) -> list[Path]:
+    return [path for path in (tree.root / place).glob("*.txt") if path != tree.root / tree.classes]
+
+
+def _two_paths(line: str, suffixes: Collection[str]) -> tuple[str, str] | None:
+    """Part a line into the paths of an image and its mask, which may be quoted; None if it is not two paths."""
+    for cut in (place for place, letter in enumerate(line) if letter.isspace()):
+        image, mask = (part.strip().strip('"') for part in (line[:cut], line[cut:]))
+        if _suffix(image) in IMAGE_SUFFIXES and _suffix(mask) in suffixes:
+            return image, mask
+    return None
+
+
+def _pair(tree: OwnTree, image: str, mask: str, place: str) -> MaskedImage | None:
+    """Return the pair that a line names by paths in the root; None if there is no such image."""
+    image_path, mask_path = tree.root / _plain(image), tree.root / _plain(mask)
+    if not image_path.is_file():
+        return None
+    if not mask_path.is_file() and not tree.missing:
+        raise DatasetError(
+            f"{place}: the image {image_path} has no {WORDS[tree.option][0]} {mask_path}.",
+            "Paths of a list with two a line are relative to the root. Add the file, or take the line out.",
+        )
+    stem = stem_of(PurePosixPath(_plain(image).removeprefix(f"{tree.images}/")))
+    return MaskedImage(stem, image_path, mask_path)
+
+
+def _stem(line: str, folder: str, images: Collection[str]) -> str | None:
+    """Return the stem of the image that a line names; None if there is none."""
+    plain = _plain(line).removeprefix(f"{folder}/")
+    bare = (stem_of(PurePosixPath(path)) for path in (line, plain) if _suffix(path) in IMAGE_SUFFIXES)
+    return next((stem for stem in (line, plain, *bare) if stem in images), None)
+
+
+def _plain(path: str) -> str:
+    """Return a path as one below a folder: with slashes, and none in front."""
+    return path.replace("\\", "/").removeprefix("./").lstrip("/")
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()

@@ -1,0 +1,184 @@
+"""The folders of a dataset of one's own: its images, and the mask or annotation file of each, found by its stem."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Literal
+
+from coatseg.data.annotations.boxes import repair_line
+from coatseg.data.annotations.multilabel_masks import LayerMasks
+from coatseg.data.datasets.found_instead import ending_beside, folders_to_name, listing, masks_to_name
+from coatseg.data.datasets.mask_files import MaskedImage
+from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.images.walking import walk
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
+
+LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
+DOUBLE_SUFFIXES = frozenset({".ome"})
+"""What stands before the suffix of an image and belongs to it, as in a.ome.tif."""
+
+Option = Literal["masks", "annotations"]
+WORDS: dict[Option, tuple[str, str]] = {
+    "masks": ("mask", "masks"),
+    "annotations": ("annotation file", "annotation files"),
+}
+
+
+@dataclass(frozen=True)
+class OwnTree:
+    """Where the folders, lists and classes of a dataset are, and how the file of an image's truth is found.
+
+    `images` and `masks` are the names of the two folders; "." is the folder above, of all or of a split, and both may
+    be one. A mask has the stem of its image and `mask_ending`, and one of `suffixes`: where those are not an image's,
+    the files are annotations of another kind, such as json. With `missing` an image may lack its file, and has the path
+    where it would be. `option` is the key of the configuration that names the folder.
+    """
+
+    root: Path
+    images: str
+    masks: str
+    classes: str = ""
+    layers: LayerMasks | None = None
+    mask_ending: str = ""
+    suffixes: frozenset[str] = IMAGE_SUFFIXES
+    missing: bool = False
+    option: Option = "masks"
+
+    def mask_of(self, stem: str, folder: Path) -> Path:
+        """Return where the mask of an image would be."""
+        suffix = ".png" if ".png" in self.suffixes else min(self.suffixes)
+        return self.folders_of_masks(folder)[0] / f"{stem}{self.mask_ending}{suffix}"
+
+    def folders_of_masks(self, folder: Path) -> list[Path]:
+        """Return the folders that hold masks, given the folder of masks: one, or one for each class of layers."""
+        return self.layers.folders(folder) if self.layers else [folder]
+
+
+@dataclass(frozen=True)
+class FoundPairs:
+    """The images of a split, each with its mask, and what was left out of it, a line each."""
+
+    pairs: tuple[MaskedImage, ...]
+    repairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairedFolders:
+    """A folder of images and the folder of their masks, both listed once, when they are asked for.
+
+    Raises, when listed:
+        ConfigError: both are one folder, and nothing tells a mask from an image.
+        DatasetNotFoundError: a folder is missing.
+        DatasetError: two files of one stem.
+    """
+
+    tree: OwnTree
+    folder: Path
+    masks_folder: Path
+
+    @cached_property
+    def images(self) -> dict[str, Path]:
+        """The image of every stem."""
+        self._check_folder(self.folder)
+        of_masks = self.tree.folders_of_masks(self.masks_folder)
+        found = files_by_stem(self.folder, skip=of_masks)
+        if self.folder not in of_masks or self.tree.suffixes.isdisjoint(IMAGE_SUFFIXES):
+            return found
+        ending = self.tree.mask_ending
+        if not ending:
+            raise ConfigError(
+                f"data.images and data.{self.tree.option} are one folder, {self.folder}, "
+                "and nothing tells a mask from an image.",
+                ending_beside(found)
+                or "Set data.mask_ending to what a mask has after the stem of its image, such as _mask.",
+            )
+        return {stem: path for stem, path in found.items() if not stem.endswith(ending)}
+
+    @cached_property
+    def masks(self) -> dict[str, Path]:
+        """The mask of every stem of an image."""
+        if self.tree.layers:
+            return self.tree.layers.find(self.masks_folder)
+        self._check_folder(self.masks_folder)
+        return masks_by_stem(self.masks_folder, self.tree.mask_ending, self.tree.suffixes, [self.folder])
+
+    def pairs(self, stems: Iterable[str]) -> tuple[MaskedImage, ...]:
+        """Return the images of `stems` with their masks.
+
+        Raises:
+            DatasetError: an image has no mask.
+        """
+        stems, tree, folder = list(stems), self.tree, self.masks_folder
+        bare = [stem for stem in stems if stem not in self.masks]
+        if bare and not tree.missing:
+            others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
+            hint = masks_to_name(bare[0], tree.folders_of_masks(folder)[0], tree.mask_ending, tree.suffixes)
+            raise DatasetError(
+                f"The image {self.images[bare[0]]} has no {WORDS[tree.option][0]} in {folder}{others}.",
+                f"{hint}Add {tree.mask_of(bare[0], folder)}, or take the image out.",
+            )
+        return tuple(
+            MaskedImage(stem, self.images[stem], self.masks.get(stem) or tree.mask_of(stem, folder)) for stem in stems
+        )
+
+    def left_out(self, stems: Iterable[str]) -> tuple[str, ...]:
+        """Count the masks of `stems` without an image: a line, or none."""
+        spare = [
+            self.masks[stem].relative_to(self.masks_folder).as_posix() for stem in stems if stem not in self.images
+        ]
+        words = WORDS[self.tree.option]
+        return (repair_line(words, len(spare), "without an image left out", spare[0]),) if spare else ()
+
+    def all_pairs(self) -> FoundPairs:
+        """Return all images with their masks, and count the masks without an image."""
+        return FoundPairs(self.pairs(self.images), self.left_out(self.masks))
+
+    def _check_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise DatasetNotFoundError(f"There is no folder {folder}.", layout_to_make(folder, self.tree.option))
+
+
+def layout_to_make(missing: Path, option: Option) -> str:
+    """Return what to do about a missing folder: options for those that are there, else what to make."""
+    return folders_to_name(missing, option) or f"{listing(missing.parent)}{LAYOUT}"
+
+
+def stem_of(path: PurePath) -> str:
+    """Return a path without the suffix of an image file, and without a double one such as .ome.tif."""
+    stem = path.with_suffix("")
+    return (stem.with_suffix("") if stem.suffix.lower() in DOUBLE_SUFFIXES else stem).as_posix()
+
+
+def files_by_stem(
+    folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES, skip: Collection[Path] = ()
+) -> dict[str, Path]:
+    """Map the path of every file of these suffixes under the folder, without suffix, to the file, in order.
+
+    Folders below it that are in `skip` are passed over.
+
+    Raises:
+        DatasetError: two files of one stem.
+    """
+    found: dict[str, Path] = {}
+    skip = [one for one in skip if one != folder and one.is_relative_to(folder)]
+    for path in sorted(walk(folder)):
+        if path.suffix.lower() not in suffixes or any(path.is_relative_to(one) for one in skip):
+            continue
+        stem = stem_of(path.relative_to(folder))
+        if stem in found:
+            raise DatasetError(
+                f"{found[stem]} and {path} have one stem, {stem!r}.", "Rename one of them, and its mask or image."
+            )
+        found[stem] = path
+    return found
+
+
+def masks_by_stem(
+    folder: Path, ending: str = "", suffixes: Collection[str] = IMAGE_SUFFIXES, skip: Collection[Path] = ()
+) -> dict[str, Path]:
+    """Map the stem of the image of every mask under the folder to the mask: the files whose stems have the ending."""
+    found = files_by_stem(folder, suffixes, skip)
+    return {stem.removesuffix(ending): path for stem, path in found.items() if stem.endswith(ending)}
