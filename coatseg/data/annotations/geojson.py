@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.annotations.entries import extent_of
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Size
 
@@ -32,9 +33,9 @@ Ring = npt.NDArray[np.float64]
 class Feature:
     """A feature: its number in the file, counted from 1, its class and colour or None, and its polygons.
 
-    A polygon is the numbers x and y in turn. A hole is a part of the same polygon, joined to it by a line that is walked
-    there and back, which a painter by parity, as pycocotools is, leaves without a trace. There are no polygons where the
-    feature is a point or line, or lies in another plane of its image; `left_out` says which.
+    A polygon is the numbers x and y in turn. A hole is a part of the same polygon, joined to it by a line that is
+    walked there and back, which a painter by parity, as pycocotools is, leaves without a trace. There are no polygons
+    where the feature is a point or line, or lies in another plane of its image; `left_out` says which.
     """
 
     number: int
@@ -48,8 +49,27 @@ def read_features(path: Path) -> list[Feature]:
     """Read the features of a file.
 
     Raises:
-        DatasetError: it cannot be read or is no GeoJSON, has a coordinate system of a map, or an outline makes no sense.
+        DatasetError: it cannot be read or is no GeoJSON, has a coordinate system of a map, or an outline makes no
+            sense.
     """
+    return [_feature(f"{path}, feature {number}", number, stated) for number, stated in enumerate(_features(path), 1)]
+
+
+def names_in(path: Path) -> dict[str, Colour | None]:
+    """Map the classes in a file, in the order met, to their colours or None.
+
+    Raises:
+        DatasetError: it cannot be read or is no GeoJSON, or a class makes no sense.
+    """
+    found: dict[str, Colour | None] = {}
+    for number, feature in enumerate(_features(path), 1):
+        name, colour = _classification(f"{path}, feature {number}", feature.get("properties") or {})
+        if name is not None:
+            found[name] = found.get(name) or colour
+    return found
+
+
+def _features(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -64,34 +84,21 @@ def read_features(path: Path) -> list[Feature]:
     features = content.get("features", [content]) if isinstance(content, dict) else content
     if not isinstance(features, list) or not all(_is_feature(feature) for feature in features):
         raise DatasetError(f"{path} is no GeoJSON of features.", EXPORT)
-    return [_feature(f"{path}, feature {number}", number, feature) for number, feature in enumerate(features, 1)]
-
-
-def names_in(path: Path) -> dict[str, Colour | None]:
-    """Map the classes in a file, in the order met, to their colours or None; raises what `read_features` raises."""
-    found: dict[str, Colour | None] = {}
-    for feature in read_features(path):
-        if feature.name is not None:
-            found[feature.name] = found.get(feature.name) or feature.colour
-    return found
+    return features
 
 
 def check_pixels(path: Path, features: list[Feature], size: Size) -> None:
     """Raise DatasetError if no outline is a pixel large and in the image: the coordinates are of another unit then."""
-    boxes = np.array(
-        [
-            [*points.min(0), *points.max(0)]
-            for points in (np.array(sum(feature.polygons, [])).reshape(-1, 2) for feature in features)
-            if len(points)
-        ]
-    ).reshape(-1, 4)
+    extents = [extent_of(feature.polygons) for feature in features if feature.polygons]
+    boxes = np.array(extents).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
     large = (boxes[:, 2:] - boxes[:, :2] >= 1).any(1)
     inside = (boxes[:, 2:] > 0).all(1) & (boxes[:, :2] < np.array(size[::-1])).all(1)
     if len(boxes) and not (large & inside).any():
         x, y = boxes[0, :2]
         raise DatasetError(
-            f"{path}: no outline is in its image of {size[0]}x{size[1]} and larger than a pixel; the first is at "
-            f"(x={x:g}, y={y:g}).",
+            f"{path}: no outline is in its image of {size[0]}x{size[1]} and larger than a pixel; the first "
+            f"is at (x={x:g}, y={y:g}).",
             "Coordinates are pixels of the full resolution, x to the right and y down: convert degrees, metres or "
             "micrometres to them.",
         )

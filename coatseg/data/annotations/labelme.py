@@ -77,7 +77,9 @@ def read_labelme(path: Path) -> LabelFile:
         raise DatasetError(f"{path} is no json: {error}.", "Save it again from LabelMe.") from error
     stated = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(stated, list) or not all(isinstance(shape, dict) for shape in stated):
-        raise DatasetError(f"{path} is no file of LabelMe: it has no list of shapes.", "Save it again, or move it away.")
+        raise DatasetError(
+            f"{path} is no file of LabelMe: it has no list of shapes.", "Save it again, or move it away."
+        )
     sides = content.get("imageHeight"), content.get("imageWidth")
     known = all(isinstance(side, int) and side > 0 for side in sides)
     return LabelFile(
@@ -114,7 +116,9 @@ def segmentation_of(path: Path, shape: Shape, size: Size) -> Any:
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{place} has points that are no pairs of numbers.", "Draw it again in LabelMe.") from error
     if shape.kind != "polygon" and len(pairs) != 2:
-        raise DatasetError(f"{place} is a {shape.kind} of {len(pairs)} points, not of two.", "Draw it again in LabelMe.")
+        raise DatasetError(
+            f"{place} is a {shape.kind} of {len(pairs)} points, not of two.", "Draw it again in LabelMe."
+        )
     return SEGMENTATIONS[shape.kind](place, pairs, shape.stated, size)
 
 

@@ -94,7 +94,7 @@ def runs_of_crop(crop: npt.NDArray[np.bool_], y: int, x: int, size: Size) -> Run
 
 
 def united(segmentations: Sequence[Any], size: Size) -> dict[str, Any]:
-    """Return the run lengths of all that is in any of several segmentations of COCO's form, painted at (height, width)."""
+    """Return the run lengths of all pixels in any of several segmentations of COCO's form, at (height, width)."""
     coded: list[Any] = []
     for segmentation in segmentations:
         made = coco_masks.frPyObjects(segmentation, *size)

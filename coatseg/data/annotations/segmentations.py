@@ -16,6 +16,8 @@ import faster_coco_eval.core.mask as coco_masks
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.annotations.mask_windows import cut_counts, shifted
+from coatseg.data.images.raster import Window
 from coatseg.structures import Size
 
 Counts = npt.NDArray[np.int64]
@@ -48,14 +50,16 @@ class Segmentations:
     texts: npt.NDArray[np.int64]
     codes: npt.NDArray[np.uint8]
 
-    def masks(self, numbers: Iterable[int], size: Size) -> npt.NDArray[np.bool_]:
+    def masks(self, numbers: Iterable[int], size: Size, window: Window | None = None) -> npt.NDArray[np.bool_]:
         """Paint the masks (N, H, W) of an image's annotations at its (height, width), as pycocotools paints them.
+
+        Of a `window` of the image (N, h, w) the pixels are the same, and the rest is not painted.
 
         Raises:
             SegmentationError: run lengths do not fill the image.
         """
-        counts = [self._counts(number, size) for number in numbers]
-        masks = np.zeros((len(counts), *size), np.uint8)
+        counts = [self._counts(number, size, window) for number in numbers]
+        masks = np.zeros((len(counts), *(size if window is None else (window.height, window.width))), np.uint8)
         for mask, runs in zip(masks, counts, strict=True):
             _paint(mask, runs)
         return masks.view(bool)
@@ -97,23 +101,25 @@ class Segmentations:
             boxes[drawn, 2:] = np.maximum.reduceat(points, begins[drawn])
         return boxes
 
-    def _counts(self, number: int, size: Size) -> Counts:
+    def _counts(self, number: int, size: Size, window: Window | None = None) -> Counts:
         text = self.codes[self.texts[number] : self.texts[number + 1]]
         if len(text):
             counts = decode_counts(text)
             if (counts < 0).any() or counts.sum() != size[0] * size[1]:
                 raise SegmentationError(number, _unfilled(int(counts.sum()), size))
-            return counts
-        return decode_counts(np.frombuffer(self._merged(number, size)["counts"], np.uint8))
+            return counts if window is None else cut_counts(counts, size[0], window)
+        return decode_counts(np.frombuffer(self._merged(number, size, window)["counts"], np.uint8))
 
-    def _merged(self, number: int, size: Size) -> Any:
+    def _merged(self, number: int, size: Size, window: Window | None = None) -> Any:
         """Return the compressed run lengths of a mask of polygons."""
-        polygons = [self._polygon(ring) for ring in range(self.rings[number], self.rings[number + 1])]
-        return coco_masks.merge(coco_masks.frPyObjects(polygons, *size))
+        polygons = [self._polygon(ring, window) for ring in range(self.rings[number], self.rings[number + 1])]
+        height, width = size if window is None else (window.height, window.width)
+        return coco_masks.merge(coco_masks.frPyObjects(polygons, height, width))
 
-    def _polygon(self, ring: int) -> list[float]:
+    def _polygon(self, ring: int, window: Window | None) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]
-        polygon: list[float] = (numbers / HUNDREDTHS if numbers.dtype == np.int32 else numbers).tolist()
+        pixels = numbers / HUNDREDTHS if numbers.dtype == np.int32 else numbers
+        polygon: list[float] = (pixels if window is None else shifted(pixels, window)).tolist()
         return polygon
 
 

@@ -38,18 +38,28 @@ class YoloObject:
     clipped: bool
 
 
-def read_yolo(path: Path, words: str, size: Size, classes: Sequence[str]) -> Iterator[YoloObject]:
+def read_yolo(path: Path, words: str, size: Size, classes: Sequence[str], yaml: Path) -> Iterator[YoloObject]:
     """Read the objects of an image of this (height, width) from its txt, which lines call `words`.
+
+    Their classes are those that `yaml` names.
 
     Raises:
         DatasetError: the txt cannot be read, or a line makes no sense.
     """
     for number, line in enumerate(read_lines(path), 1):
         if line:
-            yield _object(line, f"{path}, line {number}", f"{words}, line {number}", size, classes)
+            found = _object(line, f"{path}, line {number}", f"{words}, line {number}", size)
+            if found.label not in range(len(classes)):
+                raise DatasetError(
+                    f"{path}, line {number} has the class {line.split()[0]}: {yaml} names {len(classes)} classes, "
+                    "counted from 0.",
+                    "Add its name there, or correct the line.",
+                )
+            yield found
 
 
-def _object(line: str, place: str, words: str, size: Size, classes: Sequence[str]) -> YoloObject:
+def _object(line: str, place: str, words: str, size: Size) -> YoloObject:
+    """Read a line; the class is -1 where that is no whole number."""
     try:
         numbers = np.array(line.split()).astype(np.float64)
     except ValueError as error:
@@ -58,11 +68,6 @@ def _object(line: str, place: str, words: str, size: Size, classes: Sequence[str
         confidence = " A sixth number is the confidence of a prediction: leave it out." if len(numbers) == 6 else ""
         raise DatasetError(f"{place} has {len(numbers)} number{'s' * (len(numbers) != 1)}.", f"{FORMAT}{confidence}")
     label = int(numbers[0]) if numbers[0].is_integer() else -1
-    if not 0 <= label < len(classes):
-        raise DatasetError(
-            f"{place} has the class {numbers[0]:g}: data.yaml names {len(classes)}, counted from 0.",
-            "Add its name to data.yaml, or correct the line.",
-        )
     pixels, clipped = _pixels(numbers[1:].reshape(-1, 2), place, size)
     if len(numbers) == BOX_NUMBERS:
         (x, y), (width, height) = pixels.tolist()

@@ -1,24 +1,22 @@
-"""An annotation file for each image, such as a json beside it: the images of a split, and what those without one are."""
+"""Images that each have an annotation file, such as a json beside them, and what those without one are."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.datasets.own_splits import Splits, find_pairs
-from coatseg.data.datasets.own_tree import OwnTree
+from coatseg.data.datasets.own_tree import FoundPairs, OwnTree
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
 from coatseg.errors import DatasetError, DatasetNotFoundError
 
 IMAGES = ("image", "images")
-DONE = {
-    "leave_out": "without an annotation file left out",
-    "empty": "without an annotation file taken for images without objects",
-}
+Policy = Literal["stop", "leave_out", "empty"]
+DONE: dict[Policy, str] = {"leave_out": "left out", "empty": "taken for images without objects"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +24,13 @@ class AnnotationFiles(Splits):
     """Where images and their annotation files are, the folders `images` and `annotations`, and what is in a split.
 
     A file has the path of its image, but for the suffix; "." is the root itself or, with splits in folders, that of a
-    split. An image without a file may not have been annotated yet: by `without_file` it stops the run, is left out, or
-    has no objects ("empty").
+    split. An image without a file may not have been annotated yet: by `without_annotation` it stops the run, is left
+    out, or has no objects ("empty").
     """
 
     images: str = "."
     annotations: str = "."
-    without_file: Literal["stop", "leave_out", "empty"] = "stop"
+    without_annotation: Policy = "stop"
 
 
 @dataclass(frozen=True)
@@ -60,27 +58,48 @@ def annotated_images(root: Path, split: str, suffixes: frozenset[str], options: 
         DatasetNotFoundError: a folder is missing.
         DatasetError: no such split, an empty one, two files of one stem, an image without a file that is to have one.
     """
-    check_root(root)
-    tree = OwnTree(
-        root, options.images, options.annotations, suffixes=suffixes, missing=True, option="annotations"
-    )
-    found = find_pairs(tree, split, options)
-    bare = [pair for pair in found.pairs if not pair.mask.is_file()]
-    if len(bare) == len(found.pairs) or (bare and options.without_file == "stop"):
+    found = pairs_of_split(root, split, options.annotations, suffixes, options)
+    images = [AnnotatedImage(pair.id, pair.image, pair.mask if pair.mask.is_file() else None) for pair in found.pairs]
+    where = f"no annotation file, such as {found.pairs[0].mask.with_suffix(min(suffixes))}"
+    hint = "or name the folder of the files with data.annotations=."
+    decided = decide(images, f"the split {split!r} of {root}", where, hint, options.without_annotation)
+    return AnnotatedImages(decided.images, (*found.repairs, *decided.lines))
+
+
+def pairs_of_split(
+    root: Path, split: str, annotations: str, suffixes: frozenset[str], options: AnnotationFiles
+) -> FoundPairs:
+    """Find the images of a split with the paths where their annotation files are, or would be.
+
+    Raises:
+        ConfigError: an option that cannot be.
+        DatasetNotFoundError: a folder is missing.
+        DatasetError: no such split, an empty one, two files of one stem.
+    """
+    tree = OwnTree(root, options.images, annotations, suffixes=suffixes, missing=True, option="annotations")
+    return find_pairs(tree, split, options)
+
+
+def decide(images: Sequence[AnnotatedImage], where: str, lack: str, hint: str, policy: Policy) -> AnnotatedImages:
+    """Take, leave out or refuse the images that have no annotation.
+
+    `where` says which images these are, `lack` what they have not, and `hint` how else it could be found.
+
+    Raises:
+        DatasetError: one has none, and that is to stop the run; or none has one.
+    """
+    bare = [image for image in images if image.file is None]
+    if not bare:
+        return AnnotatedImages(tuple(images), ())
+    if len(bare) == len(images) or policy == "stop":
         raise DatasetError(
-            f"{len(bare)} of {len(found.pairs)} images in the split {split!r} have no annotation file, such as "
-            f"{bare[0].mask} of {bare[0].image}.",
-            "If they are where they should be, set data.without_file=leave_out, or data.without_file=empty if these "
-            "images show no object; or name the folder of the files with data.annotations=.",
+            f"{len(bare)} of {len(images)} images in {where} have {lack}; the first is {bare[0].image}.",
+            "Set data.without_annotation=leave_out, or data.without_annotation=empty if these images show no object; "
+            + hint,
         )
-    lines = (repair_line(IMAGES, len(bare), DONE[options.without_file], bare[0].image.name),) if bare else ()
-    without = {pair.id for pair in bare}
-    kept = (
-        AnnotatedImage(pair.id, pair.image, None if pair.id in without else pair.mask)
-        for pair in found.pairs
-        if pair.id not in without or options.without_file == "empty"
-    )
-    return AnnotatedImages(tuple(kept), (*found.repairs, *lines))
+    kept = images if policy == "empty" else [image for image in images if image.file is not None]
+    line = repair_line(IMAGES, len(bare), f"without annotations {DONE[policy]}", bare[0].image.name)
+    return AnnotatedImages(tuple(kept), (line,))
 
 
 def check_root(root: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from coatseg.data.annotations.coco_objects import read_objects
@@ -10,13 +9,11 @@ from coatseg.data.annotations.object_options import ObjectOptions
 from coatseg.data.annotations.objects import ObjectAnnotations
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.own_splits import HashedSplits
-from coatseg.data.datasets.split_names import SPLIT_ALIASES
+from coatseg.data.datasets.split_paths import SplitPaths, is_of_all, path_of_split
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
 
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
-SPLIT = "SPLIT"
-"""Stands in a path for the name of a split, as it is called on disk."""
 
 
 @register("dataset", "coco_json")
@@ -42,20 +39,19 @@ class CocoJson(CocoFiles):
         root: str | Path,
         split: str,
         *,
-        annotations: str | Mapping[str, str] = "annotations.json",
-        images: str | Mapping[str, str] = "images",
+        annotations: SplitPaths = "annotations.json",
+        images: SplitPaths = "images",
         splits: HashedSplits = HashedSplits(),
         options: ObjectOptions = ObjectOptions(),
     ) -> None:
         root = Path(root)
-        of_all = _is_of_all(annotations)
-        if of_all and not _is_of_all(images):
+        if is_of_all(annotations) and not is_of_all(images):
             raise ConfigError(
                 "data.images has a folder for each split, and data.annotations one json for all.",
                 "Write data.annotations.train=FILE data.annotations.val=FILE as well.",
             )
-        folder = _of_split(root, "images", images, split)
-        path = _of_split(root, "annotations", annotations, split)
+        folder = path_of_split(root, "images", images, split)
+        path = path_of_split(root, "annotations", annotations, split)
         for place, fits, kind in (
             (root, root.is_dir(), "folder"),
             (path, path.is_file(), "file"),
@@ -65,27 +61,10 @@ class CocoJson(CocoFiles):
                 what = f"{place} is no {kind}." if place.exists() else f"There is no {place}."
                 raise DatasetNotFoundError(what, LAYOUT)
         objects = read_objects(path, options)
-        rows = _rows(objects, split, splits) if of_all else None
+        rows = _rows(objects, split, splits) if is_of_all(annotations) else None
         if not (objects.files if rows is None else rows):
             raise DatasetError(f"The split {split!r} of {path} has no image.", "Add images to it, or split otherwise.")
         super().__init__(root.resolve().name, folder, objects, rows)
-
-
-def _is_of_all(stated: str | Mapping[str, str]) -> bool:
-    """Return whether one path is stated for all splits."""
-    return isinstance(stated, str) and SPLIT not in stated
-
-
-def _of_split(root: Path, option: str, stated: str | Mapping[str, str], split: str) -> Path:
-    """Return the path of a split, under the first of its names that is there."""
-    names = SPLIT_ALIASES.get(split, (split,))
-    if isinstance(stated, str):
-        paths = [root / stated.replace(SPLIT, name) for name in names]
-    else:
-        paths = [root / stated[name] for name in names if name in stated]
-        if not paths:
-            raise ConfigError(f"data.{option} names nothing for the split {split!r}.", nearest(split, stated))
-    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _rows(objects: ObjectAnnotations, split: str, splits: HashedSplits) -> list[int]:

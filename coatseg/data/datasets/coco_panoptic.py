@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from coatseg.data.annotations.classes import generated_palette
@@ -9,8 +10,9 @@ from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annot
 from coatseg.data.datasets.coco import IMAGES
 from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
 from coatseg.data.datasets.official import OfficialTree, check_split, official_classes
+from coatseg.data.datasets.split_paths import SplitPaths, path_of_split
 from coatseg.data.download import Archive
-from coatseg.errors import DatasetError
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo
 from coatseg.system.download import RemoteFile
@@ -41,8 +43,11 @@ class CocoPanoptic(SemanticFiles):
     and the folder of PNG files of that name. Classes are the json's categories, numbered from 0 in its order. With
     `download`, the dataset is fetched to `root` (20 GB) if it is not there.
 
+    Where other names are stated, in `images`, `annotations` (the json) and `masks` (the PNG files), a split may be any
+    that they name; in each the word SPLIT stands for the name of the split. Paths are relative to `root`.
+
     Raises:
-        ConfigError: there is no such split.
+        ConfigError: there is no such split, or only some names are stated.
         DatasetNotFoundError: `root` holds no COCO panoptic.
         DatasetError: the json is damaged, or annotates nothing.
     """
@@ -62,23 +67,54 @@ class CocoPanoptic(SemanticFiles):
         ),
     )  # fmt: skip
 
-    def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
-        check_split("coco_panoptic", split, SPLITS)
-        stem = f"annotations/panoptic_{split}2017"
-        layouts = [(f"{folder}{split}2017", f"{stem}.json", stem) for folder in ("", "images/")]
-        images, path, masks = _TREE.find(Path(root), layouts, download)
-        annotations = read_annotations(path)
-        if not annotations.files:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        images: SplitPaths | None = None,
+        annotations: SplitPaths | None = None,
+        masks: SplitPaths | None = None,
+        download: bool = False,
+    ) -> None:
+        named = {"images": images, "annotations": annotations, "masks": masks}
+        folder, path, pngs = (
+            _named(Path(root), split, named) if any(named.values()) else _official(root, split, download)
+        )
+        read = read_annotations(path)
+        if not read.files:
             raise DatasetError(f"{path} annotates no image.", "Copy it again from its archive.")
         info = DatasetInfo(
             name="coco_panoptic",
-            classes=tuple(category.name for category in annotations.categories),
-            palette=_palette(annotations.categories),
+            classes=tuple(category.name for category in read.categories),
+            palette=_palette(read.categories),
             annotates=frozenset({"semantic"}),
-            things=tuple(label for label, category in enumerate(annotations.categories) if category.is_thing),
+            things=tuple(label for label, category in enumerate(read.categories) if category.is_thing),
         )
-        pairs = [MaskedImage(Path(image).stem, images / image, masks / png) for image, png in annotations.files]
-        super().__init__(info, pairs, SegmentMasks(annotations, IGNORE_INDEX))
+        pairs = [MaskedImage(Path(image).stem, folder / image, pngs / png) for image, png in read.files]
+        super().__init__(info, pairs, SegmentMasks(read, IGNORE_INDEX))
+
+
+def _official(root: str | Path, split: str, download: bool) -> tuple[Path, ...]:
+    check_split("coco_panoptic", split, SPLITS)
+    stem = f"annotations/panoptic_{split}2017"
+    layouts = [(f"{folder}{split}2017", f"{stem}.json", stem) for folder in ("", "images/")]
+    return _TREE.find(Path(root), layouts, download)
+
+
+def _named(root: Path, split: str, named: Mapping[str, SplitPaths | None]) -> tuple[Path, ...]:
+    bare = [option for option, stated in named.items() if not stated]
+    if bare:
+        raise ConfigError(
+            f"data.{' and data.'.join(bare)} {'is' if len(bare) == 1 else 'are'} not named, though other paths are.",
+            "Name all three: data.images=images/SPLIT data.annotations=annotations/panoptic_SPLIT.json "
+            "data.masks=annotations/panoptic_SPLIT",
+        )
+    paths = tuple(path_of_split(root, option, stated, split) for option, stated in named.items() if stated)
+    for path in paths:
+        if not path.exists():
+            raise DatasetNotFoundError(f"There is no {path}.", "Correct data.images, data.annotations or data.masks.")
+    return paths
 
 
 def _palette(categories: tuple[Category, ...]) -> tuple[Colour, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from coatseg.data.datasets.annotation_files import (
     files_of_images,
 )
 from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.windowed_files import WindowOptions
+from coatseg.data.datasets.windowed_files import WindowSize, windows_of
 from coatseg.data.images.reading import read_size
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
@@ -40,8 +39,8 @@ class GeoJson(OwnObjects):
     Raises:
         ConfigError: an option that cannot be.
         DatasetNotFoundError: `root` or a folder is missing.
-        DatasetError: no such split, an empty one, images without a file, a file that makes no sense or whose coordinates
-            are no pixels, an object without a class.
+        DatasetError: no such split, an empty one, images without a file, a file that makes no sense or whose
+            coordinates are no pixels, an object without a class.
     """
 
     facts_in_words = ("by its files", "boxes, instances, or semantic")
@@ -55,10 +54,12 @@ class GeoJson(OwnObjects):
         choice: ClassChoice = ClassChoice(),
         unclassified: str | None = None,
         semantic: bool = False,
-        windows: WindowOptions = WindowOptions(),
+        window: WindowSize = None,
+        windows_per_image: int = 1,
     ) -> None:
         root = Path(root)
         check_root(root)
+        windows = windows_of(window, windows_per_image)
         found = annotated_images(root, split, SUFFIXES, files)
         colours = _classes(root)
         names = sorted({*colours, *([] if unclassified is None else [unclassified])})
@@ -72,7 +73,7 @@ class GeoJson(OwnObjects):
             objects,
             colours={name: colour for name, colour in colours.items() if colour},
             lines=(*found.lines, *entries.lines),
-            windows=windows.of(split),
+            windows=windows if split == "train" else None,
             semantic=semantic,
         )
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.images.walking import walk
 from coatseg.errors import DatasetError, listed
 
 NAMES = ("image", "images")
@@ -71,9 +72,9 @@ class ImageFolder:
     def _by_key(self) -> Mapping[str, Sequence[str]]:
         """Map every end of the path of an image, in lower case, to the files that have it."""
         files: defaultdict[str, list[str]] = defaultdict(list)
-        for path in sorted(self.path.rglob("*")):
+        for path in sorted(walk(self.path)):
             inside = PurePosixPath(path.relative_to(self.path).as_posix())
-            if path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in inside.parts):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 for key in _ends(inside):
                     files[key].append(str(inside))
         return dict(files)

@@ -60,7 +60,9 @@ class LabelMe(OwnObjects):
         found = annotated_images(root, split, SUFFIXES, files)
         labels = _labels(root)
         names = [label for label in labels if label not in SPECIAL]
-        options = ObjectOptions(classes=choice.classes, leave_out=choice.leave_out)
+        # As objects, these are left out in any case.
+        left_out = [name for name in choice.leave_out if semantic or name not in SPECIAL]
+        options = ObjectOptions(classes=choice.classes, leave_out=left_out)
         if semantic:
             names += [label for label in labels if label in SPECIAL]
             options = _with_special(options, names)
@@ -80,9 +82,7 @@ def _with_special(options: ObjectOptions, names: Sequence[str]) -> ObjectOptions
     return ObjectOptions(classes=[*options.classes, *special], leave_out=options.leave_out)
 
 
-def _add(
-    entries: ObjectEntries, image: AnnotatedImage, root: Path, numbers: dict[str, int], *, grouped: bool
-) -> None:
+def _add(entries: ObjectEntries, image: AnnotatedImage, root: Path, numbers: dict[str, int], *, grouped: bool) -> None:
     size = read_size(image.image, 3)
     entries.add_image(image.id, image.image.relative_to(root).as_posix(), size)
     if image.file is None:
@@ -101,9 +101,7 @@ def _add(
         _add_object(entries, content.path, parts, numbers[parts[0].label], words, size)
 
 
-def _add_object(
-    entries: ObjectEntries, path: Path, parts: Sequence[Shape], label: int, words: str, size: Size
-) -> None:
+def _add_object(entries: ObjectEntries, path: Path, parts: Sequence[Shape], label: int, words: str, size: Size) -> None:
     segmentations = [part for shape in parts if (part := segmentation_of(path, shape, size)) is not None]
     if not segmentations:
         entries.count(SHAPES, "whose mask has no pixel left out", words)

@@ -13,7 +13,7 @@ from coatseg.data.datasets.windowed_files import Windows, draw_window
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.data.images.tiff import check_length
-from coatseg.structures import Pixels, Sample, Size
+from coatseg.structures import Colour, Pixels, Sample, Size
 
 
 class OwnObjects(CocoFiles):
@@ -21,8 +21,8 @@ class OwnObjects(CocoFiles):
 
     With `windows`, the dataset has `per_image` samples of each image. `drawn` returns random windows; indexing returns
     a fixed window for each index. An object is what of it lies in the window, and gone if nothing does. Ids and sizes
-    are those of WindowedFiles. `special` are classes that label maps have no class for, with their labels; `lines` say
-    what else was left out.
+    are those of WindowedFiles. `special` are classes that label maps have no class for, with their labels; `colours`
+    are those of classes by name, where files state them; `lines` say what else was left out.
     """
 
     def __init__(
@@ -35,8 +35,9 @@ class OwnObjects(CocoFiles):
         windows: Windows | None = None,
         semantic: bool = False,
         special: Mapping[str, int] | None = None,
+        colours: Mapping[str, Colour] | None = None,
     ) -> None:
-        super().__init__(name, images, annotations)
+        super().__init__(name, images, annotations, colours=colours)
         self._windows = windows
         self._painter = Painter.of(self.info, special or {}) if semantic else None
         self.info = self._painter.info if self._painter else self.info

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.annotations.boxes import mend_boxes
-from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette, read_lines
-from coatseg.data.annotations.voc_xml import read_boxes
+from coatseg.data.annotations.boxes import BOXES, Boxes, mend_boxes, repair_line
+from coatseg.data.annotations.classes import check_class_names, generated_palette
+from coatseg.data.annotations.voc_xml import VOCObject, read_boxes
 from coatseg.data.datasets.object_files import ObjectFiles
+from coatseg.data.datasets.own_splits import Splits
 from coatseg.data.datasets.voc import INFO as VOC
-from coatseg.data.images.reading import IMAGE_SUFFIXES
-from coatseg.errors import DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
+from coatseg.data.datasets.voc_tree import ANNOTATIONS, IMAGES, find_xml_pairs, names_of_all
+from coatseg.errors import ConfigError, DatasetError, nearest
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size
 
 CLASSES = VOC.classes[1:]
 """The 20 classes of Pascal VOC, without background."""
-
-IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
+OBJECTS = ("object", "objects")
+SEVERAL = 3
+"""How many boxes have to begin at 1, and none at 0, for them to be taken to count from 1."""
 
 
 @register("dataset", "voc_boxes")
 class VOCBoxes(ObjectFiles):
     """Reads boxes in Pascal VOC's format; `split` is a list in ImageSets/Main, such as train, val, trainval or test.
 
-    `root` holds JPEGImages/, Annotations/ and ImageSets/Main/, or a folder that does, such as VOCdevkit/VOC2012.
-    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted. Corners are pixels
-    inside the box, counted from 1 as in VOC; without `one_based` they are edges between pixels, counted from 0.
-    Difficult objects are crowd: neither learnt nor counted. All xml files of the split are read when the dataset is
-    opened.
+    `root` holds JPEGImages/, Annotations/ and ImageSets/Main/, or a folder that does, such as VOCdevkit/VOC2012. Where
+    there is no ImageSets/Main, `splits` say which images a split has, as for other datasets of one's own. `images` and
+    `annotations` are the names of the two folders, which may be one; "." is the folder above.
+
+    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in `leave_out`
+    are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without `one_based`
+    they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted. All xml files
+    of the split are read when the dataset is opened.
 
     Raises:
         ConfigError: a class is named twice, or there is none.
@@ -47,59 +51,67 @@ class VOCBoxes(ObjectFiles):
         root: str | Path,
         split: str,
         *,
+        images: str = IMAGES,
+        annotations: str = ANNOTATIONS,
         classes: Sequence[str] | None = CLASSES,
+        leave_out: Sequence[str] = (),
         one_based: bool = True,
+        splits: Splits = Splits(),
     ) -> None:
-        top = _top(Path(root))
-        names = check_class_names(_all_names(top / ANNOTATIONS) if classes is None else classes)
+        found = find_xml_pairs(Path(root), split, images, annotations, splits)
+        names = _chosen(found.annotations, classes, leave_out)
         self.info = DatasetInfo(
-            name=top.resolve().name,
+            name=found.top.resolve().name,
             classes=names,
             palette=generated_palette(len(names) + 1)[1:],
             annotates=frozenset({"boxes"}),
             things=tuple(range(len(names))),
         )
-        self._top = top
-        self._stems, self._suffixes = _images(top, split)
-        self._read_objects(first_pixel=1 if one_based else None)
+        self._pairs = found.pairs
+        self.repairs = found.repairs
+        self._read_objects(one_based, frozenset(leave_out))
 
-    def _read_objects(self, first_pixel: int | None) -> None:
+    def _read_objects(self, one_based: bool, leave_out: frozenset[str]) -> None:
         """Read all xml files into arrays, which are fast to pass to worker processes."""
-        numbers = {name: label for label, name in enumerate(self.info.classes)}
-        sizes, counts, labels, difficult, corners, owners = [], [], [], [], [], []
-        for index, stem in enumerate(self._stems):
-            path = self._top / ANNOTATIONS / f"{stem}.xml"
-            size, objects = read_boxes(path)
+        sizes: list[Size] = []
+        taken: list[tuple[int, int, VOCObject]] = []
+        left_out: list[int] = []
+        for index, pair in enumerate(self._pairs):
+            size, objects = read_boxes(pair.mask)
             sizes.append(size or self.size(index))
-            counts.append(len(objects))
-            for part in objects:
-                if part.name not in numbers:
-                    raise DatasetError(
-                        f"{path} has an object {part.name!r}, which is no class.",
-                        "Name your own with data.classes=[...], or set data.classes=null to take all names in the "
-                        f"files. {nearest(part.name, numbers)}",
-                    )
-                labels.append(numbers[part.name])
-                difficult.append(part.difficult)
-                corners.append(part.corners)
-                owners.append(index)
+            left_out += [index for part in objects if part.name in leave_out]
+            kept = (part for part in objects if part.name not in leave_out)
+            taken += [(index, self._label(part.name, pair.mask), part) for part in kept]
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
-        owner = np.array(owners, np.int64)
-        stated = np.array(corners, np.float64).reshape(-1, 4)
-        mended = mend_boxes(stated, self._sizes[owner], first_pixel=first_pixel)
-        self.repairs = mended.repairs(lambda number: f"{self._stems[owners[number]]}.xml")
-        kept = mended.kept
-        self._boxes = mended.boxes[kept].astype(np.float32)
-        self._labels = np.array(labels, np.int64)[kept]
-        self._difficult = np.array(difficult, bool)[kept]
-        self._begins = np.searchsorted(owner[kept], np.arange(len(self._stems) + 1))
+        owner = np.array([index for index, _, _ in taken], np.int64)
+        stated = np.array([part.corners for _, _, part in taken], np.float64).reshape(-1, 4)
+        mended = mend_boxes(stated, self._sizes[owner], first_pixel=1 if one_based else None)
+        names = [self._pairs[index].mask.name for index in owner.tolist()]
+        self.repairs += mended.repairs(names.__getitem__)
+        self.repairs += _otherwise_counted(stated, one_based, names)
+        if left_out:
+            first = self._pairs[left_out[0]].mask.name
+            self.repairs += (repair_line(OBJECTS, len(left_out), "of classes in data.leave_out left out", first),)
+        self._boxes = mended.boxes[mended.kept].astype(np.float32)
+        self._labels = np.array([label for _, label, _ in taken], np.int64)[mended.kept]
+        self._difficult = np.array([part.difficult for _, _, part in taken], bool)[mended.kept]
+        self._begins = np.searchsorted(owner[mended.kept], np.arange(len(self._pairs) + 1))
+
+    def _label(self, name: str, path: Path) -> int:
+        if name not in self.info.classes:
+            raise DatasetError(
+                f"{path} has an object {name!r}, which is no class.",
+                "Name your own with data.classes=[...], or set data.classes=null to take all names in the files, or "
+                f"leave it out with data.leave_out=[{name}]. {nearest(name, self.info.classes)}",
+            )
+        return self.info.classes.index(name)
 
     def __len__(self) -> int:
-        return len(self._stems)
+        return len(self._pairs)
 
     def image_of(self, index: int) -> tuple[str, Path]:
         """Return the id of a sample and the file of its image."""
-        return self._stems[index], self._top / IMAGES / f"{self._stems[index]}{self._suffixes[index]}"
+        return self._pairs[index].id, self._pairs[index].image
 
     def has_objects(self, index: int) -> bool:
         """Return whether a sample has an object that is not difficult."""
@@ -114,7 +126,7 @@ class VOCBoxes(ObjectFiles):
         stated = tuple(self._sizes[index].tolist())
         if stated != size:
             raise DatasetError(
-                f"{self._top / ANNOTATIONS / self._stems[index]}.xml is of an image of {stated[0]}x{stated[1]}, and "
+                f"{self._pairs[index].mask} is of an image of {stated[0]}x{stated[1]}, and "
                 f"{self.image_of(index)[1]} has {size[0]}x{size[1]}.",
                 "Sizes are height x width. Annotate the image as it is, or correct <size> if only that is wrong.",
             )
@@ -122,49 +134,31 @@ class VOCBoxes(ObjectFiles):
         return Instances(self._boxes[own], self._labels[own], None, self._difficult[own])
 
 
-def _all_names(folder: Path) -> tuple[str, ...]:
-    """Return the classes in all xml files of a folder, sorted; class numbers must not depend on the split."""
-    return _names_in(folder, folder.stat().st_mtime_ns)
+def _chosen(folder: Path, classes: Sequence[str] | None, leave_out: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes: those named, or all in the xml files, without those that are left out.
 
-
-@lru_cache(maxsize=4)
-def _names_in(folder: Path, modified: int) -> tuple[str, ...]:
-    return tuple(sorted({part.name for path in folder.glob("*.xml") for part in read_boxes(path)[1]}))
-
-
-def _top(root: Path) -> Path:
-    """Return the folder that holds images, annotations and lists."""
-    candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("VOCdevkit/*"))]
-    whole = [path for path in candidates if all((path / part).is_dir() for part in (IMAGES, ANNOTATIONS, LISTS))]
-    if len(whole) != 1:
-        several = f"{root} holds more than one: {', '.join(path.name for path in whole)}."
-        raise DatasetNotFoundError(
-            several if whole else f"Neither {root} nor a folder in it holds {IMAGES}, {ANNOTATIONS} and {LISTS}.",
-            "Set data.root= to the folder that holds the three; data/README.md draws it.",
-        )
-    return whole[0]
-
-
-def _images(top: Path, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the stems that a list names, and the suffixes of their images."""
-    path = top / LISTS / f"{split}.txt"
-    if not path.is_file():
-        there = [found.stem for found in path.parent.glob("*.txt")]
-        raise SplitNotFoundError(
-            f"There is no list {path}.", nearest(split, there) if there else "A list names one image a line."
-        )
-    stems = [line for line in read_lines(path) if line]
-    if not stems:
-        raise DatasetError(f"The list {path} is empty.", "Copy it again, or name one image a line.")
-    twice = first_repeated(stems)
-    if twice is not None:
-        raise DatasetError(f"The list {path} names {twice} twice.", "List each image once.")
-    files = sorted((top / IMAGES).iterdir(), reverse=True)
-    suffixes = {file.stem: file.suffix for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
-    for number, stem in enumerate(stems, 1):
-        if stem not in suffixes:
-            raise DatasetError(
-                f"{path}, entry {number}: there is no image {stem!r} in {top / IMAGES}.",
-                "A list names one image a line, without folder and suffix.",
+    Raises:
+        ConfigError: a class is named twice, none is left, or one is to be left out that is nowhere.
+    """
+    named = names_of_all(folder) if classes is None else classes
+    strange = [name for name in leave_out if name not in named]
+    there = names_of_all(folder) if strange else ()
+    for name in strange:
+        if name not in there:
+            raise ConfigError(
+                f"data.leave_out names {name!r}, which no xml below {folder} has.", nearest(name, {*named, *there})
             )
-    return tuple(stems), tuple(suffixes[stem] for stem in stems)
+    return check_class_names([name for name in named if name not in leave_out])
+
+
+def _otherwise_counted(stated: Boxes, one_based: bool, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a line on boxes that show that corners are counted otherwise than `one_based` says; or none."""
+    first = np.minimum(stated[:, :2], stated[:, 2:]).min(1)
+    if one_based:
+        found = np.flatnonzero((first >= 0) & (first < 1))
+        done = "beginning at 0, where VOC counts from 1; tools that count from 0 want data.one_based=false"
+    else:
+        found = np.flatnonzero(first == 1) if (first >= 1).all() else np.zeros(0, np.int64)
+        found = found if len(found) >= SEVERAL else found[:0]
+        done = "beginning at 1, and none at 0; VOC's own want data.one_based=true"
+    return (repair_line(BOXES, len(found), done, names[int(found[0])]),) if len(found) else ()
