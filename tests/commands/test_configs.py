@@ -26,6 +26,7 @@ from coatseg.registry.names import make, table
 from coatseg.structures import TASK_CHOICES
 from coatseg.tasks.inference.options import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
+from tests.data.formats import write_geojson, write_kaggle_rle, write_labelme, write_yolo
 from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
 from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
@@ -57,9 +58,13 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "coco_json": lambda root: [f"data.root={write_coco_json(root, count=12)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
     "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
     "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
+    "yolo": lambda root: [f"data.root={write_yolo(root)}", *SMALL_OBJECTS],
+    "labelme": lambda root: [f"data.root={write_labelme(root)}", *SMALL_OBJECTS],
+    "geojson": lambda root: [f"data.root={write_geojson(root)}", *SMALL_OBJECTS],
+    "kaggle_rle": lambda root: [f"data.root={write_kaggle_rle(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
 }
 OBJECT_SCENES = ("data.size=[64,64]", "data.train_images=4", "data.val_images=3", "data.batch_size=2")
-OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks")
+OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks", "yolo", "labelme", "geojson", "kaggle_rle")
 """The datasets that have no labels of pixels."""
 
 

@@ -29,20 +29,13 @@ class ObjectEntries:
         """Add an image of this (height, width); the objects that are added next are its."""
         self._images.append({"id": name, "file_name": file, "height": size[0], "width": size[1]})
 
-    def add(self, label: int, words: str, *, bbox: list[float] | None = None, segmentation: Any = None) -> None:
-        """Add an object to the last image: its class, where it stands in its file, and its x, y, width and height.
+    def add(self, label: int, words: str, *, bbox: list[float], segmentation: Any = None) -> None:
+        """Add an object to the last image: its class, where it stands in its file, its box and perhaps its mask.
 
-        Without a box it has that of its painted mask.
+        The box is x, y, width and height; the mask is polygons or run lengths.
         """
-        fields = {"bbox": bbox, "segmentation": segmentation}
-        self._annotations.append(
-            {
-                "id": len(self._annotations),
-                "image_id": self._images[-1]["id"],
-                "category_id": label,
-                **{key: value for key, value in fields.items() if value is not None},
-            }
-        )
+        own = {"id": len(self._annotations), "image_id": self._images[-1]["id"], "category_id": label, "bbox": bbox}
+        self._annotations.append(own if segmentation is None else {**own, "segmentation": segmentation})
         self._words.append(words)
 
     def count(self, kind: Kind, done: str, words: str) -> None:

@@ -56,7 +56,7 @@ def read_features(path: Path) -> list[Feature]:
 
 
 def names_in(path: Path) -> dict[str, Colour | None]:
-    """Map the classes in a file, in the order met, to their colours or None.
+    """Map the classes of the outlines in a file, in the order met, to their colours or None.
 
     Raises:
         DatasetError: it cannot be read or is no GeoJSON, or a class makes no sense.
@@ -64,7 +64,7 @@ def names_in(path: Path) -> dict[str, Colour | None]:
     found: dict[str, Colour | None] = {}
     for number, feature in enumerate(_features(path), 1):
         name, colour = _classification(f"{path}, feature {number}", feature.get("properties") or {})
-        if name is not None:
+        if name is not None and feature["geometry"].get("type") in OUTLINES:
             found[name] = found.get(name) or colour
     return found
 

@@ -93,11 +93,14 @@ def runs_of_crop(crop: npt.NDArray[np.bool_], y: int, x: int, size: Size) -> Run
     return Runs(places[0], places[1], size)
 
 
-def united(segmentations: Sequence[Any], size: Size) -> dict[str, Any]:
-    """Return the run lengths of all pixels in any of several segmentations of COCO's form, at (height, width)."""
+def united(segmentations: Sequence[Any], size: Size) -> tuple[dict[str, Any], list[float]]:
+    """Return all pixels in any of several segmentations of COCO's form at (height, width), as run lengths.
+
+    The second is their box: x, y, width and height.
+    """
     coded: list[Any] = []
     for segmentation in segmentations:
         made = coco_masks.frPyObjects(segmentation, *size)
         coded.extend(made if isinstance(made, list) else [made])
     merged = coco_masks.merge(coded)
-    return {"size": list(size), "counts": merged["counts"].decode()}
+    return {"size": list(size), "counts": merged["counts"].decode()}, coco_masks.toBbox(merged).tolist()

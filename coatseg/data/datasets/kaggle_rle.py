@@ -21,14 +21,13 @@ from coatseg.data.datasets.annotation_files import (
 )
 from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.own_splits import names_of_split
+from coatseg.data.datasets.split_paths import path_of_split
 from coatseg.data.images.reading import IMAGE_SUFFIXES, read_size
 from coatseg.data.images.walking import walk
 from coatseg.errors import DatasetError, DatasetNotFoundError, listed
 from coatseg.registry.names import register
 
 CSV = frozenset({".csv"})
-SPLIT = "SPLIT"
 ONE_CLASS = "object"
 
 
@@ -156,11 +155,9 @@ def _csv_of(root: Path, stated: str, split: str) -> Path:
     Raises:
         DatasetNotFoundError: there is none.
     """
-    names = names_of_split(split) if SPLIT in stated else [""]
-    paths = [root / stated.replace(SPLIT, name) for name in names]
-    found = next((path for path in paths if path.is_file()), None)
-    if found is None:
+    path = path_of_split(root, "annotations", stated, split)
+    if not path.is_file():
         there = sorted(path.name for path in root.glob("*.csv"))
-        hint = f"There are {listed(there)}. " if there else ""
-        raise DatasetNotFoundError(f"There is no {paths[0]}.", f"{hint}Name the csv with data.annotations=.")
-    return found
+        hint = f"There {'is' if len(there) == 1 else 'are'} {listed(there)}. " if there else ""
+        raise DatasetNotFoundError(f"There is no {path}.", f"{hint}Name the csv with data.annotations=.")
+    return path

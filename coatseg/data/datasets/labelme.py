@@ -109,7 +109,8 @@ def _add_object(entries: ObjectEntries, path: Path, parts: Sequence[Shape], labe
         polygons = [polygon for part in segmentations for polygon in part]
         entries.add(label, words, segmentation=polygons, bbox=extent_of(polygons))
     else:
-        entries.add(label, words, segmentation=united(segmentations, size))
+        segmentation, bbox = united(segmentations, size)
+        entries.add(label, words, segmentation=segmentation, bbox=bbox)
 
 
 def _check_image(content: LabelFile, image: Path, size: Size) -> None:
