@@ -169,6 +169,20 @@ def test_every_dataset_of_objects_runs(composed: Composed, tmp_path: Path, data:
     run_evaluate_resume(composed, tmp_path, *overrides, means=means)
 
 
+def test_windows_of_objects_run(composed: Composed, tmp_path: Path) -> None:
+    overrides = ("data=geojson", *DATA["geojson"](tmp_path / "data"), "data.window=[32,40]")
+    run_evaluate_resume(composed, tmp_path, *detection("inst", "mask_rcnn", *overrides), means=MASK_MEANS)
+
+
+@pytest.mark.parametrize("data", ["labelme", "geojson", "kaggle_rle"])
+def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path, data: str) -> None:
+    overrides = DATA[data](tmp_path / "data")
+    config = composed(
+        "backbone=coat_lite_tiny", f"data={data}", "data.semantic=true", *overrides, "trainer.max_steps=1"
+    )
+    assert set(fit(config).summary()) == SEMANTIC_MEANS
+
+
 @pytest.mark.parametrize("head", NARROW)
 def test_every_detector_runs(composed: Composed, tmp_path: Path, head: str) -> None:
     task, means = ("inst", MASK_MEANS) if "mask" in head else ("det", BOX_MEANS)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.annotations.entries import extent_of
+from coatseg.data.annotations.entries import Kind, extent_of
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Size
 
@@ -24,6 +24,7 @@ EXPORT = "Export it again from QuPath as GeoJSON, in pixels of the full resoluti
 OUTLINES = ("Polygon", "MultiPolygon")
 OTHERS = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection"})
 HALF_A_PIXEL = 0.5
+IN_OTHER_PLANES = ("object in another plane of its image", "objects in other planes of their images")
 
 Ring = npt.NDArray[np.float64]
 """The points (N, 2) of an outline, the first and the last the same."""
@@ -35,14 +36,14 @@ class Feature:
 
     A polygon is the numbers x and y in turn. A hole is a part of the same polygon, joined to it by a line that is
     walked there and back, which a painter by parity, as pycocotools is, leaves without a trace. There are no polygons
-    where the feature is a point or line, or lies in another plane of its image; `left_out` says which.
+    where the feature is a point or line, or lies in another plane of its image; `left_out` says what it is.
     """
 
     number: int
     name: str | None
     colour: Colour | None
     polygons: list[list[float]]
-    left_out: str = ""
+    left_out: Kind | None = None
 
 
 def read_features(path: Path) -> list[Feature]:
@@ -113,11 +114,11 @@ def _feature(place: str, number: int, feature: dict[str, Any]) -> Feature:
     name, colour = _classification(place, feature.get("properties") or {})
     kind, plane = geometry.get("type"), geometry.get("plane") or {}
     if kind in OTHERS:
-        return Feature(number, name, colour, [], f"a {kind}")
+        return Feature(number, name, colour, [], (kind, f"{kind}s"))
     if kind not in OUTLINES:
         raise DatasetError(f"{place} has a geometry of the type {brief(kind)}.", f"Known are {', '.join(OUTLINES)}.")
     if plane.get("z", 0) or plane.get("t", 0):
-        return Feature(number, name, colour, [], "another plane of the image")
+        return Feature(number, name, colour, [], IN_OTHER_PLANES)
     stated = geometry.get("coordinates")
     parts = [stated] if kind == "Polygon" else stated
     if not isinstance(parts, list) or not all(isinstance(part, list) and part for part in parts):

@@ -26,6 +26,8 @@ from coatseg.structures import Size
 
 BACKGROUND, IGNORED = "_background_", "__ignore__"
 """Labels that are no class: LabelMe's own scripts paint them as 0 and as what is to be ignored."""
+COUNTS = {"rectangle": 2, "oriented_rectangle": 4, "circle": 2, "mask": 2}
+"""How many points state a shape; a polygon has any number."""
 LINES = ("point", "points", "line", "linestrip")
 """Shapes without pixels."""
 SAG = 0.01
@@ -115,9 +117,10 @@ def segmentation_of(path: Path, shape: Shape, size: Size) -> Any:
         pairs = [(float(x), float(y)) for x, y in points]  # type: ignore[union-attr]  # checked by trying
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{place} has points that are no pairs of numbers.", "Draw it again in LabelMe.") from error
-    if shape.kind != "polygon" and len(pairs) != 2:
+    count = COUNTS.get(shape.kind)
+    if count not in (None, len(pairs)):
         raise DatasetError(
-            f"{place} is a {shape.kind} of {len(pairs)} points, not of two.", "Draw it again in LabelMe."
+            f"{place} is a {shape.kind} of {len(pairs)} points, not of {count}.", "Draw it again in LabelMe."
         )
     return SEGMENTATIONS[shape.kind](place, pairs, shape.stated, size)
 
@@ -146,7 +149,7 @@ def _circle(place: str, points: Points, stated: dict[str, Any], size: Size) -> l
 
 def _mask(place: str, points: Points, stated: dict[str, Any], size: Size) -> dict[str, Any] | None:
     """Return a mask, stated by the pixels at two of its corners and a PNG of what is between, both included."""
-    (x1, y1), (x2, y2) = ((round(x), round(y)) for x, y in points)
+    (x1, y1), (x2, y2) = ((int(x), int(y)) for x, y in points)  # as LabelMe reads them
     try:
         content = base64.b64decode(stated.get("mask") or "", validate=True)
         crop = np.asarray(Image.open(io.BytesIO(content)))
@@ -169,6 +172,7 @@ def _mask(place: str, points: Points, stated: dict[str, Any], size: Size) -> dic
 SEGMENTATIONS: dict[str, Callable[[str, Points, dict[str, Any], Size], Any]] = {
     "polygon": _polygon,
     "rectangle": _rectangle,
+    "oriented_rectangle": _polygon,
     "circle": _circle,
     "mask": _mask,
 }

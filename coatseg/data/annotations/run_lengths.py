@@ -61,7 +61,7 @@ def read_runs(text: str, size: Size) -> Runs | None:
     if " ".join(words) in NO_OBJECT:
         return None
     try:
-        numbers = np.array(words).astype(np.int64)
+        numbers = np.array([int(word) for word in words], np.int64)
     except (ValueError, OverflowError) as error:
         raise RunLengthError(f"has run lengths that are no whole numbers: {text[:40]!r}") from error
     if len(numbers) % 2:

@@ -61,7 +61,7 @@ def read_yolo(path: Path, words: str, size: Size, classes: Sequence[str], yaml: 
 def _object(line: str, place: str, words: str, size: Size) -> YoloObject:
     """Read a line; the class is -1 where that is no whole number."""
     try:
-        numbers = np.array(line.split()).astype(np.float64)
+        numbers = np.array([float(word) for word in line.split()])
     except ValueError as error:
         raise DatasetError(f"{place}: {line[:40]!r} is not made of numbers.", FORMAT) from error
     if len(numbers) != BOX_NUMBERS and (len(numbers) < LEAST_NUMBERS or len(numbers) % 2 == 0):

@@ -16,7 +16,7 @@ from coatseg.errors import DatasetError, DatasetNotFoundError
 
 IMAGES = ("image", "images")
 Policy = Literal["stop", "leave_out", "empty"]
-DONE: dict[Policy, str] = {"leave_out": "left out", "empty": "taken for images without objects"}
+DONE: dict[Policy, str] = {"leave_out": "left out", "empty": "taken to show no object"}
 
 
 @dataclass(frozen=True, kw_only=True)

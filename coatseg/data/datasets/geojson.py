@@ -23,7 +23,6 @@ from coatseg.registry.names import register
 from coatseg.structures import Colour
 
 SUFFIXES = frozenset({".geojson", ".json"})
-FEATURES = ("feature", "features")
 
 
 @register("dataset", "geojson")
@@ -92,7 +91,7 @@ def _add(
         words = f"{where}, feature {feature.number}"
         name = unclassified if feature.name is None else feature.name
         if feature.left_out:
-            entries.count(FEATURES, f"of {feature.left_out} left out", words)
+            entries.count(feature.left_out, "left out", words)
         elif name is None:
             raise DatasetError(
                 f"{image.file}, feature {feature.number} has no classification.",

@@ -77,7 +77,7 @@ def _add(entries: ObjectEntries, image: Path, top: Path, tree: YoloTree) -> None
     within = image.relative_to(top)
     entries.add_image(stem_of(within), within.as_posix(), size)
     if not labels.is_file():
-        entries.count(IMAGES, "without a txt of labels taken for images without objects", within.as_posix())
+        entries.count(IMAGES, "without a txt of labels taken to show no object", within.as_posix())
         return
     for found in read_yolo(labels, f"{within.with_suffix('.txt').as_posix()}", size, tree.classes, tree.path):
         segmentation = None if found.polygon is None else [found.polygon]

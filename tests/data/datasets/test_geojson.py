@@ -106,9 +106,9 @@ def test_points_lines_and_other_planes_are_left_out_and_counted(tmp_path):
     assert dataset.info.classes == ("a",)
     assert len(dataset[0].instances) == 1
     assert dataset.repairs == (
-        "1 feature of a LineString left out (first: train/x.geojson, feature 2)",
-        "1 feature of a Point left out (first: train/x.geojson, feature 3)",
-        "1 feature of another plane of the image left out (first: train/x.geojson, feature 4)",
+        "1 LineString left out (first: train/x.geojson, feature 2)",
+        "1 Point left out (first: train/x.geojson, feature 3)",
+        "1 object in another plane of its image left out (first: train/x.geojson, feature 4)",
     )
 
 

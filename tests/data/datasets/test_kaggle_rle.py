@@ -131,7 +131,7 @@ def test_images_without_a_row_and_rows_without_an_image_are_not_passed_over(tmp_
     files = AnnotationFiles(images="images", annotations="train.csv", split_by="fraction", without_annotation="empty")
     dataset = KaggleRle(tmp_path, "train", files=files)
     assert len(dataset[0].instances) == 0
-    assert dataset.repairs == ("1 image without annotations taken for images without objects (first: 0000.png)",)
+    assert dataset.repairs == ("1 image without annotations taken to show no object (first: 0000.png)",)
     (tmp_path / "train.csv").write_text("".join([*rows, "elsewhere.png,1 2,person\n"]))
     with pytest.raises(DatasetError, match=f"train.csv, line {len(rows) + 1} is of the image 'elsewhere.png'"):
         KaggleRle(tmp_path, "train")

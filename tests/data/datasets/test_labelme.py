@@ -49,6 +49,12 @@ def test_a_rectangle_may_be_drawn_from_any_corner(tmp_path):
     assert masks[:, 10:30, 10:30].all()
 
 
+def test_a_rectangle_may_be_turned(tmp_path):
+    masks = masks_of(tmp_path, shape("oriented_rectangle", [[20, 10], [30, 20], [20, 30], [10, 20]]))
+    assert masks[0, 20, 11:29].all()
+    assert masks.sum() == pytest.approx(200, abs=10)
+
+
 def test_a_circle_is_its_centre_and_a_point_on_it(tmp_path):
     masks = masks_of(tmp_path, shape("circle", [[20, 20], [20, 30]]))
     y, x = np.mgrid[:48, :64] + 0.5
@@ -149,13 +155,16 @@ def test_the_one_class_that_is_chosen_is_painted_with_what_is_ignored(tmp_path):
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (shape("mask", [[10, 20], [14, 22]], mask=png_of(np.ones((3, 4)))), r"a mask of 3x4, and its corners.* 3x5 pixels"),
+        (
+            shape("mask", [[10, 20], [14, 22]], mask=png_of(np.ones((3, 4)))),
+            r"a mask of 3x4, and its corners.* 3x5 pixels",
+        ),
         (shape("mask", [[10, 20], [13, 22]], mask="AAAA"), "a mask that is no PNG in base64"),
         (shape("mask", [[10, 20], [13, 22]], mask="%"), "a mask that is no PNG in base64"),
         (shape("mask", [[10, 20], [13, 22]], mask=png_of(np.ones((3, 4)))[:60]), "a mask that is no PNG in base64"),
         (shape("mask", [[10, 20], [13, 22]]), "a mask that is no PNG in base64"),
         (shape("mask", [[62, 20], [65, 22]], mask=png_of(np.ones((3, 4)))), "reaches out of its image of 48x64"),
-        (shape("rectangle", SQUARE), "is a rectangle of 4 points, not of two"),
+        (shape("rectangle", SQUARE), "is a rectangle of 4 points, not of 2"),
         (shape("polygon", [[1, 2], [3]]), "points that are no pairs of numbers"),
         (shape("polygon", None), "points that are no pairs of numbers"),
         (shape("star", SQUARE), "is a 'star'"),
@@ -228,6 +237,6 @@ def test_an_image_without_a_json_is_not_passed_over(tmp_path):
     assert [len(sample.instances) for sample in left] == [4, 0]
     assert [len(sample.instances) for sample in empty] == [4, 0, 0]
     assert "1 image without annotations left out (first: 0001.png)" in left.repairs
-    assert "1 image without annotations taken for images without objects (first: 0001.png)" in empty.repairs
+    assert "1 image without annotations taken to show no object (first: 0001.png)" in empty.repairs
     with pytest.raises(DatasetNotFoundError, match="There is no folder"):
         LabelMe(tmp_path / "nowhere", "train")

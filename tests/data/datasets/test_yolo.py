@@ -93,7 +93,7 @@ def test_a_coordinate_outside_by_less_than_a_pixel_is_clipped_and_counted(tmp_pa
 def test_an_image_without_a_txt_has_no_objects_which_is_said(tmp_path):
     dataset = Yolo(write_yolo(tmp_path), "train")
     assert [len(sample.instances) for sample in dataset] == [4, 4, 0]
-    assert dataset.repairs == ("1 image without a txt of labels taken for images without objects (first: 0002.png)",)
+    assert dataset.repairs == ("1 image without a txt of labels taken to show no object (first: 0002.png)",)
     (tmp_path / "labels" / "train" / "0002.txt").write_text("")
     assert Yolo(tmp_path, "train").repairs == ()
 
