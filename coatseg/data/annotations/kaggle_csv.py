@@ -77,13 +77,12 @@ def read_table(path: Path, columns: Mapping[Part, str]) -> RunLengthTable:
         if name not in header:
             raise ConfigError(f"data.columns.{part}={name} is no column of {path}.", f"It has {', '.join(header)}.")
         found[part] = header.index(name)
-    both = next((name for name in BOTH if name in lower), None) if "image" not in found else None
-    if both is not None:
-        found["image"] = lower.index(both)
+    both = None if found.keys() & {"image", "class"} else next((name for name in BOTH if name in lower), None)
     for part, known in KNOWN.items():
-        name = next((name for name in known if name in lower), None)
-        if part not in found and name is not None and not (both and part == "class"):
-            found[part] = lower.index(name)
+        usual = (both,) if both and part == "image" else known
+        there = next((name for name in usual if name in lower), None)
+        if part not in found and there is not None and not (both and part == "class"):
+            found[part] = lower.index(there)
     for part in ("image", "runs"):
         if part not in found:
             raise DatasetError(

@@ -118,7 +118,7 @@ class Segmentations:
 
     def _polygon(self, ring: int, window: Window | None) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]
-        pixels = numbers / HUNDREDTHS if numbers.dtype == np.int32 else numbers
+        pixels = numbers / (HUNDREDTHS if numbers.dtype == np.int32 else 1.0)
         polygon: list[float] = (pixels if window is None else shifted(pixels, window)).tolist()
         return polygon
 

@@ -53,9 +53,8 @@ def masks_in(
 
 def tight_boxes(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """Return the boxes (N, 4) of masks (N, H, W), each of which has a pixel."""
-    ends = []
-    for axis in (1, 2):  # columns, then rows
-        lines = masks.any(axis)
-        ends.append((lines.argmax(1), lines.shape[1] - lines[:, ::-1].argmax(1)))
-    (x1, x2), (y1, y2) = ends
+    columns, rows = np.any(masks, axis=1), np.any(masks, axis=2)
+    x1, y1 = columns.argmax(1), rows.argmax(1)
+    x2 = columns.shape[1] - np.fliplr(columns).argmax(1)
+    y2 = rows.shape[1] - np.fliplr(rows).argmax(1)
     return np.stack([x1, y1, x2, y2], 1).astype(np.float32)

@@ -115,10 +115,10 @@ def _add_object(entries: ObjectEntries, path: Path, parts: Sequence[Shape], labe
 
 def _check_image(content: LabelFile, image: Path, size: Size) -> None:
     """Raise DatasetError if a json says that it is of another image, or of an image of another size."""
-    if content.size not in (None, size):
+    if content.size is not None and content.size != size:
+        stated = content.size
         raise DatasetError(
-            f"{content.path} is of an image of {'x'.join(map(str, content.size or ()))}, and {image} has "
-            f"{size[0]}x{size[1]}.",
+            f"{content.path} is of an image of {stated[0]}x{stated[1]}, and {image} has {size[0]}x{size[1]}.",
             "Sizes are height x width, upright by EXIF. Annotate the image as it is, or bring back the one that was.",
         )
     stem = Path(content.image).stem

@@ -86,8 +86,10 @@ class OwnObjects(CocoFiles):
 
     def labels(self, index: int) -> Pixels | None:
         """Paint the label map (H, W) of a sample without decoding its image; None where objects are not painted."""
+        if self._painter is None:
+            return None
         row = index % super().__len__()
-        return self._painter and self._painter.paint(self._annotations, self._rows[row], self._whole(row))
+        return self._painter.paint(self._annotations, self._rows[row], self._whole(row))
 
     def has_objects(self, index: int) -> bool:
         """Return whether the image of a sample has an object that is no crowd."""
