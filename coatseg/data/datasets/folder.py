@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from coatseg.data.annotations.classes import generated_palette, read_classes
+from coatseg.data.annotations.classes import ClassList, check_same_lists, generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
+from coatseg.data.datasets.mask_files import MaskReader
+from coatseg.data.datasets.official import NumberedMasks
 from coatseg.data.datasets.own_splits import Splits, find_pairs
 from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
 from coatseg.data.datasets.windowed_files import WindowedFiles, WindowSize, windows_of
@@ -27,8 +30,8 @@ class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
     `images` and `masks` are the names of the two folders, which may be one, `classes` the file of class names. A mask
-    has the path of its image with `mask_ending` after its stem, whatever the suffixes; `splits` says which of them the
-    split has.
+    has the path of its image with `mask_ending` after its stem, whatever the suffixes; an image `without_mask` stops,
+    or is left out and counted. `splits` says which images the split has.
 
     With `colour_masks` masks paint classes in the colours of the classes file. With `layers` they say for each class
     by itself where it is: masks/a.png for a single class, masks/CLASS/a.png for several (see LayerMasks).
@@ -56,6 +59,7 @@ class Folder(WindowedFiles):
         images: str = "images",
         masks: str = "masks",
         mask_ending: str = "",
+        without_mask: Literal["stop", "leave_out"] = "stop",
         classes: str = "classes.txt",
         splits: Splits = Splits(),
         colour_masks: bool = False,
@@ -71,7 +75,7 @@ class Folder(WindowedFiles):
         root = Path(root)
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
-        listed = read_classes(root / classes)
+        listed = _classes_of(root, classes)
         if 0 <= ignore_index < len(listed.names):
             raise ConfigError(
                 f"data.ignore_index={ignore_index} is the class {listed.names[ignore_index]}.",
@@ -96,12 +100,32 @@ class Folder(WindowedFiles):
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        tree = OwnTree(root, images, masks, classes, layer_masks, mask_ending)
+        leave_out = without_mask == "leave_out"
+        tree = OwnTree(root, images, masks, classes, layer_masks, mask_ending, leave_out=leave_out)
         found = find_pairs(tree, split, splits)
-        self.repairs = found.repairs
-        numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
+        self.repairs = (*(listed.notes if colour_masks else ()), *found.repairs)
+        if colour_masks:
+            reader: MaskReader = listed.colour_masks(root / classes, ignore_index)
+        else:
+            reader = layer_masks or _reader_of_numbers(listed, root / classes, ignore_index)
         drawn = windows if split == "train" else None
-        super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, windows=drawn)
+        super().__init__(info, found.pairs, reader, bands=bands, windows=drawn)
+
+
+def _classes_of(root: Path, classes: str) -> ClassList:
+    """Read the classes file; one in a folder of a split has to list what those of the other splits do."""
+    path = root / classes
+    read = read_classes(path)
+    if path.parent != root:
+        check_same_lists(path, read)
+    return read
+
+
+def _reader_of_numbers(classes: ClassList, path: Path, ignore_index: int) -> MaskReader:
+    numbers = classes.labels_of_numbers(ignore_index)
+    if not numbers:
+        return read_label_map
+    return NumberedMasks(str(path), numbers, f"Give it a line in {path}; one called ignore leaves its pixels out.")
 
 
 def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:

@@ -42,12 +42,22 @@ def folders_to_name(missing: Path, option: str) -> str:
     return f"There {'are' if len(there) > 1 else 'is'} {' and '.join(there)}: set {options}."
 
 
+def list_to_name(root: Path) -> str:
+    """Say how to split by a list of all images that lies in a folder; empty if there is none."""
+    return (
+        "There is default.txt: set data.lists=default.txt if it lists the images."
+        if (root / "default.txt").is_file()
+        else ""
+    )
+
+
 def common_ending(stems: Collection[str]) -> tuple[str, str] | None:
     """Return a stem that is another's beginning, and the ending of the other, such as _mask: masks beside their images.
 
     It is the most common ending that begins with no letter or digit and has a letter; None if there is none.
     """
-    known, counts, first = set(stems), Counter[str](), {}
+    known, counts = set(stems), Counter[str]()
+    first: dict[str, str] = {}
     for stem in stems:
         ending = next((stem[cut:] for cut in range(len(stem) - 1, 0, -1) if stem[:cut] in known), "")
         if ending and not ending[0].isalnum() and any(letter.isalpha() for letter in ending):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +28,8 @@ class InstanceMasks(ObjectFiles):
     """The `split` of images and id masks under `root`: in a mask 0 is background, and each object has a number.
 
     `images` and `masks` are the names of the two folders; a mask has the path of its image with `mask_ending` after its
-    stem, whatever the suffixes; `splits` says which of them the split has. Of a single class an object may have any
+    stem, whatever the suffixes; an image `without_mask` stops, or is left out and counted. `splits` says which of them
+    the split has. Of a single class an object may have any
     number; of several, it is 1000 times its class, counted from 1, and a number below 1000.
 
     Raises:
@@ -46,6 +48,7 @@ class InstanceMasks(ObjectFiles):
         images: str = "images",
         masks: str = "masks",
         mask_ending: str = "",
+        without_mask: Literal["stop", "leave_out"] = "stop",
         classes: Sequence[str] = ("object",),
         splits: Splits = Splits(),
     ) -> None:
@@ -53,7 +56,7 @@ class InstanceMasks(ObjectFiles):
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
         names = check_class_names(classes)
-        tree = OwnTree(root, images, masks, mask_ending=mask_ending)
+        tree = OwnTree(root, images, masks, mask_ending=mask_ending, leave_out=without_mask == "leave_out")
         found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
         self.info = DatasetInfo(

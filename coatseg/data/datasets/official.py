@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.datasets.mask_files import MaskedImage
+from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.structures import Colour, Pixels
-
-# No dataset here has this as a class or as its ignore index.
-_UNKNOWN = 254
 
 
 def official_classes(dataset: str) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
@@ -105,7 +103,7 @@ def paired(images: Path, masks: Path) -> list[MaskedImage]:
 
 
 class NumberedMasks:
-    """Reads masks with other numbers than those of the classes: (H, W) uint8, mapped by `numbers`.
+    """Reads masks with other numbers than those of the classes: (H, W) mapped by `numbers`, uint8 if it holds them all.
 
     `title` is the name of the dataset for errors, and `mend` says which files hold the right numbers.
     """
@@ -113,26 +111,32 @@ class NumberedMasks:
     def __init__(self, title: str, numbers: Mapping[int, int], mend: str) -> None:
         self._title = title
         self._mend = mend
-        self._table = np.full(256, _UNKNOWN, np.uint8)
+        free = {*range(256)}.difference(numbers.values())
+        fits = len(free) == 256 - len({*numbers.values()}) > 0
+        self._unknown = max(free) if fits else min(numbers.values()) - 1  # neither a class nor the ignore index
+        self._last = max(255, *numbers)
+        self._table = np.full(self._last + 1, self._unknown, np.uint8 if fits else np.int32)
         self._table[list(numbers)] = list(numbers.values())
 
-    def __call__(self, path: Path) -> Pixels:
-        """Read one mask.
+    def __call__(self, path: Path, window: Window | None = None) -> Pixels:
+        """Read one mask, or a window of it.
 
         Raises:
             ImageError: as `read_label_map`.
             DatasetError: it is a colour picture or a JPEG, or holds a number that the dataset does not have.
         """
         try:
-            stored = read_label_map(path)
+            stored = read_label_map(path, window)
         except DatasetError as error:
             raise DatasetError(error.what, self._mend) from error
         labels = self._table.take(stored, mode="clip")
-        wrong = (labels == _UNKNOWN) | (stored < 0) | (stored > 255)
+        wrong = (labels == self._unknown) | (stored < 0) | (stored > self._last)
         if wrong.any():
-            y, x = np.unravel_index(wrong.argmax(), wrong.shape)
+            y, x = (int(where) for where in np.unravel_index(wrong.argmax(), wrong.shape))
+            stated = stored[y, x]
+            y, x = (y + window.y, x + window.x) if window else (y, x)
             raise DatasetError(
-                f"The mask {path} holds the number {stored[y, x]}, first at (x={x}, y={y}), "
+                f"The mask {path} holds the number {stated}, first at (x={x}, y={y}), "
                 f"which {self._title} does not have.",
                 self._mend,
             )

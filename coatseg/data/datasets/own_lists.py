@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from coatseg.data.annotations.classes import first_repeated, read_lines
 from coatseg.data.datasets.mask_files import MaskedImage
-from coatseg.data.datasets.own_tree import WORDS, OwnTree, PairedFolders, stem_of
+from coatseg.data.datasets.own_tree import (
+    LEAVE_OUT,
+    WORDS,
+    FoundPairs,
+    OwnTree,
+    PairedFolders,
+    images_left_out,
+    stem_of,
+)
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.errors import DatasetError, SplitNotFoundError, nearest
 
@@ -46,8 +54,8 @@ def missing_list(root: Path, places: Sequence[str] = LIST_PLACES) -> str:
     return LISTS_FORMAT
 
 
-def listed_pairs(tree: OwnTree, path: Path) -> tuple[MaskedImage, ...]:
-    """Return the images that a list names, in its order, each with its mask.
+def listed_pairs(tree: OwnTree, path: Path, is_in: Callable[[str], bool] = lambda _: True) -> FoundPairs:
+    """Return the images that a list names, in its order, each with its mask: those whose ids `is_in` tells.
 
     Raises:
         DatasetNotFoundError: a folder is missing.
@@ -56,12 +64,20 @@ def listed_pairs(tree: OwnTree, path: Path) -> tuple[MaskedImage, ...]:
     files = PairedFolders(tree, tree.root / tree.images, tree.root / tree.masks)
     lines = enumerate((line for line in read_lines(path) if line), 1)
     entries = [_entry(tree, files, line, f"{path}, entry {number}") for number, line in lines]
-    by_stem = {pair.id: pair for pair in files.pairs(entry for entry in entries if isinstance(entry, str))}
-    pairs = tuple(by_stem[entry] if isinstance(entry, str) else entry for entry in entries)
-    twice = first_repeated(pair.id for pair in pairs)
+    ids = [entry if isinstance(entry, str) else entry.id for entry in entries]
+    twice = first_repeated(ids)
     if twice is not None:
         raise DatasetError(f"{path} lists {twice!r} twice.", "List each image once.")
-    return pairs
+    chosen = [entry for entry, image_id in zip(entries, ids, strict=True) if is_in(image_id)]
+    found = {pair.id: pair for pair in files.pairs(entry for entry in chosen if isinstance(entry, str))}
+    found |= {
+        entry.id: entry for entry in chosen if not isinstance(entry, str) and (tree.missing or entry.mask.is_file())
+    }
+    ids = list(filter(is_in, ids))
+    return FoundPairs(
+        tuple(found[image_id] for image_id in ids if image_id in found),
+        images_left_out([image_id for image_id in ids if image_id not in found]),
+    )
 
 
 def _entry(tree: OwnTree, files: PairedFolders, line: str, place: str) -> MaskedImage | str:
@@ -72,6 +88,8 @@ def _entry(tree: OwnTree, files: PairedFolders, line: str, place: str) -> Masked
         return pair
     if two is not None and not files.folder.is_dir():
         raise DatasetError(f"{place}: there is no image {tree.root / _plain(two[0])}.", LISTS_FORMAT)
+    if two is None and not files.folder.is_dir() and (tree.root / _plain(line)).is_file():
+        return _pair_without_mask(tree, line, place)  # datumaro's camvid lists images without annotations so
     stem = _stem(line, tree.images, files.images)
     if stem is None:
         raise DatasetError(f"{place}: there is no image {line!r} in {files.folder}.", LISTS_FORMAT)
@@ -93,16 +111,31 @@ def _two_paths(line: str, suffixes: Collection[str]) -> tuple[str, str] | None:
 
 def _pair(tree: OwnTree, image: str, mask: str, place: str) -> MaskedImage | None:
     """Return the pair that a line names by paths in the root; None if there is no such image."""
-    image_path, mask_path = tree.root / _plain(image), tree.root / _plain(mask)
-    if not image_path.is_file():
+    if not (tree.root / _plain(image)).is_file():
         return None
-    if not mask_path.is_file() and not tree.missing:
+    pair = MaskedImage(_id(tree, image), tree.root / _plain(image), tree.root / _plain(mask))
+    if not pair.mask.is_file() and not tree.missing and not tree.leave_out:
         raise DatasetError(
-            f"{place}: the image {image_path} has no {WORDS[tree.option][0]} {mask_path}.",
-            "Paths of a list with two a line are relative to the root. Add the file, or take the line out.",
+            f"{place}: the image {pair.image} has no {WORDS[tree.option][0]} {pair.mask}.",
+            "Paths of a list with two a line are relative to the root. Add the file, or take the line out"
+            f"{LEAVE_OUT[tree.option]}.",
         )
-    stem = stem_of(PurePosixPath(_plain(image).removeprefix(f"{tree.images}/")))
-    return MaskedImage(stem, image_path, mask_path)
+    return pair
+
+
+def _pair_without_mask(tree: OwnTree, image: str, place: str) -> MaskedImage:
+    """Return the image that a line names by its path in the root, with the path where its mask might be."""
+    if not tree.missing and not tree.leave_out:
+        raise DatasetError(
+            f"{place}: the image {tree.root / _plain(image)} is named without its {WORDS[tree.option][0]}.",
+            f"Name that beside it, or take the line out{LEAVE_OUT[tree.option]}.",
+        )
+    stem = _id(tree, image)
+    return MaskedImage(stem, tree.root / _plain(image), tree.mask_of(stem, tree.root / tree.masks))
+
+
+def _id(tree: OwnTree, image: str) -> str:
+    return stem_of(PurePosixPath(_plain(image).removeprefix(f"{tree.images}/")))
 
 
 def _stem(line: str, folder: str, images: Collection[str]) -> str | None:

@@ -115,10 +115,12 @@ def _automatic(tree: OwnTree, splits: Splits) -> str:
     if splits.lists is not None:
         return "fraction" if (tree.root / splits.lists).is_file() else "lists"
     known = [name for names in SPLIT_NAMES for name in names]
-    if any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in known):
+    if not _split_folders(tree).keys().isdisjoint(known):
         return "folders"
-    lists = (tree.root / place / f"{name}.txt" for place in LIST_PLACES for name in known)
-    return "lists" if any(path.is_file() for path in lists) else "fraction"
+    if any((tree.root / place / f"{name}.txt").is_file() for place in LIST_PLACES for name in known):
+        return "lists"
+    named = any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in known)
+    return "folders" if named else "fraction"
 
 
 def _check_lists(tree: OwnTree, splits: Splits, chosen: str) -> None:
@@ -150,7 +152,8 @@ def _by_folders(tree: OwnTree, split: str) -> FoundPairs:
             f"{tree.root} has {' and '.join(names)}, both of which may be the split {split!r}.",
             f"Rename the one that is meant to {split}.",
         )
-    return PairedFolders(tree, *there[names[0]]).all_pairs()
+    files = PairedFolders(tree, *there[names[0]])
+    return files.found(files.images, files.masks)
 
 
 def _not_folders(split: str, images: str) -> str:
@@ -179,17 +182,17 @@ def _decides(outer: tuple[Path, Path], inner: tuple[Path, Path] | None) -> bool:
 
 def _by_lists(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
     names = names_of_split(split)
-    return FoundPairs(listed_pairs(tree, find_list(tree, names, splits.lists)))
+    return listed_pairs(tree, find_list(tree, names, splits.lists))
 
 
 def _hashed(tree: OwnTree, split: str, splits: Splits, is_val: Callable[[str], bool]) -> FoundPairs:
     if split not in ("train", "val"):
         raise ConfigError(f"{tree.root} is split into train and val, not {split!r}.", nearest(split, ("train", "val")))
+
+    def is_in(stem: str) -> bool:
+        return is_val(stem) == (split == "val")
+
     if splits.lists is not None:
-        pairs = listed_pairs(tree, tree.root / splits.lists)
-        return FoundPairs(tuple(pair for pair in pairs if is_val(pair.id) == (split == "val")))
+        return listed_pairs(tree, tree.root / splits.lists, is_in)
     files = PairedFolders(tree, tree.root / tree.images, tree.root / tree.masks)
-    of_images, of_masks = (
-        [stem for stem in stems if is_val(stem) == (split == "val")] for stems in (files.images, files.masks)
-    )
-    return FoundPairs(files.pairs(of_images), files.left_out(of_masks))
+    return files.found(filter(is_in, files.images), filter(is_in, files.masks))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -10,7 +10,7 @@ from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.found_instead import ending_beside, folders_to_name, listing, masks_to_name
+from coatseg.data.datasets.found_instead import ending_beside, folders_to_name, list_to_name, listing, masks_to_name
 from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
@@ -25,6 +25,8 @@ WORDS: dict[Option, tuple[str, str]] = {
     "masks": ("mask", "masks"),
     "annotations": ("annotation file", "annotation files"),
 }
+IMAGES = ("image", "images")
+LEAVE_OUT: dict[Option, str] = {"masks": ", as data.without_mask=leave_out does", "annotations": ""}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class OwnTree:
     `images` and `masks` are the names of the two folders; "." is the folder above, of all or of a split, and both may
     be one. A mask has the stem of its image and `mask_ending`, and one of `suffixes`: where those are not an image's,
     the files are annotations of another kind, such as json. With `missing` an image may lack its file, and has the path
-    where it would be. `option` is the key of the configuration that names the folder.
+    where it would be; with `leave_out` such an image is left out and counted; else it is an error. `option` is the key
+    of the configuration that names the folder.
     """
 
     root: Path
@@ -45,6 +48,7 @@ class OwnTree:
     mask_ending: str = ""
     suffixes: frozenset[str] = IMAGE_SUFFIXES
     missing: bool = False
+    leave_out: bool = False
     option: Option = "masks"
 
     def mask_of(self, stem: str, folder: Path) -> Path:
@@ -106,25 +110,36 @@ class PairedFolders:
         return masks_by_stem(self.masks_folder, self.tree.mask_ending, self.tree.suffixes, [self.folder])
 
     def pairs(self, stems: Iterable[str]) -> tuple[MaskedImage, ...]:
-        """Return the images of `stems` with their masks.
+        """Return the images of `stems` with their masks, without those that the tree leaves out.
 
         Raises:
             DatasetError: an image has no mask.
         """
         stems, tree, folder = list(stems), self.tree, self.masks_folder
         bare = [stem for stem in stems if stem not in self.masks]
-        if bare and not tree.missing:
+        if bare and not tree.missing and not tree.leave_out:
             others = f", and {len(bare) - 1} more have none" if len(bare) > 1 else ""
             hint = masks_to_name(bare[0], tree.folders_of_masks(folder)[0], tree.mask_ending, tree.suffixes)
             raise DatasetError(
                 f"The image {self.images[bare[0]]} has no {WORDS[tree.option][0]} in {folder}{others}.",
-                f"{hint}Add {tree.mask_of(bare[0], folder)}, or take the image out.",
+                f"{hint}Add {tree.mask_of(bare[0], folder)}, or take the image out{LEAVE_OUT[tree.option]}.",
             )
         return tuple(
-            MaskedImage(stem, self.images[stem], self.masks.get(stem) or tree.mask_of(stem, folder)) for stem in stems
+            MaskedImage(stem, self.images[stem], self.masks.get(stem) or tree.mask_of(stem, folder))
+            for stem in stems
+            if stem in self.masks or tree.missing
         )
 
-    def left_out(self, stems: Iterable[str]) -> tuple[str, ...]:
+    def found(self, stems: Iterable[str], of_masks: Iterable[str]) -> FoundPairs:
+        """Return the images of `stems` with their masks, and count what is left out, masks among `of_masks`."""
+        stems = list(stems)
+        pairs = self.pairs(stems)
+        kept = {pair.id for pair in pairs}
+        return FoundPairs(
+            pairs, (*self._masks_left_out(of_masks), *images_left_out([stem for stem in stems if stem not in kept]))
+        )
+
+    def _masks_left_out(self, stems: Iterable[str]) -> tuple[str, ...]:
         """Count the masks of `stems` without an image: a line, or none."""
         spare = [
             self.masks[stem].relative_to(self.masks_folder).as_posix() for stem in stems if stem not in self.images
@@ -132,18 +147,19 @@ class PairedFolders:
         words = WORDS[self.tree.option]
         return (repair_line(words, len(spare), "without an image left out", spare[0]),) if spare else ()
 
-    def all_pairs(self) -> FoundPairs:
-        """Return all images with their masks, and count the masks without an image."""
-        return FoundPairs(self.pairs(self.images), self.left_out(self.masks))
-
     def _check_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             raise DatasetNotFoundError(f"There is no folder {folder}.", layout_to_make(folder, self.tree.option))
 
 
+def images_left_out(stems: Sequence[str]) -> tuple[str, ...]:
+    """Count images without a mask: a line, or none."""
+    return (repair_line(IMAGES, len(stems), "without a mask left out", stems[0]),) if stems else ()
+
+
 def layout_to_make(missing: Path, option: Option) -> str:
-    """Return what to do about a missing folder: options for those that are there, else what to make."""
-    return folders_to_name(missing, option) or f"{listing(missing.parent)}{LAYOUT}"
+    """Return what to do about a missing folder: options for what is there, else what to make."""
+    return folders_to_name(missing, option) or list_to_name(missing.parent) or f"{listing(missing.parent)}{LAYOUT}"
 
 
 def stem_of(path: PurePath) -> str:

@@ -131,6 +131,8 @@ class ColourMasks:
     """Reads masks in which each class has a colour, as (H, W) int32 of the class numbers that `colours` assigns."""
 
     colours: tuple[tuple[Colour, int], ...]
+    mend: str = "Give it to its class in classes.txt, or leave its pixels out with the line: ignore {colour}"
+    """What to do about another {colour}."""
 
     def __call__(self, path: Path, window: Window | None = None) -> Pixels:
         """Read one mask, or a window of it.
@@ -153,7 +155,7 @@ class ColourMasks:
             y, x = (y + window.y, x + window.x) if window else (y, x)
             raise DatasetError(
                 f"{path} has the colour {colour} at (x={x}, y={y}), which no class has.",
-                f"Give it to its class in classes.txt, or leave its pixels out with the line: ignore {colour}",
+                self.mend.replace("{colour}", colour),
             )
         return np.asarray(labels[place])
 

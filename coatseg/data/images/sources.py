@@ -15,6 +15,7 @@ from typing import Any
 
 from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
+from coatseg.data.images.walking import walk
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels
 
@@ -63,7 +64,8 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
     """Find the images of a folder and those below it, of one file, or of a pattern with *, ** and ?.
 
     `given` is a local path or any address of fsspec, such as memory://images. Images are told by their suffix. Hidden
-    files and folders are skipped, and so is `output`, which may lie in the input folder.
+    files and folders are skipped, and so is `output`, which may lie in the input folder. Links in a local folder are
+    followed, and ids are by their names.
 
     Raises:
         ConfigError: there are no files, or no images among them; or the output is the folder of the images.
@@ -78,7 +80,8 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
         if single:
             base, files = path.rpartition("/")[0], [path]
         elif folder:
-            base, files = path, system.find(path)
+            skip = None if output is None else Path(output)
+            base, files = path, [str(file) for file in walk(Path(path), skip)] if local else system.find(path)
         else:
             base = _fixed_part(path)
             files = [found for found in system.glob(path) if system.isfile(found)] if base != path else []

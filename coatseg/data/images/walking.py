@@ -9,19 +9,20 @@ from pathlib import Path
 from coatseg.errors import ImageError
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, skip: Path | None = None) -> Iterator[Path]:
     """Yield every file below a folder, in no order; its path is by the names of links, wherever they lead.
 
-    Hidden files and folders, whose names begin with a dot, are passed over. A link that leads back to a folder above
-    is not followed, as it would never end; two links to one folder are both followed.
+    Hidden files and folders, whose names begin with a dot, are passed over, and so is the folder `skip`, by whichever
+    links it is reached. A link that leads back to a folder above is not followed, as it would never end; two links to
+    one folder are both followed.
 
     Raises:
         ImageError: a folder cannot be listed.
     """
-    yield from _below(folder, (Path(os.path.realpath(folder)),))
+    yield from _below(folder, (Path(os.path.realpath(folder)),), None if skip is None else Path(os.path.realpath(skip)))
 
 
-def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+def _below(folder: Path, above: tuple[Path, ...], skip: Path | None) -> Iterator[Path]:
     """Yield the files below `folder`; `above` are the real paths of the folders that led to it, itself the last."""
     try:
         with os.scandir(folder) as entries:
@@ -36,5 +37,6 @@ def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
             yield path
             continue
         real = Path(os.path.realpath(path)) if entry.is_symlink() else above[-1] / entry.name
-        if not (entry.is_symlink() and any(one.is_relative_to(real) for one in above)):
-            yield from _below(path, (*above, real))
+        endless = entry.is_symlink() and any(one.is_relative_to(real) for one in above)
+        if not endless and real != skip:
+            yield from _below(path, (*above, real), skip)

@@ -194,6 +194,7 @@ def test_voc_with_a_list_of_all_images_alone_says_how_to_split_it(made):
             "a_mask lies beside a: set data.images=imgs data.masks=imgs data.mask_ending=_mask.",
         ),
         (["train/a.jpg", "train/a_mask.png"], "set data.images=. data.masks=. data.mask_ending=_mask."),
+        (["default/a.jpg", "defaultannot/a.png"], "holds default/, defaultannot/. Make images/"),
         (["one/a.jpg", "other/a.png", "c.jpg", "d.jpg"], "holds c.jpg, d.jpg, one/, and 1 more. Make images/"),
     ],
 )
@@ -215,6 +216,41 @@ def test_an_image_without_a_mask_is_told_what_is_there(made, mask, options, mess
     with pytest.raises(DatasetError) as raised:
         found(made("images/a.jpg", f"masks/{mask}"), "images", "masks", **options)
     assert message in raised.value.mend
+
+
+def test_images_without_a_mask_may_be_left_out_and_are_counted(made):
+    root = made("images/a.png", "images/b.png", "images/c.png", "masks/a.png", "masks/d.png")
+    every = find_pairs(OwnTree(root, "images", "masks", leave_out=True), "train", ALL)
+    assert [pair.id for pair in every.pairs] == ["a"]
+    assert every.repairs == (
+        "1 mask without an image left out (first: d.png)",
+        "2 images without a mask left out (first: b)",
+    )
+    write(root, "train.txt", "c", "a")
+    listed = find_pairs(OwnTree(root, "images", "masks", leave_out=True), "train", Splits())
+    assert ([pair.id for pair in listed.pairs], listed.repairs) == (
+        ["a"],
+        ("1 image without a mask left out (first: c)",),
+    )
+
+
+def test_datumaro_camvid_lists_images_without_annotations_alone(made):
+    root = made("train/a.jpg", "train/c.jpg", "trainannot/a.png")
+    write(root, "train.txt", "/train/a.jpg trainannot/a.png", "/train/c.jpg ")
+    with pytest.raises(
+        DatasetError, match=r"(?s)entry 2: the image .*train/c.jpg is named without its mask.*leave_out"
+    ):
+        found(root, "images", "masks", splits=Splits())
+    expected = [("train/a", "train/a.jpg", "trainannot/a.png")]
+    assert found(root, "images", "masks", splits=Splits(), leave_out=True) == expected
+
+
+def test_lists_beside_folders_that_hold_no_split_are_read(made):
+    root = made("train/x.jpg", "trainannot/x.png")
+    with pytest.raises(SplitNotFoundError, match=r"no split 'train': neither train/images nor images/train"):
+        found(root, "images", "masks", splits=Splits())
+    write(root, "train.txt", "/train/x.jpg trainannot/x.png")
+    assert len(found(root, "images", "masks", splits=Splits())) == 1
 
 
 def test_an_empty_split_names_the_files_that_are_passed_over(made):
