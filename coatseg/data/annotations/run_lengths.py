@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import faster_coco_eval.core.mask as coco_masks
 import numpy as np
@@ -25,7 +25,7 @@ class RunLengthError(ValueError):
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of an object's pixels, at least one, (N,) int64 each: their first pixels, and those after their last.
+    """The runs of an object's pixels, (N,) int64 each: their first pixels, and those after their last.
 
     Pixels are counted from 0, column by column, in an image of `size`.
     """
@@ -34,6 +34,18 @@ class Runs:
     ends: npt.NDArray[np.int64]
     size: Size
 
+    @classmethod
+    def of_counts(cls, counts: npt.NDArray[np.int64], size: Size) -> Self:
+        """Return the runs of COCO's uncompressed run lengths: background first, in turn."""
+        edges = np.cumsum(counts[: len(counts) // 2 * 2])
+        there = edges[1::2] > edges[::2]
+        return cls(edges[::2][there], edges[1::2][there], size)
+
+    @property
+    def area(self) -> int:
+        """How many pixels there are."""
+        return int((self.ends - self.starts).sum())
+
     def segmentation(self) -> dict[str, Any]:
         """Return the runs as COCO's uncompressed run lengths: background first, in turn."""
         edges = np.stack([self.starts, self.ends], 1).ravel()
@@ -41,7 +53,7 @@ class Runs:
         return {"size": list(self.size), "counts": counts.tolist()}
 
     def bbox(self) -> list[float]:
-        """Return the box of the pixels: x, y, width and height."""
+        """Return the box of the pixels, of which there is at least one: x, y, width and height."""
         height = self.size[0]
         first, last = self.starts // height, (self.ends - 1) // height
         low, high = self.starts % height, (self.ends - 1) % height

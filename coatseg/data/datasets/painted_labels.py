@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coatseg.data.annotations.objects import ObjectAnnotations
-from coatseg.data.annotations.windowed_objects import masks_in
+from coatseg.data.annotations.segmentations import painted
+from coatseg.data.annotations.windowed_objects import runs_in
 from coatseg.data.images.raster import Window
 from coatseg.errors import ConfigError
 from coatseg.structures import DatasetInfo, Pixels
@@ -57,14 +58,14 @@ class Painter:
             DatasetError: the run lengths of an object do not fill the image.
         """
         fits = len(self.info.classes) <= self.info.ignore_index
-        painted = np.zeros((window.height, window.width), np.uint8 if fits else np.int32)
+        label_map = np.zeros((window.height, window.width), np.uint8 if fits else np.int32)
         for place in range(objects.begins[row], objects.begins[row + 1]):
             part = _common(window, objects.boxes[place].tolist())
             if part is not None:
-                mask = masks_in(objects, np.array([place]), row, part)[0]
+                (mask,) = painted(runs_in(objects, np.array([place]), row, part), (part.height, part.width))
                 y, x = part.y - window.y, part.x - window.x
-                painted[y : y + part.height, x : x + part.width][mask] = self.labels[objects.labels[place]]
-        return painted
+                label_map[y : y + part.height, x : x + part.width][mask] = self.labels[objects.labels[place]]
+        return label_map
 
 
 def _common(window: Window, box: list[float]) -> Window | None:

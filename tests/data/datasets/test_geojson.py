@@ -3,9 +3,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_masks
 
-from coatseg.data.annotations.object_options import ClassChoice
+from coatseg.data.annotations.entries import ObjectEntries
+from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
+from coatseg.data.annotations.windowed_objects import instances_in
 from coatseg.data.datasets.geojson import GeoJson
+from coatseg.data.images.raster import Window
 from coatseg.errors import DatasetError
 from coatseg.structures import RandomDataset
 from tests.contracts.dataset import DatasetContract, assert_same, check_sample
@@ -59,6 +63,23 @@ def test_holes_stay_holes(tmp_path):
     expected[10:30, 10:30] = True
     expected[12:20, 12:16] = expected[14:16, 20:28] = False
     np.testing.assert_array_equal(masks[0], expected)
+
+
+def test_outlines_less_their_holes_are_what_pycocotools_paints(tmp_path):
+    random, features, expected = np.random.default_rng(0), [], []
+    for _ in range(40):
+        angles = np.sort(random.uniform(0, 2 * np.pi, 9))
+        star = random.uniform(10, 22, (9, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+        rings = [(random.uniform(20, 30, 2) + share * star[::step]).round(2) for share, step in ((1, 1), (0.3, -1))]
+        rings[1] += rings[0].mean(0).round(2) - rings[1].mean(0).round(2)
+        outer, inner = (
+            coco_masks.decode(coco_masks.frPyObjects([ring.ravel().tolist()], 48, 64))[..., 0] for ring in rings
+        )
+        if not (inner & ~outer & 1).any():
+            features.append(feature([[*ring.tolist(), ring[0].tolist()] for ring in rings], "a"))
+            expected.append((outer & ~inner & 1).astype(bool))
+    assert len(features) > 20
+    np.testing.assert_array_equal(masks_of(tmp_path, *features), expected)
 
 
 def test_an_object_of_two_parts_is_one(tmp_path):
@@ -180,14 +201,9 @@ def test_windows_show_what_of_the_objects_lies_in_them(tmp_path):
 
 
 def test_an_object_of_a_huge_image_is_painted_in_its_window_alone(tmp_path):
-    """A mask of the whole image would have 1.6e9 pixels for each of its objects."""
-    from coatseg.data.annotations.entries import ObjectEntries
-    from coatseg.data.annotations.object_options import ObjectOptions
-    from coatseg.data.annotations.windowed_objects import instances_in
-    from coatseg.data.images.raster import Window
-
+    """A mask of the whole image would have 4e10 pixels, more than run lengths can count."""
     entries = ObjectEntries(["a"])
-    entries.add_image("x", "x.tif", (200_000, 200_000))  # more pixels than run lengths can count
+    entries.add_image("x", "x.tif", (200_000, 200_000))
     entries.add(0, "feature 1", bbox=[150_000, 150_000, 20, 20], segmentation=[
         [150_000, 150_000, 150_020, 150_000, 150_020, 150_020, 150_000, 150_020]
     ])  # fmt: skip
