@@ -174,7 +174,7 @@ def test_windows_of_objects_run(composed: Composed, tmp_path: Path) -> None:
     run_evaluate_resume(composed, tmp_path, *detection("inst", "mask_rcnn", *overrides), means=MASK_MEANS)
 
 
-@pytest.mark.parametrize("data", ["labelme", "geojson", "kaggle_rle"])
+@pytest.mark.parametrize("data", ["labelme", "geojson", "kaggle_rle", "yolo", "coco_json"])
 def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path, data: str) -> None:
     overrides = DATA[data](tmp_path / "data")
     config = composed(
@@ -218,8 +218,8 @@ def test_what_a_reader_mended_is_said(composed: Composed, tmp_path: Path, capsys
     say_repairs(module, "train")
     say_repairs(module, "val")
     assert capsys.readouterr().out == (
-        "mine train: 2 boxes without area left out (first: annotation 30)\n"
-        "mine val: 3 boxes without area left out (first: annotation 10)\n"
+        "mine train: 2 boxes without area taken from the mask (first: annotation 30)\n"
+        "mine val: 3 boxes without area taken from the mask (first: annotation 10)\n"
     )
 
 

@@ -60,14 +60,15 @@ def kept_objects(
     """
     stated = stated_boxes(path, annotations, has_segmentation(annotations), place)
     masks = masks_of_entries(path, annotations, sizes, place, stated if options.without_mask == "box" else None)
-    found = boxes_of_entries(path, stated, masks, sizes, place)
+    stated_crowd = stated_crowds(path, annotations, place)
+    crowd = stated_crowd & (options.crowd != "objects")
+    found = boxes_of_entries(path, stated, masks, crowd, sizes, place)
     mended = mend_boxes(found.boxes, sizes)
     of_class = labels >= 0
     kept = of_class & mended.kept & ~masks.lost & np.isfinite(found.boxes).all(1)
     bare = _without_mask(annotations, kept, masks, options)
     if options.without_mask == "leave_out":
         kept[bare[1]] = False
-    crowd = stated_crowds(path, annotations, place)
     apart = misplaced(masks, found.boxes)
     findings: list[Finding] = [
         *found.findings,
@@ -75,13 +76,13 @@ def kept_objects(
         (POLYGONS, "of fewer than three points left out", masks.short),
         (OBJECTS, "whose polygons are not where their box is", apart[kept[apart]]),
         (OBJECTS, *bare),
-        _crowd_finding(crowd, kept, options),
+        _crowd_finding(stated_crowd, kept, options),
     ]
     own = [(kind, done, which[of_class[which]]) for kind, done, which in findings]
     return KeptObjects(
         np.flatnonzero(kept),
         mended.boxes,
-        crowd & (options.crowd != "objects"),
+        crowd,
         masks.segmentations if masks.there[kept].all() else None,
         (*own, (OBJECTS, NOT_CHOSEN, np.flatnonzero(~of_class))),
     )

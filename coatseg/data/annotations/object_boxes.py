@@ -30,11 +30,13 @@ class EntryBoxes:
     findings: tuple[Finding, ...]
 
 
-def boxes_of_entries(path: Path, stated: Boxes, masks: EntryMasks, sizes: Numbers, place: Place) -> EntryBoxes:
+def boxes_of_entries(
+    path: Path, stated: Boxes, masks: EntryMasks, crowd: Flags, sizes: Numbers, place: Place
+) -> EntryBoxes:
     """Return the stated boxes, and those of the masks where none is stated, where it has no area or is too short.
 
-    Some tools count the last pixel of a mask of run lengths as its edge, so that boxes end a pixel short both ways.
-    Boxes that the masks themselves would have are recognised by that: nearly all are so.
+    Some tools count the last pixel of a mask of run lengths as its edge, so that boxes end a pixel short both ways. It
+    is told by that nearly all are so. Boxes of `crowd` (A,) stay: those of COCO's own are short too, and scored by.
 
     Raises:
         DatasetError: boxes or polygons are fractions of the image, or run lengths do not fill it.
@@ -42,7 +44,7 @@ def boxes_of_entries(path: Path, stated: Boxes, masks: EntryMasks, sizes: Number
     _check_fractions(path, stated, masks)
     absent = np.isnan(stated).any(1)
     flat = (stated[:, :2] == stated[:, 2:]).any(1)
-    short = _short_boxes(stated, masks, sizes)
+    short = _short_boxes(stated, masks, masks.segmentations.coded & ~crowd, sizes)
     derived = np.flatnonzero((absent | flat) & masks.there | short)
     try:
         found = masks.segmentations.boxes(derived, sizes[derived])
@@ -76,11 +78,11 @@ def _check_fractions(path: Path, stated: Boxes, masks: EntryMasks) -> None:
             )
 
 
-def _short_boxes(stated: Boxes, masks: EntryMasks, sizes: Numbers) -> Flags:
-    """Return which boxes of run lengths are too short by a pixel both ways, if nearly all of them are."""
+def _short_boxes(stated: Boxes, masks: EntryMasks, coded: Flags, sizes: Numbers) -> Flags:
+    """Return which boxes of `coded` masks, (A,), are too short by a pixel both ways, if nearly all of them are."""
     short = np.zeros(len(stated), bool)
-    coded = np.flatnonzero(masks.segmentations.coded & ~np.isnan(stated).any(1))
-    for numbers in (coded[:: 1 + len(coded) // SAMPLED], coded):
+    boxed = np.flatnonzero(coded & ~np.isnan(stated).any(1))
+    for numbers in (boxed[:: 1 + len(boxed) // SAMPLED], boxed):
         try:
             tight = masks.segmentations.boxes(numbers, sizes[numbers])
         except SegmentationError:  # which is raised when it is read
@@ -89,5 +91,5 @@ def _short_boxes(stated: Boxes, masks: EntryMasks, sizes: Numbers) -> Flags:
         found = (tight == stated[numbers]).all(1)
         if not len(numbers) or found.mean() < NEARLY_ALL:
             return short
-    short[coded] = found
+    short[boxed] = found
     return short

@@ -5,9 +5,10 @@ The form: https://cocodataset.org/#format-data, section 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +63,12 @@ class ObjectAnnotations:
     """Objects of the images of a file or folder, `path`, mended where files commonly need it.
 
     `classes` are the names of the chosen categories in their order, and `category_ids` their ids. Its I images have
-    `ids`, `files` and `sizes` (I, 2), height and width. Objects are stored in arrays, those of image i from `begins[i]`
-    to `begins[i + 1]`, so that a hundred thousand images are passed to worker processes fast. `numbers` are the places
-    of objects among the annotations, by which `segmentations` and `places` are indexed. `areas` has NaN where none is
-    stated. `segmentations` is None if any object has no mask. `findings` tell what was mended or left out, `notes` what
-    else the user should know. `unannotated` is whether the file states no annotations at all, as those of test sets do.
+    `ids`, `files` and `sizes` (I, 2), height and width, which are 0 where none is stated. Objects are stored in arrays,
+    those of image i from `begins[i]` to `begins[i + 1]`, so that a hundred thousand images are passed to worker
+    processes fast. `numbers` are the places of objects among the annotations, by which `segmentations` and `places` are
+    indexed. `areas` has NaN where none is stated. `segmentations` is None if any object has no mask. `findings` tell
+    what was mended or left out, `notes` what else the user should know. `unannotated` is whether the file states no
+    annotations at all, as those of test sets do.
     """
 
     path: Path
@@ -100,8 +102,10 @@ class ObjectAnnotations:
         """Return whether an image has an object that is not a crowd."""
         return not self.crowd[self.begins[index] : self.begins[index + 1]].all()
 
-    def instances(self, index: int) -> Instances:
+    def instances(self, index: int, size: Size | None = None) -> Instances:
         """Return the objects of an image; a mask has no pixels where its polygon is smaller than one.
+
+        `size` is the image's, and needed where none is stated.
 
         Raises:
             DatasetError: the run lengths of a mask do not fill the image.
@@ -110,7 +114,7 @@ class ObjectAnnotations:
         masks = None
         if self.segmentations is not None:
             try:
-                masks = self.segmentations.masks(self.numbers[own].tolist(), self.size(index))
+                masks = self.segmentations.masks(self.numbers[own].tolist(), size or self.size(index))
             except SegmentationError as error:
                 raise unfitting(self.path, self.places[error.number], error.what) from error
         return Instances(self.boxes[own], self.labels[own], masks, self.crowd[own], self._areas(own, masks))
@@ -147,10 +151,11 @@ def annotations_of_entries(
         DatasetError: entries lack a field, or contradict themselves or each other.
     """
     files, image_ids, sizes = _images(path, images)
-    names = unique_column(path, "category", categories, "name", str)
     category_ids = unique_column(path, "category", categories, "id", int)
+    names = unique_column(path, "category", categories, "name", str)
     places = Places.of(column_of(path, "annotation", annotations, "id", int), words)
     rows = places_of(path, annotations, "image_id", image_ids, "images", places.__getitem__)
+    _check_sized(path, images, rows)
     if words is None and not check_unique_ids(path, places.ids.tolist(), rows):
         places = Places.of(
             places.ids,
@@ -186,8 +191,21 @@ def _images(path: Path, images: Entries) -> tuple[list[str], list[int | str], Nu
     files = column_of(path, "image", images, "file_name", str)
     if "" in files:
         raise DatasetError(f"{path}: image {image_ids[files.index('')]} has an empty file_name.", "Name its file.")
-    sides = [column_of(path, "image", images, side, int) for side in ("height", "width")]
+    # Label Studio states no size of images without annotations; that of the file is taken then.
+    stated = [{**image, "height": 0, "width": 0} if _is_unsized(image) else image for image in images]
+    sides = [column_of(path, "image", stated, side, int) for side in ("height", "width")]
     return files, image_ids, np.array(sides, np.int64).T
+
+
+def _is_unsized(image: Mapping[str, Any]) -> bool:
+    return image.get("height") is None and image.get("width") is None
+
+
+def _check_sized(path: Path, images: Entries, rows: Numbers) -> None:
+    """Raise DatasetError if an image with annotations states no size."""
+    for row in np.unique(rows).tolist():
+        if _is_unsized(images[row]):
+            column_of(path, "image", [images[row]], "height", int)
 
 
 def _notes(categories: Entries, unused: Sequence[str]) -> tuple[str, ...]:

@@ -10,13 +10,13 @@ from coatseg.data.annotations.objects import ObjectAnnotations
 from coatseg.data.annotations.run_lengths import Runs
 from coatseg.data.annotations.segmentations import SegmentationError, painted
 from coatseg.data.images.raster import Window
-from coatseg.structures import Instances
+from coatseg.structures import Instances, Size
 
 
-def instances_in(objects: ObjectAnnotations, row: int, window: Window) -> Instances:
-    """Return the objects of image `row` that have a pixel in a window, or a part of their box where there are no masks.
+def instances_in(objects: ObjectAnnotations, row: int, image: Size, window: Window) -> Instances:
+    """Return the objects of image `row`, which has the size `image`, that have a pixel in a window of it.
 
-    Boxes are those of what is left of the masks, or clipped, and areas those of the pixels that are left.
+    Without masks, they are those whose box has a part in it. Boxes are those of what is left of the masks, or clipped, and areas those of the pixels that are left.
 
     Raises:
         DatasetError: the run lengths of a mask do not fill the image.
@@ -30,7 +30,7 @@ def instances_in(objects: ObjectAnnotations, row: int, window: Window) -> Instan
     if objects.segmentations is None:
         return Instances(boxes, objects.labels[places], None, objects.crowd[places])
     size = (window.height, window.width)
-    counts = runs_in(objects, places, row, window)
+    counts = runs_in(objects, places, image, window)
     runs = [Runs.of_counts(one, size) for one in counts]
     seen = [number for number, one in enumerate(runs) if len(one.starts)]
     boxes = np.array([runs[number].bbox() for number in seen], np.float32).reshape(-1, 4)
@@ -42,9 +42,9 @@ def instances_in(objects: ObjectAnnotations, row: int, window: Window) -> Instan
 
 
 def runs_in(
-    objects: ObjectAnnotations, places: npt.NDArray[np.int64], row: int, window: Window
+    objects: ObjectAnnotations, places: npt.NDArray[np.int64], image: Size, window: Window
 ) -> list[npt.NDArray[np.int64]]:
-    """Return the run lengths of the objects at `places`, all of image `row`, in a window of it.
+    """Return the run lengths of the objects at `places`, all of one image of this (height, width), in a window of it.
 
     Raises:
         DatasetError: the run lengths of a mask do not fill the image.
@@ -52,6 +52,6 @@ def runs_in(
     if objects.segmentations is None:
         raise ValueError(f"{objects.path} has objects without masks")
     try:
-        return objects.segmentations.runs(objects.numbers[places].tolist(), objects.size(row), window)
+        return objects.segmentations.runs(objects.numbers[places].tolist(), image, window)
     except SegmentationError as error:
         raise unfitting(objects.path, objects.places[error.number], error.what) from error

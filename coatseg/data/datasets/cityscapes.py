@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from coatseg.data.annotations.id_maps import masks_of, objects_of
+from coatseg.data.annotations.object_options import ClassChoice
 from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles, check_mask_size
 from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
-from coatseg.data.images.reading import read_label_map
-from coatseg.errors import DatasetError, SplitNotFoundError
+from coatseg.data.images.reading import read_image, read_label_map
+from coatseg.errors import CoatsegError, ConfigError, DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Pixels, Sample, Size
 
@@ -65,9 +67,9 @@ _READERS = {
 _INSTANCES = "_gtFine_instanceIds.png"
 # Lower ids are regions: stuff, or things of a class that were not separated.
 _GROUP_IDS = 1000
-# The class number of each id that has instances, -1 for the others.
-_THINGS = np.full(34, -1)
-_THINGS[[IDS[label] for label in INFO.things]] = INFO.things
+_THING_IDS = tuple(IDS[label] for label in INFO.things)
+CHECKED = 8
+"""How many files of instances are looked into for one at least when the dataset is opened."""
 
 
 @register("dataset", "cityscapes")
@@ -75,12 +77,15 @@ class Cityscapes(SemanticFiles):
     """Reads Cityscapes' `split`, train, val or test, from the folder `root` that holds leftImg8bit/ and gtFine/.
 
     Masks are *_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png if those are missing. The labels of test are not
-    public: its masks hold no class, and are refused. With `instances`, persons and vehicles are read too, from
-    *_gtFine_instanceIds.png; groups of them that were not separated are crowd. Cityscapes cannot be downloaded without
-    an account, so `download` only says where to get it.
+    public: its masks hold no class, and are refused. Images may lie in the folder of a city or directly in that of the
+    split, and masks likewise.
+
+    With `instances`, persons and vehicles are read too, from *_gtFine_instanceIds.png; groups of them that were not
+    separated are crowd. If `choice` names some of these classes, the dataset is one of their objects alone, without
+    labels of pixels. Cityscapes cannot be downloaded without an account, so `download` only says where to get it.
 
     Raises:
-        ConfigError: there is no such split.
+        ConfigError: there is no such split, or classes of objects are chosen that are none.
         DatasetNotFoundError: `root` holds no Cityscapes.
         DatasetError: there are no images, an image has no mask, or the test split has no labels.
     """
@@ -91,30 +96,70 @@ class Cityscapes(SemanticFiles):
         "gtFine_trainvaltest.zip there, and unpack both in {root}, which then holds leftImg8bit/ and gtFine/."
     )
 
-    def __init__(self, root: str | Path, split: str, *, instances: bool = False, download: bool = False) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        instances: bool = False,
+        choice: ClassChoice = ClassChoice(),
+        download: bool = False,
+    ) -> None:
         check_split("cityscapes", split, SPLITS)
         layouts = [(f"{top}leftImg8bit/{split}", f"{top}gtFine/{split}") for top in ("", "cityscapes/")]
         images, masks = _TREE.find(Path(root), layouts, download)
-        pairs = [_pair(image, masks) for image in sorted(images.glob(f"*/[!.]*{_IMAGE}"))]
-        if not pairs:
+        found = (*images.glob(f"[!.]*{_IMAGE}"), *images.glob(f"*/[!.]*{_IMAGE}"))
+        if not found:
             raise DatasetError(f"There is no CITY/*{_IMAGE} in {images}.", "Unpack leftImg8bit_trainvaltest.zip again.")
+        pairs = [_pair(image, masks / image.parent.relative_to(images)) for image in sorted(found)]
         if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
             raise SplitNotFoundError(
                 f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",
                 "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone.",
             )
-        self._instances = instances
-        annotates = INFO.annotates | ({"boxes", "instances"} if instances else frozenset())
-        super().__init__(replace(INFO, annotates=annotates), pairs, _read_mask)
+        info, self._labels = _facts(instances, choice)
+        super().__init__(info, pairs, _read_mask)
+        self.repairs = _without_instances(pairs) if instances else ()
 
     def _read(self, pair: MaskedImage) -> Sample:
-        sample = super()._read(pair)
-        return replace(sample, instances=_read_instances(pair, sample.original_size)) if self._instances else sample
+        if "semantic" in self.info.annotates:
+            sample = super()._read(pair)
+        else:
+            image = read_image(pair.image, self.info.channels)
+            sample = Sample(pair.id, image, (image.shape[0], image.shape[1]), file=str(pair.image))
+        if self._labels is None:
+            return sample
+        return replace(sample, instances=_read_instances(pair, sample.original_size, self._labels))
 
 
-def _pair(image: Path, masks: Path) -> MaskedImage:
+def _facts(instances: bool, choice: ClassChoice) -> tuple[DatasetInfo, Pixels | None]:
+    """Return what the dataset is of, and with instances the class number (34,) of each id, -1 for those left out."""
+    labels = np.full(34, -1)
+    if choice == ClassChoice():
+        labels[list(_THING_IDS)] = INFO.things
+        annotates = INFO.annotates | {"boxes", "instances"}
+        return (replace(INFO, annotates=annotates), labels) if instances else (INFO, None)
+    if not instances:
+        raise ConfigError(
+            "data.classes and data.leave_out choose among the objects of Cityscapes.",
+            "Set data.instances=true as well.",
+        )
+    chosen = choice.chosen([INFO.classes[label] for label in INFO.things], "Cityscapes with instances")
+    labels[list(_THING_IDS)] = chosen.labels
+    numbers = [INFO.things[place] for place in chosen.places.tolist()]
+    info = replace(
+        INFO,
+        classes=chosen.names,
+        palette=tuple(INFO.palette[number] for number in numbers),
+        annotates=frozenset({"boxes", "instances"}),
+        things=tuple(range(len(numbers))),
+        category_ids=tuple(IDS[number] for number in numbers),
+    )
+    return info, labels
+
+
+def _pair(image: Path, folder: Path) -> MaskedImage:
     stem = image.name.removesuffix(_IMAGE)
-    folder = masks / image.parent.name
     mask = next((path for path in (folder / f"{stem}{ending}" for ending in _READERS) if path.exists()), None)
     if mask is None:
         picture = folder / f"{stem}_gtFine_color.png"
@@ -130,13 +175,36 @@ def _read_mask(path: Path) -> Pixels:
     return next(read for ending, read in _READERS.items() if path.name.endswith(ending))(path)
 
 
-def _read_instances(pair: MaskedImage, size: Size) -> Instances:
+def _instances_of(pair: MaskedImage) -> Path:
+    ending = next(ending for ending in _READERS if pair.mask.name.endswith(ending))
+    return pair.mask.with_name(pair.mask.name.removesuffix(ending) + _INSTANCES)
+
+
+def _without_instances(pairs: Sequence[MaskedImage]) -> tuple[str, ...]:
+    """Return a line if the first images show things and none of them is an instance, as some tools write them."""
+    things = False
+    for pair in pairs[:CHECKED]:
+        try:
+            ids = read_label_map(_instances_of(pair))
+        except CoatsegError:  # which is raised when the sample is read
+            return ()
+        if ids.max() >= _GROUP_IDS:
+            return ()
+        things = things or bool(np.isin(_THING_IDS, ids).any())
+    count = min(CHECKED, len(pairs))
+    line = (
+        f"no *{_INSTANCES} of the first {count} images holds an instance, 1000 times an id and a number: persons and "
+        "vehicles in them are groups, which are neither learnt nor counted"
+    )
+    return (line,) if things else ()
+
+
+def _read_instances(pair: MaskedImage, size: Size, labels: Pixels) -> Instances:
     """Read an image's objects from its instanceIds: 1000 times the class id plus a number, or the class id for a group.
 
-    Source: cityscapesScripts, preparation/json2instanceImg.py.
+    `labels` are the class numbers of the ids. Source: cityscapesScripts, preparation/json2instanceImg.py.
     """
-    ending = next(ending for ending in _READERS if pair.mask.name.endswith(ending))
-    path = pair.mask.with_name(pair.mask.name.removesuffix(ending) + _INSTANCES)
+    path = _instances_of(pair)
     mend = f"Unpack gtFine_trainvaltest.zip again, whole, with its *{_INSTANCES}, or leave data.instances out."
     if not path.exists():
         raise DatasetError(f"The image {pair.image} has no instances {path}.", mend)
@@ -148,13 +216,13 @@ def _read_instances(pair: MaskedImage, size: Size) -> Instances:
     found, boxes = objects_of(ids)
     crowd = found < _GROUP_IDS
     numbers = np.where(crowd, found, found // _GROUP_IDS)
-    wrong = (numbers < 0) | (numbers >= len(_THINGS))
+    wrong = (numbers < 0) | (numbers >= len(labels))
     if wrong.any():
         x, y = boxes[wrong.argmax(), :2].astype(int)
         raise DatasetError(
             f"{path} has the instance {found[wrong.argmax()]}, near (x={x}, y={y}), which Cityscapes does not have.",
             mend,
         )
-    labels = _THINGS[numbers]
-    kept = labels >= 0
-    return Instances(boxes[kept], labels[kept], masks_of(ids, found[kept], boxes[kept]), crowd[kept])
+    classes = labels[numbers]
+    kept = classes >= 0
+    return Instances(boxes[kept], classes[kept], masks_of(ids, found[kept], boxes[kept]), crowd[kept])

@@ -58,7 +58,7 @@ class GeoJson(OwnObjects):
     ) -> None:
         root = Path(root)
         check_root(root)
-        windows = windows_of(window, windows_per_image)
+        windows = windows_of(window, windows_per_image) if split == "train" else None
         found = annotated_images(root, split, SUFFIXES, files)
         colours = _classes(root)
         names = sorted({*colours, *([] if unclassified is None else [unclassified])})
@@ -72,7 +72,7 @@ class GeoJson(OwnObjects):
             objects,
             colours={name: colour for name, colour in colours.items() if colour},
             lines=(*found.lines, *entries.lines),
-            windows=windows if split == "train" else None,
+            windows=windows,
             semantic=semantic,
         )
 

@@ -1,26 +1,38 @@
-"""Images and PNG files of object ids, as Penn-Fudan has them. The layouts are drawn in data/README.md."""
+"""Images and files of object numbers or colours, as Penn-Fudan, KITTI and annotation tools have them.
+
+The layouts are drawn in data/README.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from coatseg.data.annotations.classes import check_class_names, generated_palette
+from coatseg.data.annotations.class_maps import class_maps
+from coatseg.data.annotations.classes import check_class_names, generated_palette, read_classes
 from coatseg.data.annotations.id_maps import masks_of, objects_of
-from coatseg.data.datasets.mask_files import check_mask_is_there, check_mask_size
+from coatseg.data.annotations.numbered_objects import IGNORED, MIXED, ClassNumbers, labels_of_map
+from coatseg.data.annotations.object_options import ClassChoice
+from coatseg.data.datasets.mask_files import MaskedImage, check_mask_is_there, check_mask_size
 from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.own_splits import Splits, find_pairs
 from coatseg.data.datasets.own_tree import OwnTree
-from coatseg.data.images.reading import read_label_map
-from coatseg.errors import DatasetError, DatasetNotFoundError
+from coatseg.data.images.reading import read_image, read_label_map
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
-from coatseg.structures import DatasetInfo, Instances, Size
+from coatseg.registry.options import PositiveInt
+from coatseg.structures import DatasetInfo, Instances, Pixels, Size
 
 LAYOUT = "Make train/images, train/masks, val/images and val/masks there, or images and masks alone, or set data.root=."
 IDS_PER_CLASS = 1000
+NUMBERS_FORMAT = (
+    "Save object numbers as an 8- or 16-bit single-channel PNG, or, where objects have colours, name the folder of the "
+    "masks of classes with data.class_masks=."
+)
 
 
 @register("dataset", "instance_masks")
@@ -29,13 +41,20 @@ class InstanceMasks(ObjectFiles):
 
     `images` and `masks` are the names of the two folders; a mask has the path of its image with `mask_ending` after its
     stem, whatever the suffixes; an image `without_mask` stops, or is left out and counted. `splits` says which of them
-    the split has. Of a single class an object may have any
-    number; of several, it is 1000 times its class, counted from 1, and a number below 1000.
+    the split has.
+
+    `classes` are named, or are those of a classes file. Of a single class an object may have any number; of several, it
+    is `ids_per_class` times its class, counted from 1, and a number below. With `class_ids` the classes have these
+    numbers instead, objects of others are background, and the number 0 of a class marks a region of it that was not
+    parted, which is crowd: KITTI's have 256 `ids_per_class`. With `class_masks`, a folder beside that of the masks,
+    masks paint each object in a number or colour of its own, black none, and the class is what the mask of classes has
+    there: the colour that the classes file gives it, or its number from 1 on where classes are listed. Objects of the
+    classes in `leave_out` are left out.
 
     Raises:
         ConfigError: an option that cannot be.
         DatasetNotFoundError: `root` or its folders are missing.
-        DatasetError: no such split, an empty one, images without a mask, two files of one stem.
+        DatasetError: no such split, an empty one, images without a mask, two files of one stem, a bad classes file.
     """
 
     facts_in_words = ("your own", "boxes, instances")
@@ -49,22 +68,40 @@ class InstanceMasks(ObjectFiles):
         masks: str = "masks",
         mask_ending: str = "",
         without_mask: Literal["stop", "leave_out"] = "stop",
-        classes: Sequence[str] = ("object",),
+        classes: str | Sequence[str] = ("object",),
+        leave_out: Sequence[str] = (),
+        ids_per_class: PositiveInt = IDS_PER_CLASS,
+        class_ids: Sequence[int] | None = None,
+        class_masks: str | None = None,
         splits: Splits = Splits(),
     ) -> None:
         root = Path(root)
         if not root.is_dir():
             raise DatasetNotFoundError(f"There is no folder {root}.", LAYOUT)
-        names = check_class_names(classes)
+        self._maps = None if class_masks is None else class_maps(classes, root)
+        listed = read_classes(root / classes).names if isinstance(classes, str) else classes
+        names = check_class_names(self._maps.names if self._maps else listed)
+        self._numbers = _class_numbers(names, ids_per_class, class_ids, class_masks)
+        chosen = ClassChoice(leave_out=leave_out).chosen(names, "data.classes")
+        self._labels = chosen.labels
         tree = OwnTree(root, images, masks, mask_ending=mask_ending, leave_out=without_mask == "leave_out")
         found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
+        if leave_out:
+            self.repairs += (f"objects of {', '.join(leave_out)} left out, by data.leave_out",)
+        self._class_masks: dict[str, Path] = {}
+        if class_masks is not None:
+            of_classes = find_pairs(replace(tree, masks=class_masks), split, splits)
+            self._class_masks = {pair.id: pair.mask for pair in of_classes.pairs}
+            self._pairs = tuple(pair for pair in self._pairs if pair.id in self._class_masks)
+            self.repairs = tuple(dict.fromkeys((*self.repairs, *of_classes.repairs)))
+        palette = self._maps.palette if self._maps and self._maps.palette else generated_palette(len(names) + 1)[1:]
         self.info = DatasetInfo(
             name=root.resolve().name,
-            classes=names,
-            palette=generated_palette(len(names) + 1)[1:],
+            classes=chosen.names,
+            palette=tuple(palette[place] for place in chosen.places.tolist()),
             annotates=frozenset({"boxes", "instances"}),
-            things=tuple(range(len(names))),
+            things=tuple(range(len(chosen.names))),
         )
 
     def __len__(self) -> int:
@@ -78,28 +115,65 @@ class InstanceMasks(ObjectFiles):
         """Read the objects of a sample.
 
         Raises:
-            ImageError: the mask cannot be read.
+            ImageError: a mask cannot be read.
             DatasetError: no mask, a colour picture or a JPEG, another size than the image's, an id of no class.
         """
         pair = self._pairs[index]
         check_mask_is_there(pair)
-        try:
-            ids = read_label_map(pair.mask)
-        except DatasetError as error:
-            raise DatasetError(error.what, "Save object numbers as an 8- or 16-bit single-channel PNG.") from error
+        ids = _read_ids(pair.mask, in_colours=self._maps is not None)
         check_mask_size(pair, ids.shape, size)
         found, boxes = objects_of(ids)
-        labels = np.zeros(len(found), np.int64)
-        count = len(self.info.classes)
-        if count > 1:
-            labels = found // IDS_PER_CLASS - 1
-            wrong = (labels < 0) | (labels >= count)
-            if wrong.any():
-                x, y = boxes[wrong.argmax(), :2].astype(int)
-                raise DatasetError(
-                    f"The mask {pair.mask} has the object {found[wrong.argmax()]}, near (x={x}, y={y}), "
-                    "which is of no class.",
-                    f"With {count} classes an object is {IDS_PER_CLASS} times its class, 1 to {count}, and a number "
-                    f"below {IDS_PER_CLASS}.",
-                )
-        return Instances(boxes, labels, masks_of(ids, found, boxes), np.zeros(len(found), bool))
+        if self._maps is None:
+            labels, crowd = self._numbers.labels(found), self._numbers.crowd(found)
+        else:
+            of_classes = replace(pair, mask=self._class_masks[pair.id])
+            classes = self._maps(of_classes.mask)
+            check_mask_size(of_classes, classes.shape, size)
+            labels, crowd = labels_of_map(ids, found, classes), np.zeros(len(found), bool)
+        if (labels < IGNORED).any():
+            number = int((labels < IGNORED).argmax())
+            raise self._wrong(pair, int(found[number]), boxes[number].astype(int), several=labels[number] == MIXED)
+        labels = np.where(labels < 0, IGNORED, self._labels[labels])
+        kept = labels >= 0
+        return Instances(boxes[kept], labels[kept], masks_of(ids, found[kept], boxes[kept]), crowd[kept])
+
+    def _wrong(self, pair: MaskedImage, number: int, box: Pixels, *, several: bool) -> DatasetError:
+        count, per_class = self._numbers.count, self._numbers.per_class
+        what = f"The mask {pair.mask} has the object {number}, near (x={box[0]}, y={box[1]}), which is of "
+        if self._maps is None:
+            return DatasetError(
+                f"{what}no class.",
+                f"With {count} classes an object is {per_class} times its class, 1 to {count}, and a number "
+                f"below {per_class}.",
+            )
+        return DatasetError(
+            f"{what}{'several classes' if several else 'no class'} in {self._class_masks[pair.id]}.",
+            "Export both masks from one state of the annotations, each object of one class.",
+        )
+
+
+def _class_numbers(
+    names: Sequence[str], per_class: int, class_ids: Sequence[int] | None, class_masks: str | None
+) -> ClassNumbers:
+    """Return how numbers tell classes; raises ConfigError if the options do not go together."""
+    if class_ids is None:
+        return ClassNumbers(len(names), per_class)
+    if class_masks is not None:
+        raise ConfigError("data.class_ids and data.class_masks both tell classes.", "Leave one of them out.")
+    if len(class_ids) != len(names) or len(set(class_ids)) < len(names) or min(class_ids) < 0:
+        raise ConfigError(
+            f"data.class_ids={list(class_ids)} does not fit the classes {', '.join(names)}.",
+            "Write the number that each class has in the files, from 0 on, in the order of data.classes.",
+        )
+    return ClassNumbers(len(names), per_class, tuple(class_ids))
+
+
+def _read_ids(path: Path, *, in_colours: bool) -> Pixels:
+    """Read a map (H, W) of object numbers; of a picture `in_colours` those are R + 256 G + 65536 B."""
+    try:
+        return read_label_map(path)
+    except DatasetError as error:
+        if not in_colours or path.suffix.lower() in (".jpg", ".jpeg"):
+            raise DatasetError(error.what, NUMBERS_FORMAT) from error
+    pixels = read_image(path, channels=3).astype(np.int32)
+    return np.asarray(pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2])

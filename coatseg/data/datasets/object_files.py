@@ -104,8 +104,9 @@ class CocoFiles(ObjectFiles):
         return self._annotations.ids[row], self._images / self._files[index]
 
     def size(self, index: int) -> Size:
-        """Return the (height, width) of a sample's image as the json states it."""
-        return self._annotations.size(self._rows[index])
+        """Return the (height, width) of a sample's image as the json states it, else as the header of its file does."""
+        stated = self._annotations.size(self._rows[index])
+        return stated if any(stated) else super().size(index)
 
     @property
     def unannotated(self) -> bool:
@@ -123,12 +124,12 @@ class CocoFiles(ObjectFiles):
             DatasetError: the json states another size than the image's, or run lengths do not fill it.
         """
         self.check_size(index, size)
-        return self._annotations.instances(self._rows[index])
+        return self._annotations.instances(self._rows[index], size)
 
     def check_size(self, index: int, size: Size) -> None:
         """Raise DatasetError if the annotations state another (height, width) than the image of a sample has."""
         stated = self._annotations.size(self._rows[index])
-        if stated != size:
+        if any(stated) and stated != size:
             name, path = self.image_of(index)
             raise DatasetError(
                 f"{self._annotations.path} states {stated[0]}x{stated[1]} for the image {name}, and {path} has "

@@ -86,9 +86,10 @@ def _entry(tree: OwnTree, files: PairedFolders, line: str, place: str) -> Masked
     pair = None if two is None else _pair(tree, *two, place)
     if pair is not None:
         return pair
-    if two is not None and not files.folder.is_dir():
+    by_folder = files.folder.is_dir() and not files.are_one
+    if two is not None and not by_folder:
         raise DatasetError(f"{place}: there is no image {tree.root / _plain(two[0])}.", LISTS_FORMAT)
-    if two is None and not files.folder.is_dir() and (tree.root / _plain(line)).is_file():
+    if two is None and not by_folder and (tree.root / _plain(line)).is_file():
         return _pair_without_mask(tree, line, place)  # datumaro's camvid lists images without annotations so
     stem = _stem(line, tree.images, files.images)
     if stem is None:

@@ -13,6 +13,7 @@ from coatseg.data.datasets.windowed_files import Windows, draw_window
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.data.images.tiff import check_length
+from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Pixels, Sample, Size
 
 
@@ -23,6 +24,10 @@ class OwnObjects(CocoFiles):
     a fixed window for each index. An object is what of it lies in the window, and gone if nothing does. Ids and sizes
     are those of WindowedFiles. `special` are classes that label maps have no class for, with their labels; `colours`
     are those of classes by name, where files state them; `lines` say what else was left out.
+
+    Raises:
+        ConfigError: label maps cannot have a class of that name.
+        DatasetError: label maps are asked for, and an object has no mask; or an image is missing.
     """
 
     def __init__(
@@ -30,6 +35,7 @@ class OwnObjects(CocoFiles):
         name: str,
         images: Path,
         annotations: ObjectAnnotations,
+        rows: Sequence[int] | None = None,
         *,
         lines: Sequence[str] = (),
         windows: Windows | None = None,
@@ -37,8 +43,13 @@ class OwnObjects(CocoFiles):
         special: Mapping[str, int] | None = None,
         colours: Mapping[str, Colour] | None = None,
     ) -> None:
-        super().__init__(name, images, annotations, colours=colours)
+        super().__init__(name, images, annotations, rows, colours=colours)
         self._windows = windows
+        if semantic and annotations.segmentations is None:
+            raise DatasetError(
+                f"{annotations.path} has objects without a mask, and data.semantic=true paints masks.",
+                "Leave it out, or say with data.without_mask=leave_out or box what objects without a mask are.",
+            )
         self._painter = Painter.of(self.info, special or {}) if semantic else None
         self.info = self._painter.info if self._painter else self.info
         self.repairs = (*self.repairs, *lines)
@@ -72,11 +83,14 @@ class OwnObjects(CocoFiles):
         row = index % super().__len__()
         name, path = self.image_of(row)
         if self._windows is None:
-            return self._sample(row, name, read_image(path, self.info.channels), None)
-        whole = self._whole(row)
-        window = draw_window((whole.height, whole.width), self._windows.size, seed)
+            image = read_image(path, self.info.channels)
+            size = image.shape[0], image.shape[1]
+            self.check_size(row, size)
+            return self._sample(row, name, image, size, None)
+        size = self._checked_size(row)
+        window = draw_window(size, self._windows.size, seed)
         image = read_image(path, self.info.channels, window=window)
-        return self._sample(row, f"{name}@{window.y},{window.x}", image, window)
+        return self._sample(row, f"{name}@{window.y},{window.x}", image, size, window)
 
     def verify(self, index: int) -> None:
         """Raise what reading sample `index` would raise. With windows, this reads the header and one window."""
@@ -89,7 +103,8 @@ class OwnObjects(CocoFiles):
         if self._painter is None:
             return None
         row = index % super().__len__()
-        return self._painter.paint(self._annotations, self._rows[row], self._whole(row))
+        size = self._checked_size(row)
+        return self._painter.paint(self._annotations, self._rows[row], size, Window(0, 0, *size))
 
     def has_objects(self, index: int) -> bool:
         """Return whether the image of a sample has an object that is no crowd."""
@@ -102,19 +117,18 @@ class OwnObjects(CocoFiles):
         height, width = super().size(index % super().__len__())
         return min(height, self._windows.size[0]), min(width, self._windows.size[1])
 
-    def _whole(self, row: int) -> Window:
-        """Return the window of a whole image, whose file has to have the size that the annotations state."""
+    def _checked_size(self, row: int) -> Size:
+        """Return the size of an image by its header, which has to be the one that the annotations state."""
         size = read_size(self.image_of(row)[1], self.info.channels)
         self.check_size(row, size)
-        return Window(0, 0, *size)
+        return size
 
-    def _sample(self, row: int, name: str, image: Pixels, window: Window | None) -> Sample:
-        size, file = (image.shape[0], image.shape[1]), str(self.image_of(row)[1])
-        if window is None:
-            self.check_size(row, size)
-        seen, place = window or Window(0, 0, *size), self._rows[row]
+    def _sample(self, row: int, name: str, image: Pixels, size: Size, window: Window | None) -> Sample:
+        """Return the sample of an image of this (height, width), or of a window of it, whose pixels are `image`."""
+        shown, file, place = (image.shape[0], image.shape[1]), str(self.image_of(row)[1]), self._rows[row]
         if self._painter is not None:
-            label_map = self._painter.paint(self._annotations, place, seen)
-            return Sample(name, image, size, label_map, file=file)
-        instances = instances_in(self._annotations, place, window) if window else self._annotations.instances(place)
-        return Sample(name, image, size, instances=instances, file=file)
+            label_map = self._painter.paint(self._annotations, place, size, window or Window(0, 0, *size))
+            return Sample(name, image, shown, label_map, file=file)
+        if window is None:
+            return Sample(name, image, shown, instances=self._annotations.instances(place, size), file=file)
+        return Sample(name, image, shown, instances=instances_in(self._annotations, place, size, window), file=file)

@@ -102,7 +102,8 @@ def find_pairs(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
     _check_lists(tree, splits, chosen)
     found = splitters[chosen]()
     if not found.pairs:
-        hint = files_of_no_kind(tree.root / tree.images, IMAGE_SUFFIXES)
+        places = (tree.root / place for name in names_of_split(split) for place in _places(name, tree.images))
+        hint = next(filter(None, (files_of_no_kind(place, IMAGE_SUFFIXES) for place in places)), "")
         raise DatasetError(
             f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.",
             f"{hint}Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
@@ -154,6 +155,11 @@ def _by_folders(tree: OwnTree, split: str) -> FoundPairs:
         )
     files = PairedFolders(tree, *there[names[0]])
     return files.found(files.images, files.masks)
+
+
+def _places(split: str, images: str) -> tuple[str, ...]:
+    """Return where images of a split may be, relative to the root."""
+    return (f"{split}/{images}", f"{images}/{split}", images)
 
 
 def _not_folders(split: str, images: str) -> str:

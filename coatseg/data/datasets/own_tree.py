@@ -10,7 +10,14 @@ from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.found_instead import ending_beside, folders_to_name, list_to_name, listing, masks_to_name
+from coatseg.data.datasets.found_instead import (
+    ending_beside,
+    folders_to_name,
+    list_to_name,
+    listing,
+    masks_to_name,
+    unread_images,
+)
 from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
@@ -26,6 +33,8 @@ WORDS: dict[Option, tuple[str, str]] = {
     "annotations": ("annotation file", "annotation files"),
 }
 IMAGES = ("image", "images")
+NO_IMAGES = ("_seg.npy",)
+"""Endings of files that have the suffix of images and are none: what cellpose keeps beside an image."""
 LEAVE_OUT: dict[Option, str] = {"masks": ", as data.without_mask=leave_out does", "annotations": ""}
 
 
@@ -87,25 +96,38 @@ class PairedFolders:
     def images(self) -> dict[str, Path]:
         """The image of every stem."""
         self._check_folder(self.folder)
-        of_masks = self.tree.folders_of_masks(self.masks_folder)
-        found = files_by_stem(self.folder, skip=of_masks)
-        if self.folder not in of_masks or self.tree.suffixes.isdisjoint(IMAGE_SUFFIXES):
-            return found
-        ending = self.tree.mask_ending
-        if not ending:
+        if self.are_one:
+            stems = [stem_of(path) for path in walk(self.folder) if path.suffix.lower() in IMAGE_SUFFIXES]
             raise ConfigError(
                 f"data.images and data.{self.tree.option} are one folder, {self.folder}, "
                 "and nothing tells a mask from an image.",
-                ending_beside(found)
+                ending_beside([Path(stem).name for stem in stems])
                 or "Set data.mask_ending to what a mask has after the stem of its image, such as _mask.",
             )
-        return {stem: path for stem, path in found.items() if not stem.endswith(ending)}
+        found = files_by_stem(self.folder, skip=self.tree.folders_of_masks(self.masks_folder))
+        if not self._hold_masks:
+            return found
+        return {stem: path for stem, path in found.items() if not stem.endswith(self.tree.mask_ending)}
+
+    @property
+    def are_one(self) -> bool:
+        """Whether images and masks are in one folder, and nothing tells them apart."""
+        return self._hold_masks and not self.tree.mask_ending
+
+    @property
+    def _hold_masks(self) -> bool:
+        """Whether masks lie among the images, and are images themselves."""
+        of_masks = self.tree.folders_of_masks(self.masks_folder)
+        return self.folder in of_masks and not self.tree.suffixes.isdisjoint(IMAGE_SUFFIXES)
 
     @cached_property
     def masks(self) -> dict[str, Path]:
         """The mask of every stem of an image."""
         if self.tree.layers:
-            return self.tree.layers.find(self.masks_folder)
+            try:
+                return self.tree.layers.find(self.masks_folder)
+            except DatasetNotFoundError as error:
+                raise DatasetNotFoundError(error.what, f"{listing(self.masks_folder)}{error.mend}") from error
         self._check_folder(self.masks_folder)
         return masks_by_stem(self.masks_folder, self.tree.mask_ending, self.tree.suffixes, [self.folder])
 
@@ -135,9 +157,8 @@ class PairedFolders:
         stems = list(stems)
         pairs = self.pairs(stems)
         kept = {pair.id for pair in pairs}
-        return FoundPairs(
-            pairs, (*self._masks_left_out(of_masks), *images_left_out([stem for stem in stems if stem not in kept]))
-        )
+        bare = [stem for stem in stems if stem not in kept]
+        return FoundPairs(pairs, (*unread_images(self.folder), *self._masks_left_out(of_masks), *images_left_out(bare)))
 
     def _masks_left_out(self, stems: Iterable[str]) -> tuple[str, ...]:
         """Count the masks of `stems` without an image: a line, or none."""
@@ -181,7 +202,9 @@ def files_by_stem(
     found: dict[str, Path] = {}
     skip = [one for one in skip if one != folder and one.is_relative_to(folder)]
     for path in sorted(walk(folder)):
-        if path.suffix.lower() not in suffixes or any(path.is_relative_to(one) for one in skip):
+        if path.suffix.lower() not in suffixes or path.name.endswith(NO_IMAGES):
+            continue
+        if any(path.is_relative_to(one) for one in skip):
             continue
         stem = stem_of(path.relative_to(folder))
         if stem in found:

@@ -13,7 +13,7 @@ from coatseg.data.annotations.segmentations import painted
 from coatseg.data.annotations.windowed_objects import runs_in
 from coatseg.data.images.raster import Window
 from coatseg.errors import ConfigError
-from coatseg.structures import DatasetInfo, Pixels
+from coatseg.structures import DatasetInfo, Pixels, Size
 
 BACKGROUND = "background"
 
@@ -51,8 +51,10 @@ class Painter:
         labels = (numbers[place] if place in numbers else special[name] for place, name in enumerate(info.classes))
         return cls(facts, tuple(labels))
 
-    def paint(self, objects: ObjectAnnotations, row: int, window: Window) -> Pixels:
-        """Paint the objects of image `row` in a window of it: (H, W) uint8, or int32 where labels need it.
+    def paint(self, objects: ObjectAnnotations, row: int, image: Size, window: Window) -> Pixels:
+        """Paint the objects of image `row`, which has the size `image`, in a window of it.
+
+        Returns (H, W) uint8, or int32 where labels need it.
 
         Raises:
             DatasetError: the run lengths of an object do not fill the image.
@@ -62,7 +64,7 @@ class Painter:
         for place in range(objects.begins[row], objects.begins[row + 1]):
             part = _common(window, objects.boxes[place].tolist())
             if part is not None:
-                (mask,) = painted(runs_in(objects, np.array([place]), row, part), (part.height, part.width))
+                (mask,) = painted(runs_in(objects, np.array([place]), image, part), (part.height, part.width))
                 y, x = part.y - window.y, part.x - window.x
                 label_map[y : y + part.height, x : x + part.width][mask] = self.labels[objects.labels[place]]
         return label_map

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from coatseg.structures import DatasetInfo, Instances, Size
 
 CLASSES = VOC.classes[1:]
 """The 20 classes of Pascal VOC, without background."""
-OBJECTS = ("object", "objects")
+OBJECTS, IMAGES_WORDS = ("object", "objects"), ("image", "images")
 SEVERAL = 3
 """How many boxes have to begin at 1, and none at 0, for them to be taken to count from 1."""
 
@@ -33,10 +34,11 @@ class VOCBoxes(ObjectFiles):
     there is no ImageSets/Main, `splits` say which images a split has, as for other datasets of one's own. `images` and
     `annotations` are the names of the two folders, which may be one; "." is the folder above.
 
-    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in `leave_out`
-    are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without `one_based`
-    they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted. All xml files
-    of the split are read when the dataset is opened.
+    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in
+    `leave_out` are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without
+    `one_based` they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted.
+    All xml files of the split are read when the dataset is opened; where an image has none, that stops, or the image is
+    left out, or taken to be empty, as `without_xml` says.
 
     Raises:
         ConfigError: a class is named twice, or there is none.
@@ -56,6 +58,7 @@ class VOCBoxes(ObjectFiles):
         classes: Sequence[str] | None = CLASSES,
         leave_out: Sequence[str] = (),
         one_based: bool = True,
+        without_xml: Literal["stop", "leave_out", "empty"] = "stop",
         splits: Splits = Splits(),
     ) -> None:
         found = find_xml_pairs(Path(root), split, images, annotations, splits)
@@ -67,17 +70,30 @@ class VOCBoxes(ObjectFiles):
             annotates=frozenset({"boxes"}),
             things=tuple(range(len(names))),
         )
-        self._pairs = found.pairs
-        self.repairs = found.repairs
-        self._read_objects(one_based, frozenset(leave_out))
+        self._pairs, self.repairs = found.pairs, found.repairs
+        self._part_bare(found.annotations, without_xml)
+        self._read_objects(one_based, frozenset(leave_out), without_xml == "empty")
 
-    def _read_objects(self, one_based: bool, leave_out: frozenset[str]) -> None:
-        """Read all xml files into arrays, which are fast to pass to worker processes."""
+    def _part_bare(self, folder: Path, without_xml: str) -> None:
+        """Leave out the images without an xml, or keep them as images that show nothing, and count them."""
+        bare = [pair for pair in self._pairs if not pair.mask.is_file()]
+        if len(bare) == len(self._pairs):
+            raise DatasetError(
+                f"No image of the split has an xml in {folder}.", "Name their folder with data.annotations=."
+            )
+        if without_xml == "leave_out":
+            self._pairs = tuple(pair for pair in self._pairs if pair.mask.is_file())
+        if bare and without_xml != "stop":
+            done = "left out" if without_xml == "leave_out" else "taken to show nothing"
+            self.repairs += (repair_line(IMAGES_WORDS, len(bare), f"without an xml {done}", bare[0].id),)
+
+    def _read_objects(self, one_based: bool, leave_out: frozenset[str], empty: bool) -> None:
+        """Read all xml files into arrays, which are fast to pass to worker processes; one may be missing if `empty`."""
         sizes: list[Size] = []
         taken: list[tuple[int, int, VOCObject]] = []
         left_out: list[int] = []
         for index, pair in enumerate(self._pairs):
-            size, objects = read_boxes(pair.mask)
+            size, objects = read_boxes(pair.mask) if pair.mask.is_file() or not empty else (None, ())
             sizes.append(size or self.size(index))
             left_out += [index for part in objects if part.name in leave_out]
             kept = (part for part in objects if part.name not in leave_out)

@@ -22,7 +22,7 @@ XML = frozenset({".xml"})
 
 @dataclass(frozen=True)
 class XmlPairs:
-    """The images of a split with their xml files, the folders of all splits and of all xml files, and what is left out."""
+    """The images of a split, each with its xml, what was left out, and the folders of all and of all its xml."""
 
     top: Path
     annotations: Path
@@ -31,14 +31,14 @@ class XmlPairs:
 
 
 def find_xml_pairs(root: Path, split: str, images: str, annotations: str, splits: Splits) -> XmlPairs:
-    """Find the images of a split and their xml files.
+    """Find the images of a split, and the xml file of each or where it would be.
 
     VOC's lists in ImageSets/Main say which they are, if there are any and `splits` do not say otherwise.
 
     Raises:
         ConfigError: an option that cannot be.
         DatasetNotFoundError: a folder is missing.
-        DatasetError: no such split, an empty one, images without an xml.
+        DatasetError: no such split, an empty one, or no xml at all.
     """
     listed = splits.lists is None and splits.split_by in ("auto", "lists")
     tops = _tops(root, images, annotations) if listed else []
@@ -55,7 +55,7 @@ def find_xml_pairs(root: Path, split: str, images: str, annotations: str, splits
             "Set data.root= to the folder that holds the three; data/README.md draws it. Other folders are named with "
             "data.images= and data.annotations=, which are . where images and xml files lie in data.root itself.",
         )
-    tree = OwnTree(root, images, annotations, suffixes=XML, option="annotations")
+    tree = OwnTree(root, images, annotations, suffixes=XML, missing=True, option="annotations")
     found = find_pairs(tree, split, splits)
     below = root / annotations
     return XmlPairs(root, below if below.is_dir() else root, found.pairs, found.repairs)

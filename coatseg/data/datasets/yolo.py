@@ -12,7 +12,7 @@ from coatseg.data.annotations.entries import ObjectEntries
 from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
 from coatseg.data.annotations.yolo import read_yolo
 from coatseg.data.datasets.annotation_files import IMAGES, check_root
-from coatseg.data.datasets.object_files import CocoFiles
+from coatseg.data.datasets.own_objects import OwnObjects
 from coatseg.data.datasets.own_tree import stem_of
 from coatseg.data.datasets.yolo_tree import YoloTree, labels_of, read_yolo_tree
 from coatseg.data.images.reading import read_size
@@ -30,13 +30,14 @@ class YoloOptions(ClassChoice):
 
 
 @register("dataset", "yolo")
-class Yolo(CocoFiles):
+class Yolo(OwnObjects):
     """The `split` of a dataset in YOLO's format; `file` is its data.yaml, relative to `root`.
 
     The yaml names the classes and, for each split, a folder of images, a list of them, or several of these. The labels
     of an image are in labels/ where it is in images/, else beside it. An image without labels has no objects. Splits
     may be called valid, validation, testing or training as well. `options` say which classes are taken, and what boxes
-    among polygons are.
+    among polygons are. With `semantic`, label maps are painted of the polygons in their order, with a background in
+    front of the classes.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -44,10 +45,16 @@ class Yolo(CocoFiles):
         DatasetError: the yaml or a line of labels makes no sense, or a split is missing or has no labels at all.
     """
 
-    facts_in_words = ("by data.yaml", "boxes, instances where there are polygons")
+    facts_in_words = ("by data.yaml", "boxes; instances or semantic where there are polygons")
 
     def __init__(
-        self, root: str | Path, split: str, *, file: str = "data.yaml", options: YoloOptions = YoloOptions()
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        file: str = "data.yaml",
+        options: YoloOptions = YoloOptions(),
+        semantic: bool = False,
     ) -> None:
         root = Path(root)
         check_root(root)
@@ -59,8 +66,8 @@ class Yolo(CocoFiles):
         for image in images:
             _add(entries, image, top, tree)
         chosen = ObjectOptions(classes=options.classes, leave_out=options.leave_out, without_mask=options.without_mask)
-        super().__init__(root.resolve().name, top, entries.collected(tree.path, chosen))
-        self.repairs = (*self.repairs, *entries.lines)
+        objects = entries.collected(tree.path, chosen)
+        super().__init__(root.resolve().name, top, objects, lines=entries.lines, semantic=semantic)
 
 
 def _check_labels(images: Sequence[Path], tree: YoloTree, split: str) -> None:

@@ -103,6 +103,12 @@ def test_a_missing_folder_is_named_with_the_layout(tmp_path: Path, gone: str) ->
         everything(tmp_path)
 
 
+def test_a_missing_folder_of_a_class_names_those_that_are_there(tmp_path: Path) -> None:
+    (write_layers(tmp_path, SEVERAL, count=2) / "masks/green").rename(tmp_path / "masks/Green")
+    with pytest.raises(DatasetNotFoundError, match=r"masks holds Green/, blue/, red/\. With data.layers=true"):
+        everything(tmp_path)
+
+
 def test_masks_of_several_sizes_are_named(tmp_path: Path) -> None:
     write_layers(tmp_path, SEVERAL, count=2)
     Image.new("L", (8, 9)).save(tmp_path / "masks" / "blue" / "01.png")

@@ -207,6 +207,8 @@ def test_an_object_of_a_huge_image_is_painted_in_its_window_alone(tmp_path):
     entries.add(0, "feature 1", bbox=[150_000, 150_000, 20, 20], segmentation=[
         [150_000, 150_000, 150_020, 150_000, 150_020, 150_020, 150_000, 150_020]
     ])  # fmt: skip
-    objects = instances_in(entries.collected(tmp_path, ObjectOptions()), 0, Window(149_990, 149_995, 64, 64))
+    objects = instances_in(
+        entries.collected(tmp_path, ObjectOptions()), 0, (200_000, 200_000), Window(149_990, 149_995, 64, 64)
+    )
     assert objects.masks.sum() == 400
     assert objects.boxes.tolist() == [[5, 10, 25, 30]]

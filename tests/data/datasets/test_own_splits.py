@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from coatseg.data.datasets.own_splits import Splits, find_pairs, names_of_split
-from coatseg.data.datasets.own_tree import OwnTree
+from coatseg.data.datasets.own_tree import OwnTree, files_by_stem
 from coatseg.errors import CoatsegError, ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError
 
 ALL = Splits(val_fraction=1e-9)
@@ -72,7 +72,7 @@ def test_images_of_a_split_may_lie_in_its_folder_and_their_masks_in_another(made
 
 
 def test_one_folder_without_an_ending_names_the_ending_that_is_there(made):
-    root = made("a.png", "a_cp_masks.png")
+    root = made("a.png", "a_cp_masks.png", "a.jpg")
     with pytest.raises(ConfigError, match=r"(?s)are one folder.*a_cp_masks lies beside a: set data.mask_ending=_cp_ma"):
         found(root, ".", ".")
     (root / "a_cp_masks.png").unlink()
@@ -241,8 +241,11 @@ def test_datumaro_camvid_lists_images_without_annotations_alone(made):
         DatasetError, match=r"(?s)entry 2: the image .*train/c.jpg is named without its mask.*leave_out"
     ):
         found(root, "images", "masks", splits=Splits())
+    with pytest.raises(DatasetError, match=r"entry 2: the image .*train/c.jpg is named without its mask"):
+        found(root, ".", ".", splits=Splits(split_by="lists"))
     expected = [("train/a", "train/a.jpg", "trainannot/a.png")]
     assert found(root, "images", "masks", splits=Splits(), leave_out=True) == expected
+    assert found(root, ".", ".", splits=Splits(split_by="lists"), leave_out=True) == expected
 
 
 def test_lists_beside_folders_that_hold_no_split_are_read(made):
@@ -253,8 +256,24 @@ def test_lists_beside_folders_that_hold_no_split_are_read(made):
     assert len(found(root, "images", "masks", splits=Splits())) == 1
 
 
-def test_an_empty_split_names_the_files_that_are_passed_over(made):
-    root = made("masks/a.png")
-    write(root, "images/a.svs")
-    with pytest.raises(DatasetError, match=r"(?s)is empty.*images holds a.svs; files end in .bmp"):
-        found(root, "images", "masks")
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_an_empty_split_names_the_files_that_are_passed_over(made, folder):
+    root = made(f"{folder}masks/a.png")
+    write(root, f"{folder}images/a.dcm")
+    with pytest.raises(DatasetError, match=rf"(?s)is empty.*{folder}images holds a.dcm; files end in .bmp"):
+        found(root, "images", "masks", splits=Splits())
+
+
+def test_what_cellpose_keeps_beside_an_image_is_none(made):
+    root = made()
+    for name in ("a.npy", "a_seg.npy"):
+        write(root, name)
+    assert files_by_stem(root, {".npy"}) == {"a": root / "a.npy"}
+
+
+def test_images_of_kinds_that_are_not_read_are_counted(made):
+    root = made("images/a.png", "masks/a.png")
+    for name in ("images/b.dcm", "images/c.NII", "images/notes.txt", "images/.d.dcm"):
+        write(root, name)
+    repairs = find_pairs(OwnTree(root, "images", "masks"), "train", ALL).repairs
+    assert repairs == ("2 files of a kind that is not read left out (first: b.dcm)",)

@@ -17,6 +17,11 @@ class TestBoxes(DatasetContract):
         return Yolo(write_yolo(root, boxes=True), "val")
 
 
+class TestPainted(DatasetContract):
+    def make(self, root):
+        return Yolo(write_yolo(root), "train", semantic=True)
+
+
 def one(root, *lines, size=(48, 64), yaml="train: images\nnames: [a, b]\n", **options):
     """Read an image of zeros with these labels."""
     for folder in ("images", "labels"):
@@ -59,6 +64,14 @@ def test_a_box_among_polygons(tmp_path, policy, masks):
     assert (None if objects.masks is None else objects.masks.sum((1, 2)).tolist()) == masks
     assert len(objects) == (1 if policy == "leave_out" else 2)
     assert "(first: x.txt, line 2)" in dataset.repairs[0]
+
+
+def test_label_maps_need_masks(tmp_path):
+    write_yolo(tmp_path, boxes=True)
+    with pytest.raises(DatasetError, match=r"has objects without a mask, and data.semantic=true paints masks"):
+        Yolo(tmp_path, "train", semantic=True)
+    painted = Yolo(tmp_path, "train", semantic=True, options=YoloOptions(without_mask="box"))[0].label_map
+    assert [int((painted == label).sum()) for label in range(4)] == [3072 - 1300, 400 + 72, 420, 408]
 
 
 @pytest.mark.parametrize(
