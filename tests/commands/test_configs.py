@@ -26,6 +26,7 @@ from coatseg.registry.names import make, table
 from coatseg.structures import TASK_CHOICES
 from coatseg.tasks.inference.options import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
+from tests.data.formats import write_geojson, write_kaggle_rle, write_labelme, write_yolo
 from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
 from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
@@ -58,9 +59,13 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "coco_json": lambda root: [f"data.root={write_coco_json(root, count=12)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
     "voc_boxes": lambda root: [f"data.root={write_voc_boxes(root)}", *SMALL_OBJECTS],
     "instance_masks": lambda root: [f"data.root={write_instance_masks(root)}", *SMALL_OBJECTS],
+    "yolo": lambda root: [f"data.root={write_yolo(root)}", *SMALL_OBJECTS],
+    "labelme": lambda root: [f"data.root={write_labelme(root)}", *SMALL_OBJECTS],
+    "geojson": lambda root: [f"data.root={write_geojson(root)}", *SMALL_OBJECTS],
+    "kaggle_rle": lambda root: [f"data.root={write_kaggle_rle(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
 }
 OBJECT_SCENES = ("data.size=[64,64]", "data.train_images=4", "data.val_images=3", "data.batch_size=2")
-OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks")
+OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks", "yolo", "labelme", "geojson", "kaggle_rle")
 """The datasets that have no labels of pixels."""
 
 
@@ -163,6 +168,20 @@ def test_every_dataset_of_objects_runs(composed: Composed, tmp_path: Path, data:
     task, head, means = ("det", "faster_rcnn", BOX_MEANS) if data == "voc_boxes" else ("inst", "mask_rcnn", MASK_MEANS)
     overrides = detection(task, head, f"data={data}", *DATA[data](tmp_path / "data"))
     run_evaluate_resume(composed, tmp_path, *overrides, means=means)
+
+
+def test_windows_of_objects_run(composed: Composed, tmp_path: Path) -> None:
+    overrides = ("data=geojson", *DATA["geojson"](tmp_path / "data"), "data.window=[32,40]")
+    run_evaluate_resume(composed, tmp_path, *detection("inst", "mask_rcnn", *overrides), means=MASK_MEANS)
+
+
+@pytest.mark.parametrize("data", ["labelme", "geojson", "kaggle_rle", "yolo", "coco_json"])
+def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path, data: str) -> None:
+    overrides = DATA[data](tmp_path / "data")
+    config = composed(
+        "backbone=coat_lite_tiny", f"data={data}", "data.semantic=true", *overrides, "trainer.max_steps=1"
+    )
+    assert set(fit(config).summary()) == SEMANTIC_MEANS
 
 
 @pytest.mark.parametrize("head", NARROW)

@@ -7,7 +7,7 @@ pycocotools, maskApi.c, rleToString.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ import faster_coco_eval.core.mask as coco_masks
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.annotations.mask_windows import cut_counts, shifted
+from coatseg.data.images.raster import Window
 from coatseg.structures import Size
 
 Counts = npt.NDArray[np.int64]
@@ -48,17 +50,23 @@ class Segmentations:
     texts: npt.NDArray[np.int64]
     codes: npt.NDArray[np.uint8]
 
-    def masks(self, numbers: Iterable[int], size: Size) -> npt.NDArray[np.bool_]:
+    def masks(self, numbers: Iterable[int], size: Size, window: Window | None = None) -> npt.NDArray[np.bool_]:
         """Paint the masks (N, H, W) of an image's annotations at its (height, width), as pycocotools paints them.
+
+        Of a `window` of the image (N, h, w) the pixels are the same, and the rest is not painted.
 
         Raises:
             SegmentationError: run lengths do not fill the image.
         """
-        counts = [self._counts(number, size) for number in numbers]
-        masks = np.zeros((len(counts), *size), np.uint8)
-        for mask, runs in zip(masks, counts, strict=True):
-            _paint(mask, runs)
-        return masks.view(bool)
+        return painted(self.runs(numbers, size, window), size if window is None else (window.height, window.width))
+
+    def runs(self, numbers: Iterable[int], size: Size, window: Window | None = None) -> list[Counts]:
+        """Return the run lengths of masks, column by column and background first, as `masks` paints them.
+
+        Raises:
+            SegmentationError: run lengths do not fill the image.
+        """
+        return [self._counts(number, size, window) for number in numbers]
 
     def boxes(self, numbers: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return the tight boxes (N, 4) of painted masks in images of `sizes` (N, 2); zeros where there is no pixel.
@@ -97,23 +105,25 @@ class Segmentations:
             boxes[drawn, 2:] = np.maximum.reduceat(points, begins[drawn])
         return boxes
 
-    def _counts(self, number: int, size: Size) -> Counts:
+    def _counts(self, number: int, size: Size, window: Window | None = None) -> Counts:
         text = self.codes[self.texts[number] : self.texts[number + 1]]
         if len(text):
             counts = decode_counts(text)
             if (counts < 0).any() or counts.sum() != size[0] * size[1]:
                 raise SegmentationError(number, _unfilled(int(counts.sum()), size))
-            return counts
-        return decode_counts(np.frombuffer(self._merged(number, size)["counts"], np.uint8))
+            return counts if window is None else cut_counts(counts, size[0], window)
+        return decode_counts(np.frombuffer(self._merged(number, size, window)["counts"], np.uint8))
 
-    def _merged(self, number: int, size: Size) -> Any:
+    def _merged(self, number: int, size: Size, window: Window | None = None) -> Any:
         """Return the compressed run lengths of a mask of polygons."""
-        polygons = [self._polygon(ring) for ring in range(self.rings[number], self.rings[number + 1])]
-        return coco_masks.merge(coco_masks.frPyObjects(polygons, *size))
+        polygons = [self._polygon(ring, window) for ring in range(self.rings[number], self.rings[number + 1])]
+        height, width = size if window is None else (window.height, window.width)
+        return coco_masks.merge(coco_masks.frPyObjects(polygons, height, width))
 
-    def _polygon(self, ring: int) -> list[float]:
+    def _polygon(self, ring: int, window: Window | None) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]
-        polygon: list[float] = (numbers / HUNDREDTHS if numbers.dtype == np.int32 else numbers).tolist()
+        pixels = numbers / (HUNDREDTHS if numbers.dtype == np.int32 else 1.0)
+        polygon: list[float] = (pixels if window is None else shifted(pixels, window)).tolist()
         return polygon
 
 
@@ -223,17 +233,30 @@ def decode_counts(codes: npt.NDArray[np.uint8]) -> Counts:
     return counts
 
 
+def painted(runs: Sequence[Counts], size: Size) -> npt.NDArray[np.bool_]:
+    """Paint run lengths as masks (N, H, W)."""
+    masks = np.zeros((len(runs), *size), np.uint8)
+    for mask, counts in zip(masks, runs, strict=True):
+        _paint(mask, counts)
+    return masks.view(bool)
+
+
 def _paint(mask: npt.NDArray[np.uint8], counts: Counts) -> None:
     """Write 1 for every second run, column by column, into (H, W) zeros; several times as fast as libraries do it."""
     counts = counts[: len(counts) // 2 * 2]  # what follows the last run of the object is background
     if not counts[1::2].any():
         return
-    height, end = mask.shape[0], int(counts.sum())
-    first, last = int(counts[0]) // height, -(-end // height)
-    counts[0] -= first * height
+    height, edges = mask.shape[0], np.cumsum(counts)
+    starts, ends = edges[::2], edges[1::2]
+    first, last = int(starts[0]) // height, -(-int(ends[-1]) // height)
     block = np.zeros((last - first) * height, np.uint8)
-    block[: end - first * height] = np.repeat((np.arange(len(counts)) % 2).astype(np.uint8), counts)
-    mask[:, first:last] = cv2.transpose(block.reshape(last - first, height))
+    values = (np.arange(len(counts)) % 2).astype(np.uint8)
+    counts = np.concatenate([[starts[0] - first * height], counts[1:]])
+    block[: int(ends[-1]) - first * height] = np.repeat(values, counts)
+    # Rows without the object are left alone, as memory that is not touched costs nothing.
+    whole = (starts // height != (ends - 1) // height).any()
+    top, bottom = (0, height) if whole else (int((starts % height).min()), int(((ends - 1) % height).max()) + 1)
+    mask[top:bottom, first:last] = cv2.transpose(block.reshape(last - first, height)[:, top:bottom])
 
 
 def _unfilled(pixels: int, size: Size) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 from coatseg.data.annotations.coco_objects import read_objects
 from coatseg.data.annotations.object_options import ObjectOptions
 from coatseg.data.annotations.objects import ObjectAnnotations
-from coatseg.data.datasets.object_files import CocoFiles
+from coatseg.data.datasets.own_objects import OwnObjects
 from coatseg.data.datasets.own_splits import HashedSplits
 from coatseg.data.datasets.split_paths import SplitPaths, is_of_all, path_of_split
+from coatseg.data.datasets.windowed_files import WindowSize, windows_of
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
 
@@ -17,7 +18,7 @@ LAYOUT = "Make images/ and annotations.json there, or name them with data.images
 
 
 @register("dataset", "coco_json")
-class CocoJson(CocoFiles):
+class CocoJson(OwnObjects):
     """The `split` of a dataset of one's own in COCO's format, under `root`.
 
     `annotations` is the json of all images, which `splits` parts into train and val, or maps each split to a json of
@@ -26,13 +27,17 @@ class CocoJson(CocoFiles):
     val may be called valid or validation, test testing, and train training. Paths are relative to `root`, "." is root
     itself. `options` say which classes are taken, and what crowds and objects without masks are.
 
+    With `window` (height, width) the split "train" is made of random windows, of which an epoch has `windows_per_image`
+    of each image; other splits are read whole. With `semantic`, label maps are painted of the objects in their order,
+    crowds too, with a background in front of the classes.
+
     Raises:
         ConfigError: an option that cannot be, or no such split.
         DatasetNotFoundError: `root`, a json or a folder is missing.
         DatasetError: a json that is damaged or does not fit together, an image that is missing, or an empty split.
     """
 
-    facts_in_words = ("by its json", "boxes, instances")
+    facts_in_words = ("by its json", "boxes, instances, or semantic")
 
     def __init__(
         self,
@@ -43,8 +48,12 @@ class CocoJson(CocoFiles):
         images: SplitPaths = "images",
         splits: HashedSplits = HashedSplits(),
         options: ObjectOptions = ObjectOptions(),
+        semantic: bool = False,
+        window: WindowSize = None,
+        windows_per_image: int = 1,
     ) -> None:
         root = Path(root)
+        windows = windows_of(window, windows_per_image) if split == "train" else None
         if is_of_all(annotations) and not is_of_all(images):
             raise ConfigError(
                 "data.images has a folder for each split, and data.annotations one json for all.",
@@ -64,7 +73,7 @@ class CocoJson(CocoFiles):
         rows = _rows(objects, split, splits) if is_of_all(annotations) else None
         if not (objects.files if rows is None else rows):
             raise DatasetError(f"The split {split!r} of {path} has no image.", "Add images to it, or split otherwise.")
-        super().__init__(root.resolve().name, folder, objects, rows)
+        super().__init__(root.resolve().name, folder, objects, rows, windows=windows, semantic=semantic)
 
 
 def _rows(objects: ObjectAnnotations, split: str, splits: HashedSplits) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from coatseg.data.annotations.classes import ClassList, check_same_lists, generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
@@ -16,15 +16,13 @@ from coatseg.data.datasets.mask_files import MaskReader
 from coatseg.data.datasets.official import NumberedMasks
 from coatseg.data.datasets.own_splits import Splits, find_pairs
 from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
-from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
+from coatseg.data.datasets.windowed_files import WindowedFiles, WindowSize, windows_of
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
-from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
 MOST_CHANNELS = 16
-WindowSize = Annotated[tuple[PositiveInt, PositiveInt] | None, legal("Write two integers: [height,width]")]
 
 
 @register("dataset", "folder")
@@ -84,7 +82,7 @@ class Folder(WindowedFiles):
                 f"Choose a number that is no class, from {len(listed.names)} on.",
             )
         count = _channel_count(channels, bands)
-        windows = _windows(window, windows_per_image)
+        windows = windows_of(window, windows_per_image)
         if layers and colour_masks:
             raise ConfigError(
                 "data.layers=true and data.colour_masks=true exclude each other.", "Leave one of them out."
@@ -147,20 +145,6 @@ def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:
             f"Choose a number from 1 to {MOST_CHANNELS}, or pick some with data.bands=[4,3,2].",
         )
     return count
-
-
-def _windows(window: tuple[int, int] | None, per_image: int) -> Windows | None:
-    if per_image < 1:
-        raise ConfigError(f"data.windows_per_image={per_image} draws none.", "Choose 1 or more.")
-    if window is None:
-        if per_image > 1:
-            raise ConfigError(
-                f"data.windows_per_image={per_image} without a window.", "Set data.window=[height,width] as well."
-            )
-        return None
-    if len(window) != 2 or min(window) < 1:
-        raise ConfigError(f"data.window={window} is not a size in pixels.", "Write two integers: [height,width].")
-    return Windows((window[0], window[1]), per_image)
 
 
 def _per_channel(

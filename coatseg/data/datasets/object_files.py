@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from coatseg.data.annotations.classes import generated_palette
@@ -11,7 +11,7 @@ from coatseg.data.datasets.image_names import ImageFolder
 from coatseg.data.datasets.official import official_classes
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.errors import DatasetError
-from coatseg.structures import DatasetInfo, Instances, Sample, Size
+from coatseg.structures import Colour, DatasetInfo, Instances, Sample, Size
 
 
 class ObjectFiles:
@@ -59,19 +59,25 @@ class CocoFiles(ObjectFiles):
     """Reads the images of a json of objects, in its order, from the folder `images`; `rows` selects some of them.
 
     Classes are the json's categories, numbered from 0 in its order. Colours are those of COCO's things with the same
-    name.
+    name, unless `colours` has one for it.
 
     Raises:
         DatasetError: the json has no category, or one of its images is missing.
     """
 
     def __init__(
-        self, name: str, images: Path, annotations: ObjectAnnotations, rows: Sequence[int] | None = None
+        self,
+        name: str,
+        images: Path,
+        annotations: ObjectAnnotations,
+        rows: Sequence[int] | None = None,
+        *,
+        colours: Mapping[str, Colour] | None = None,
     ) -> None:
         classes = annotations.classes
         if not classes:
             raise DatasetError(f"{annotations.path} has no category.", "Name the classes of its objects there.")
-        known = dict(zip(*official_classes("coco_panoptic"), strict=True))
+        known = {**dict(zip(*official_classes("coco_panoptic"), strict=True)), **(colours or {})}
         made = generated_palette(len(classes) + 1)[1:]
         masks = {"instances"} if annotations.segmentations is not None else set()
         self.info = DatasetInfo(
@@ -117,12 +123,16 @@ class CocoFiles(ObjectFiles):
         Raises:
             DatasetError: the json states another size than the image's, or run lengths do not fill it.
         """
-        stated = self.size(index)
-        if stated != size:
+        self.check_size(index, size)
+        return self._annotations.instances(self._rows[index], size)
+
+    def check_size(self, index: int, size: Size) -> None:
+        """Raise DatasetError if the annotations state another (height, width) than the image of a sample has."""
+        stated = self._annotations.size(self._rows[index])
+        if any(stated) and stated != size:
             name, path = self.image_of(index)
             raise DatasetError(
                 f"{self._annotations.path} states {stated[0]}x{stated[1]} for the image {name}, and {path} has "
                 f"{size[0]}x{size[1]}.",
                 "Sizes are height x width, upright by EXIF. Annotate the image as it is shown, or copy it again.",
             )
-        return self._annotations.instances(self._rows[index], size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -19,7 +20,11 @@ from coatseg.data.datasets.mask_files import (
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size
 from coatseg.data.images.tiff import check_length
+from coatseg.errors import ConfigError
+from coatseg.registry.options import PositiveInt, legal
 from coatseg.structures import DatasetInfo, Sample, Size
+
+WindowSize = Annotated[tuple[PositiveInt, PositiveInt] | None, legal("Write two integers: [height,width]")]
 
 # Used beside a sample's seed, as its windows must not depend on the same random numbers as its augmentations.
 _WINDOW_STREAM = 1
@@ -117,6 +122,25 @@ class WindowedFiles(SemanticFiles):
         image = read_image(pair.image, self.info.channels, self._bands, window)
         mask = self._read_mask(pair.mask, window)
         return self._sample(pair, f"{pair.id}@{window.y},{window.x}", image, mask, (window.y, window.x))
+
+
+def windows_of(window: tuple[int, int] | None, per_image: int) -> Windows | None:
+    """Return the windows that the options `window` and `windows_per_image` ask for; None for whole images.
+
+    Raises:
+        ConfigError: they cannot be.
+    """
+    if per_image < 1:
+        raise ConfigError(f"data.windows_per_image={per_image} draws none.", "Choose 1 or more.")
+    if window is None:
+        if per_image > 1:
+            raise ConfigError(
+                f"data.windows_per_image={per_image} without a window.", "Set data.window=[height,width] as well."
+            )
+        return None
+    if len(window) != 2 or min(window) < 1:
+        raise ConfigError(f"data.window={window} is not a size in pixels.", "Write two integers: [height,width].")
+    return Windows((window[0], window[1]), per_image)
 
 
 def draw_window(image: Size, size: Size, seed: int) -> Window:

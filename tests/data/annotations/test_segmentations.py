@@ -3,6 +3,7 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from coatseg.data.annotations.segmentations import SegmentationColumn, decode_counts
+from coatseg.data.images.raster import Window
 
 
 def counts_of(text):
@@ -43,3 +44,23 @@ def test_runs_of_any_kind_are_painted(counts):
     drawn = column.collected().masks([0], (5, 8))[0]
     expected = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(8, 5).T
     np.testing.assert_array_equal(drawn, expected)
+
+
+def test_a_window_has_the_pixels_of_the_whole_image():
+    """Polygons at fractions of pixels, out of the image too, with ties of the painter's rounding; and run lengths."""
+    random, size = np.random.default_rng(0), (40, 50)
+    column = SegmentationColumn()
+    for number in range(120):
+        if number % 3 == 0:
+            mask = np.asfortranarray(random.random(size) < random.random() ** 2, np.uint8)
+            encoded = coco_masks.encode(mask)
+            column.add({"size": list(size), "counts": encoded["counts"].decode()}, size)
+        else:
+            points = random.uniform(-20, 70, (random.integers(3, 9), 2)).round(1 + number % 2)
+            column.add([points.ravel().tolist()], size)
+    segmentations, numbers = column.collected(), list(range(120))
+    whole = segmentations.masks(numbers, size)
+    assert whole.any((1, 2)).sum() > 100
+    for y, x, height, width in ((0, 0, 40, 50), (7, 9, 20, 20), (39, 0, 1, 50), (0, 49, 40, 1), (13, 21, 27, 29)):
+        window = Window(y, x, height, width)
+        np.testing.assert_array_equal(segmentations.masks(numbers, size, window), whole[:, y:, x:][:, :height, :width])

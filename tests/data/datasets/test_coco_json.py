@@ -1,6 +1,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 
 from coatseg.data.annotations.classes import check_same_classes
@@ -8,7 +9,7 @@ from coatseg.data.datasets.coco_json import CocoJson, HashedSplits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.options import construct
 from tests.contracts.dataset import DatasetContract
-from tests.data.objects import coco_content, write_coco, write_coco_json
+from tests.data.objects import PLACES, coco_content, write_coco, write_coco_json
 
 OF_SPLITS = {
     "annotations": {"train": "annotations/instances_train2017.json", "val": "annotations/instances_val2017.json"},
@@ -24,6 +25,16 @@ class TestCocoJson(DatasetContract):
 class TestCocoJsonOfSplits(DatasetContract):
     def make(self, root):
         return CocoJson(write_coco(root), "val", **OF_SPLITS)
+
+
+class TestWindows(DatasetContract):
+    def make(self, root):
+        return CocoJson(write_coco(root), "train", **OF_SPLITS, window=(24, 40), windows_per_image=2)
+
+
+class TestPainted(DatasetContract):
+    def make(self, root):
+        return CocoJson(write_coco(root), "val", **OF_SPLITS, semantic=True)
 
 
 def ids(dataset):
@@ -143,3 +154,26 @@ def test_a_hash_makes_no_third_split(tmp_path, split, said):
         ConfigError, match=rf"(?s)split into train and val, not '{split}'.*{said}.*data.annotations.test=FILE"
     ):
         CocoJson(write_coco_json(tmp_path), split)
+
+
+def test_windows_cut_polygons_run_lengths_and_crowds(tmp_path):
+    write_coco(tmp_path)
+    whole = CocoJson(tmp_path, "train", **OF_SPLITS)
+    windows = CocoJson(tmp_path, "train", **OF_SPLITS, window=(24, 40), windows_per_image=4)
+    for index in range(8):
+        sample, truth = windows[index], whole[index % 3]
+        y, x = map(int, sample.id.partition("@")[2].split(","))
+        masks = truth.instances.masks[:, y : y + 24, x : x + 40]
+        seen = masks.any((1, 2))
+        np.testing.assert_array_equal(sample.instances.masks, masks[seen])
+        np.testing.assert_array_equal(sample.instances.crowd, truth.instances.crowd[seen])
+
+
+def test_windows_of_boxes_alone_clip_them(tmp_path):
+    root = rewritten(tmp_path, lambda annotation: annotation.pop("segmentation"))
+    dataset = CocoJson(root, "train", window=(20, 20))
+    sample = next(sample for sample in dataset if len(sample.instances))
+    y, x = map(int, sample.id.partition("@")[2].split(","))
+    clipped = np.clip(np.array(PLACES) - [x, y, x, y], 0, 20)
+    np.testing.assert_array_equal(sample.instances.boxes, clipped[(clipped[:, :2] < clipped[:, 2:]).all(1)])
+    assert sample.instances.masks is None
