@@ -13,7 +13,7 @@ from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
-from coatseg.data.images.reading import read_label_map
+from coatseg.data.images.reading import LabelMaps
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, legal
@@ -96,7 +96,11 @@ class Folder(WindowedFiles):
         tree = OwnTree(root, images, masks, classes, layer_masks)
         found = find_pairs(tree, split, splits)
         self.repairs = found.repairs
-        numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
+        numbers = (
+            listed.colour_masks(root / classes, ignore_index)
+            if colour_masks
+            else LabelMaps(len(listed.names), ignore_index)
+        )
         drawn = windows if split == "train" else None
         super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, windows=drawn)
 

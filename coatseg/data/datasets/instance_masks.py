@@ -80,7 +80,7 @@ class InstanceMasks(ObjectFiles):
         pair = self._pairs[index]
         check_mask_is_there(pair)
         try:
-            ids = read_label_map(pair.mask)
+            ids = read_label_map(pair.mask, ignore_index=0)  # nodata is no object
         except DatasetError as error:
             raise DatasetError(error.what, "Save object numbers as an 8- or 16-bit single-channel PNG.") from error
         check_mask_size(pair, ids.shape, size)

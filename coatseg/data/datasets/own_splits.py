@@ -12,7 +12,8 @@ from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.annotations.classes import first_repeated, read_lines
 from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.mask_files import MaskedImage
-from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.images.other_formats import words_on_other_formats
+from coatseg.data.images.reading import IMAGE_SUFFIXES, stem_of
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.options import OptionGroup
 
@@ -122,8 +123,9 @@ def find_pairs(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
         raise ConfigError(f"data.split_by={chosen} is no way to split.", nearest(chosen, [*splitters, "auto"]))
     found = splitters[chosen]()
     if not found.pairs:
+        others = words_on_other_formats(tree.root.rglob("*"))
         raise DatasetError(
-            f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.",
+            f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.{others and ' '}{others}",
             "Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
         )
     return found
@@ -185,7 +187,7 @@ def _hashed(tree: OwnTree, split: str, is_val: Callable[[str], bool]) -> FoundPa
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Map the path of every image file under the folder, without suffix, to the file, in order."""
+    """Map the path of every image file under the folder, without suffix (or .ome.tif), to the file, in order."""
     if not folder.is_dir():
         raise DatasetNotFoundError(f"There is no folder {folder}.", LAYOUT)
     found: dict[str, Path] = {}
@@ -193,7 +195,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
         inside = path.relative_to(folder)
         if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
             continue
-        stem = inside.with_suffix("").as_posix()
+        stem = stem_of(inside)
         if stem in found:
             raise DatasetError(
                 f"{found[stem]} and {path} have one stem, {stem!r}.", "Rename one of them, and its mask or image."

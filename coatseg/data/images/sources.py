@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image
+from coatseg.data.images.other_formats import words_on_other_formats
+from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels
@@ -27,8 +28,8 @@ SHOWN = 3
 class Source:
     """One image file: its `address`, a path or an address of fsspec, and its `id`, unique and fit for file names.
 
-    The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files whose ids
-    would be the same keep the suffix. `remote` means that the address is not a path.
+    The id is the path below the input folder, `name`, without its suffix (or .ome.tif), such as "street/a"; files whose
+    ids would be the same keep the suffix. `remote` means that the address is not a path.
     """
 
     id: str
@@ -97,7 +98,8 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
     }
     images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
-        kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        others = words_on_other_formats(kept.values())
+        kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.{others and ' '}{others}"
         if not kept and not folder:
             raise ConfigError(f"input={given} names no file.", "Give a folder, a file, or a pattern such as 'a/*.jpg'.")
         raise ConfigError(f"input={given} {'has' if not single else 'is'} no image.", kinds)
@@ -178,7 +180,7 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _ids(names: Sequence[PurePosixPath]) -> list[str]:
-    ids = [str(name.with_suffix("")) for name in names]
+    ids = [stem_of(name) for name in names]
     before: list[str] = []
     while ids != before:  # a name may be the stem of another, as a.png of a.png.bmp
         counts, before = Counter(ids), ids
