@@ -13,7 +13,7 @@ from coatseg.data.annotations.classes import first_repeated, read_lines
 from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.mask_files import MaskedImage
 from coatseg.data.images.other_formats import words_on_other_formats
-from coatseg.data.images.reading import IMAGE_SUFFIXES, stem_of
+from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, stem_of
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.options import OptionGroup
 
@@ -193,7 +193,9 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.endswith(NO_IMAGES):
+            continue
+        if any(part.startswith(".") for part in inside.parts):
             continue
         stem = stem_of(inside)
         if stem in found:

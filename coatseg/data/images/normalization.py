@@ -34,7 +34,7 @@ _CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
 }
 
 
-def check_channels(name: object, stored: int, channels: int | None, *, alpha: bool) -> None:
+def check_channels(name: object, stored: int, channels: int | None, *, alpha: bool = False) -> None:
     """Raise if an image with `stored` channels can never be converted to `channels`.
 
     `alpha` says whether the image states that its last channel is alpha: no other one is dropped.
@@ -54,7 +54,7 @@ def check_channels(name: object, stored: int, channels: int | None, *, alpha: bo
         )
 
 
-def with_channels(name: object, pixels: Pixels, channels: int | None, *, alpha: bool) -> Pixels:
+def with_channels(name: object, pixels: Pixels, channels: int | None, *, alpha: bool = False) -> Pixels:
     """Convert an image (H, W, C) to so many channels: grey to colour, and back where no colour is lost, alpha dropped.
 
     Raises:

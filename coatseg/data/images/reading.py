@@ -35,6 +35,9 @@ from coatseg.structures import Colour, Pixels, Size
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".npy"})
 """How the names of image files end."""
 
+NO_IMAGES = ("_seg.npy",)
+"""Endings of files beside images that look like images: cellpose's outlines."""
+
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _DOUBLE = ".ome"
 

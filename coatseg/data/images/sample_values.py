@@ -61,8 +61,7 @@ def class_numbers(
 
 
 def _unknown(values: Pixels, nodata: float | None, classes: int) -> npt.NDArray[np.bool_] | None:
-    floats = values.dtype.kind == "f"
-    unknown: npt.NDArray[np.bool_] | None = np.isnan(values) if floats else None
+    unknown: npt.NDArray[np.bool_] | None = np.isnan(values) if values.dtype.kind == "f" else None
     if nodata is None or np.isnan(nodata) or nodata in range(classes):
         return unknown
     if unknown is not None:

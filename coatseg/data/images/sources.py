@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coatseg.data.images.other_formats import words_on_other_formats
-from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image, stem_of
+from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels
@@ -96,7 +96,7 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
         if not any(part.startswith(".") for part in name.parts)
         and not (within_output and str(name).startswith(f"{within_output}/"))
     }
-    images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
+    images = [file for file, name in kept.items() if _is_image(name)]
     if not images:
         others = words_on_other_formats(kept.values())
         kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.{others and ' '}{others}"
@@ -157,6 +157,10 @@ def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixel
         return read_image(path, channels, bands)
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
+
+
+def _is_image(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in IMAGE_SUFFIXES and not name.name.endswith(NO_IMAGES)
 
 
 def _below(base: str, output: str, system: Any) -> str | None:

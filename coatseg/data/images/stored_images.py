@@ -99,7 +99,7 @@ class PlainImage:
 
     def read(self, bands: Sequence[int] | None, window: Window | None) -> Pixels:
         """Decode the image and cut the window."""
-        pixels = _banded(self.path, decode_image(self.path), bands)
+        pixels = with_bands(self.path, decode_image(self.path), bands)
         return pixels if window is None else window.cut(pixels)
 
 
@@ -149,7 +149,7 @@ class TiffImage:
             white_is_zero = header.photometric == WHITE_IS_ZERO
             pixels = full_range(self.path, pixels, header.top, white_is_zero=white_is_zero)
         else:
-            pixels = _banded(self.path, decode_image(self.path), bands)
+            pixels = with_bands(self.path, decode_image(self.path), bands)
             if header.bits > 8:  # Pillow scales fewer bits itself
                 pixels = full_range(self.path, pixels, header.top)
         return pixels if alone or window is None else window.cut(pixels)
@@ -214,7 +214,7 @@ class NumpyImage:
     def read(self, bands: Sequence[int] | None, window: Window | None) -> Pixels:
         """Copy the image, or a window of it, into memory."""
         pixels = self._array if window is None else window.cut(self._array)
-        return np.array(_banded(self.path, pixels, bands), dtype=pixels.dtype.newbyteorder("="), order="C")
+        return np.array(with_bands(self.path, pixels, bands), dtype=pixels.dtype.newbyteorder("="), order="C")
 
 
 _BY_SUFFIX: dict[str, Callable[[Path], StoredImage]] = {NUMPY: NumpyImage, JPEG_2000: Jpeg2000Image}
@@ -232,6 +232,11 @@ def size_and_channels(path: Path) -> tuple[Size, int]:
         return size, Image.getmodebands(plain_mode(opened))
 
 
-def _banded(path: Path, pixels: Pixels, bands: Sequence[int] | None) -> Pixels:
+def with_bands(path: Path, pixels: Pixels, bands: Sequence[int] | None) -> Pixels:
+    """Return those bands (H, W, len(bands)) of an image, counted from 1; None keeps all.
+
+    Raises:
+        ImageError: the image lacks a band.
+    """
     check_bands(path, pixels.shape[2], bands)
     return pixels if bands is None else pixels[..., [band - 1 for band in bands]]

@@ -28,7 +28,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 JPEG = 7
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _FORMATS = {1: "uint", 2: "int", 3: "float", 4: "uint", 5: "complex int", 6: "complex"}
-_DEPTHS_IN_16 = frozenset(2**bits - 1 for bits in range(9, 16))
+_DEPTHS_IN_16 = frozenset(2**bits - 1 for bits in range(8, 16))
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,15 @@ def read_header(path: Path) -> TiffHeader | None:
         raise unreadable(path, error) from error
     with file:
         directories = _directories(path, file)
+        if directories is None:
+            return None
         try:
-            return _header(directories, path.stat().st_size) if directories is not None else None
+            header, at_zero = _header(directories, path.stat().st_size), _any_at_zero(directories[0])
         except Exception as error:  # a directory may hold anything where bytes make no sense
             raise _damaged(path) from error
+    if at_zero:  # GDAL would read the header as pixels
+        raise ImageError(f"{path} states that pixels begin at byte 0, where its header is.", DAMAGED)
+    return header
 
 
 def check_length(path: Path) -> None:
@@ -173,7 +178,7 @@ def _header(directories: Sequence[ImageFileDirectory_v2], length: int) -> TiffHe
         contiguous=first.get(_PLANAR, 1) == 1,
         alpha=extra[-1] in (_ASSOCIATED, _UNASSOCIATED),
         premultiplied=_ASSOCIATED in extra,
-        sparse=any(0 in _all(first, tag, 1) for tag in _blocks(first)),
+        sparse=0 in _all(first, _blocks(first)[1], 1),
         nodata=_number(first.get(_NODATA, "")),
         description=str(first.get(_DESCRIPTION, "")).strip("\0 \n"),
         pages=pages,
@@ -193,7 +198,7 @@ def _type(directory: ImageFileDirectory_v2) -> tuple[str, int]:
 
 
 def _top(directory: ImageFileDirectory_v2, bits: int) -> int:
-    # Some programs write the greatest value that they found, which is no depth: only those of 9 to 15 bits are one.
+    # Some programs write the greatest value that they found, which is no depth: only those of 8 to 15 bits are one.
     stated = {value for tag in _MAXIMA for value in _all(directory, tag, 0)} - {0}
     depth = stated.pop() if len(stated) == 1 else 0
     return depth if bits == 16 and depth in _DEPTHS_IN_16 else 2**bits - 1
@@ -218,6 +223,11 @@ def _is_page(directory: ImageFileDirectory_v2, first: Size) -> bool:
 
 def _blocks(directory: ImageFileDirectory_v2) -> tuple[int, int]:
     return (_TILES, _TILE_BYTES) if _TILES in directory else (_STRIPS, _STRIP_BYTES)
+
+
+def _any_at_zero(directory: ImageFileDirectory_v2) -> bool:
+    offsets, counts = (_all(directory, tag, 1) for tag in _blocks(directory))
+    return 0 in offsets and any(count and not offset for offset, count in zip(offsets, counts, strict=False))
 
 
 def _end(directory: ImageFileDirectory_v2) -> int:

@@ -39,6 +39,13 @@ def test_an_ome_tiff_and_its_png_mask_are_a_pair(tmp_path: Path) -> None:
     assert [source.id for source in find_sources(tmp_path / "train" / "images").images] == ["train_00"]
 
 
+def test_outlines_of_cellpose_are_no_images(tmp_path: Path) -> None:
+    write_folder(tmp_path, layout="folders", count=1)
+    np.save(tmp_path / "train" / "images" / "train_00_seg.npy", np.zeros((32, 40), np.uint8))
+    assert len(Folder(tmp_path, "train")) == 1
+    assert [source.id for source in find_sources(tmp_path / "train" / "images").images] == ["train_00"]
+
+
 def test_other_formats_are_counted_with_their_mend() -> None:
     files = [PurePath(name) for name in ("a.nii.gz", "b/c.NII.GZ", "d.svs", "e.png", "notes.txt", "f.b.dcm")]
     words = words_on_other_formats(files)

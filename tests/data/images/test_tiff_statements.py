@@ -68,7 +68,17 @@ def test_a_strip_without_a_place_is_no_pixels_of_the_header(tmp_path: Path) -> N
     check_length(path)
 
 
-@pytest.mark.parametrize("bits", [9, 10, 12, 14])
+def test_pixels_at_the_place_of_the_header_are_damage(tmp_path: Path) -> None:
+    strips = {273: (8, 0, 8 + 2 * 1024), 279: (1024, 1024, 1024), 278: 16}
+    path = write_pages(tmp_path / "a.tif", [np.full(SIZE, 9, np.uint8)], strips)
+    for read in (read_image, read_size, read_label_map):
+        with pytest.raises(ImageError, match=r"(?s)a.tif states that pixels begin at byte 0.*damaged"):
+            read(path)
+    path = write_pages(tmp_path / "a.tif", [np.full(SIZE, 9, np.uint8)], strips | {279: (1024, 0, 1024)})
+    assert read_image(path, 1)[::16, 0, 0].tolist() == [9, 0, 9]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
 def test_a_depth_stated_in_16_bits_is_scaled_to_the_whole_range(tmp_path: Path, bits: int) -> None:
     top = 2**bits - 1
     stored = RNG.integers(0, top + 1, SIZE).astype(np.uint16)
