@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,11 +38,11 @@ class TiffHeader:
     `size` is as stored, before `orientation` (1 to 8) is applied; `kind` is uint, int, float, complex or another one
     that no image has, and `bits` is the depth of a channel. `top` is the greatest number that an integer channel may
     hold: that of its bits, or of a lower depth if the file states one. `alpha` means that the last channel says that it
-    is alpha, `premultiplied` that the others were multiplied by it, `sparse` that some blocks of pixels were left out.
+    is alpha, `premultiplied` that the others were multiplied by it.
 
     `pages` are the numbers, counted from 1, of the directories that hold an image of full size: reduced images, masks
     of transparency and thumbnails are no pages. `alike` means that all of them have one size, type and number of
-    channels. `length` is the file's, in bytes.
+    channels. `length` is the file's, in bytes, and `first` the first directory as Pillow read it.
     """
 
     size: Size
@@ -56,12 +56,12 @@ class TiffHeader:
     contiguous: bool
     alpha: bool
     premultiplied: bool
-    sparse: bool
     nodata: float | None
     description: str
     pages: tuple[int, ...]
     alike: bool
     length: int
+    first: ImageFileDirectory_v2 = field(repr=False, compare=False)
 
     @property
     def dtype(self) -> str:
@@ -107,12 +107,29 @@ def read_header(path: Path) -> TiffHeader | None:
         if directories is None:
             return None
         try:
-            header, at_zero = _header(directories, path.stat().st_size), _any_at_zero(directories[0])
+            return _header(directories, path.stat().st_size)
         except Exception as error:  # a directory may hold anything where bytes make no sense
             raise _damaged(path) from error
+
+
+def is_sparse(path: Path, header: TiffHeader) -> bool:
+    """Return whether a TIFF leaves out some blocks of its first page, where pixels are nodata or 0.
+
+    Raises:
+        ImageError: its list of blocks is damaged.
+    """
+    return _is_sparse(path, header.first)
+
+
+def _is_sparse(path: Path, directory: ImageFileDirectory_v2) -> bool:
+    try:
+        offsets, counts = (np.array(_all(directory, tag, 1)) for tag in _blocks(directory))
+        at_zero = bool(((offsets == 0) & (counts > 0)).any())
+    except Exception as error:  # as above
+        raise _damaged(path) from error
     if at_zero:  # GDAL would read the header as pixels
         raise ImageError(f"{path} states that pixels begin at byte 0, where its header is.", DAMAGED)
-    return header
+    return bool((counts == 0).any())
 
 
 def check_length(path: Path) -> None:
@@ -125,6 +142,7 @@ def check_length(path: Path) -> None:
         directories, there = _directories(path, file), path.stat().st_size
     if directories is None:
         return
+    _is_sparse(path, directories[0])
     try:
         end = max(_end(directories[page - 1]) for page in _pages(directories))
     except Exception as error:  # as above
@@ -178,12 +196,12 @@ def _header(directories: Sequence[ImageFileDirectory_v2], length: int) -> TiffHe
         contiguous=first.get(_PLANAR, 1) == 1,
         alpha=extra[-1] in (_ASSOCIATED, _UNASSOCIATED),
         premultiplied=_ASSOCIATED in extra,
-        sparse=0 in _all(first, _blocks(first)[1], 1),
         nodata=_number(first.get(_NODATA, "")),
         description=str(first.get(_DESCRIPTION, "")).strip("\0 \n"),
         pages=pages,
         alike=len(shapes) == 1,
         length=length,
+        first=first,
     )
 
 
@@ -223,11 +241,6 @@ def _is_page(directory: ImageFileDirectory_v2, first: Size) -> bool:
 
 def _blocks(directory: ImageFileDirectory_v2) -> tuple[int, int]:
     return (_TILES, _TILE_BYTES) if _TILES in directory else (_STRIPS, _STRIP_BYTES)
-
-
-def _any_at_zero(directory: ImageFileDirectory_v2) -> bool:
-    offsets, counts = (_all(directory, tag, 1) for tag in _blocks(directory))
-    return 0 in offsets and any(count and not offset for offset, count in zip(offsets, counts, strict=False))
 
 
 def _end(directory: ImageFileDirectory_v2) -> int:

@@ -29,7 +29,7 @@ def channel_pages(
     if not header.alike or header.channels > 1:
         kind = f"of {header.channels} channels each" if header.alike else "of different sizes or types"
         raise ImageError(f"{path} has {count} pages {kind}; an image has one.", _ONE_A_FILE.capitalize())
-    if stated is not None and stated.are_named and stated.count == count:
+    if stated is not None and stated.are_named and stated.count > 1:
         return _ordered(path, header, stated)
     chosen = channels == count if bands is None else max(bands, default=0) <= count
     if not chosen:
@@ -59,8 +59,9 @@ def listed_pages(path: Path, header: TiffHeader) -> StatedPages | None:
 
 
 def _ordered(path: Path, header: TiffHeader, stated: StatedPages) -> tuple[int, ...]:
-    if not stated.are_channels:
-        raise ImageError(f"{path} has {stated.count} pages: {stated.words}.", _ONE_A_FILE.capitalize())
+    count = len(header.pages)
+    if not stated.are_channels or stated.count != count:
+        raise ImageError(f"{path} has {count} pages, and states {stated.words}.", _ONE_A_FILE.capitalize())
     return tuple(header.pages[place] for place in stated.order) or header.pages
 
 

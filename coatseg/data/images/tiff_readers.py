@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from coatseg.data.images.decoding import LABEL_MODES, open_image
-from coatseg.data.images.tiff import BLACK_IS_ZERO, JPEG, RGB, WHITE_IS_ZERO, YCBCR, TiffHeader
+from coatseg.data.images.tiff import BLACK_IS_ZERO, JPEG, RGB, WHITE_IS_ZERO, YCBCR, TiffHeader, is_sparse
 from coatseg.errors import ImageError
 
 # None, LZW, deflate in both numberings, PackBits: what OpenCV's builds decode. Pillow's decode three of fax, JPEG in
@@ -28,7 +28,7 @@ _COLOURS = {3: "a palette", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "L*a*b*", 9: 
 
 def is_plain_tiff(path: Path, header: TiffHeader) -> bool:
     """Return whether Pillow or OpenCV reads a whole TIFF of one page correctly, with all of its channels."""
-    if _is_too_large(header) or header.sparse:
+    if _is_too_large(header) or is_sparse(path, header):
         return False
     if header.bits >= 16:
         readable = _OPENCV_CHANNELS.get((header.dtype, header.photometric), ())
@@ -43,7 +43,7 @@ def is_plain_tiff(path: Path, header: TiffHeader) -> bool:
 
 def is_plain_map(path: Path, header: TiffHeader) -> bool:
     """Return whether Pillow reads a whole TIFF of class numbers correctly."""
-    if _is_too_large(header) or header.sparse or header.kind == "float" or header.dtype == "int8":
+    if _is_too_large(header) or is_sparse(path, header) or header.kind == "float" or header.dtype == "int8":
         return False
     # Pillow shows WhiteIsZero as it looks, which turns class numbers around.
     if header.photometric == WHITE_IS_ZERO or header.compression not in _PILLOW_COMPRESSIONS:

@@ -24,7 +24,10 @@ from coatseg.errors import ImageError
 from coatseg.structures import Pixels, Size
 
 ImageLike = str | os.PathLike[str] | Pixels | Image.Image
-"""A file, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow."""
+"""A file, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow.
+
+Of these, an array does not say whether a second or fourth channel is alpha, so that none is dropped.
+"""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ def test_channels_may_be_stored_in_an_order_of_their_own(tmp_path: Path) -> None
         (imagej(images=6, channels=2, slices=3), "2 channels x 3 slices"),
         (imagej(images=6, frames=6), "6 time points"),
         (b'{"shape": [6, 20, 30], "axes": "ZYX"}', "6 slices"),
+        (ome(c=3).replace(b"</OME>", b'<Image ID="Image:1"/></OME>'), "2 images"),
+        (ome(z=5), "5 slices"),
     ],
 )
 def test_pages_that_are_something_else_are_refused_with_what_they_are(
@@ -87,7 +89,7 @@ def test_pages_that_are_something_else_are_refused_with_what_they_are(
     path = write_pages(tmp_path / "a.tif", stack(6), {DESCRIPTION: description})
     for read in (read_image, read_size):
         for channels in (1, 3, 6):
-            with pytest.raises(ImageError, match=rf"a.tif has 6 pages: {words}\."):
+            with pytest.raises(ImageError, match=rf"a.tif has 6 pages, and states {words}\."):
                 read(path, channels)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_size
-from coatseg.data.images.tiff import check_length, read_header
+from coatseg.data.images.tiff import check_length, is_sparse, read_header
 from coatseg.errors import ImageError
 from coatseg.results.predict.opened_image import has_windows, open_given
 from tests.data.rasters import write_pages, write_tiff
@@ -43,7 +43,7 @@ def test_blocks_that_a_sparse_file_leaves_out_are_nodata_or_zero(
     path = write_sparse(tmp_path / "a.tif", image, nodata, compress=compress, photometric="RGB")
     expected = np.full_like(image, nodata or 0)
     expected[:16, :16] = image[:16, :16]
-    assert read_header(path).sparse
+    assert is_sparse(path, read_header(path))
     check_length(path)
     np.testing.assert_array_equal(read_image(path, 3), expected)
     np.testing.assert_array_equal(read_image(path, 3, window=WINDOW), expected[CUT])
@@ -71,7 +71,7 @@ def test_a_strip_without_a_place_is_no_pixels_of_the_header(tmp_path: Path) -> N
 def test_pixels_at_the_place_of_the_header_are_damage(tmp_path: Path) -> None:
     strips = {273: (8, 0, 8 + 2 * 1024), 279: (1024, 1024, 1024), 278: 16}
     path = write_pages(tmp_path / "a.tif", [np.full(SIZE, 9, np.uint8)], strips)
-    for read in (read_image, read_size, read_label_map):
+    for read in (read_image, read_size, read_label_map, check_length):
         with pytest.raises(ImageError, match=r"(?s)a.tif states that pixels begin at byte 0.*damaged"):
             read(path)
     path = write_pages(tmp_path / "a.tif", [np.full(SIZE, 9, np.uint8)], strips | {279: (1024, 0, 1024)})
