@@ -16,10 +16,10 @@ if TYPE_CHECKING:  # importing torch takes seconds, too long for --help
 USAGE = """Usage: coatseg predict checkpoint=PATH input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
 
 Predicts every image of a folder and those below it, of a pattern (input='a/**/*.jpg') or of one file, at its original
-size: jpg, png, tif, webp, bmp, of 8 or 16 bit, grey or with alpha, turned upright. Written are, for segmentation
-labels/ID.png, class numbers with the palette (16 bit beyond 255 classes, GeoTIFF for GeoTIFF; for layers
-labels/CLASS/ID.png, 255 where the class is), and for objects instances.json in COCO's format with masks as RLE, joined
-of objects/ID.json. ID is the path below the input without its suffix.
+size: jpg, png, tif, webp, bmp, jp2, npy, of 8 or 16 bit, grey or with alpha, turned upright. Written are, for
+segmentation labels/ID.png, class numbers with the palette (16 bit beyond 255 classes, GeoTIFF for GeoTIFF; for
+layers labels/CLASS/ID.png, 255 where the class is), and for objects instances.json in COCO's format with masks as RLE,
+joined of objects/ID.json. ID is the path below the input without its suffix.
 
   model=FILE.onnx         in place of a checkpoint: what coatseg export wrote, run by ONNX Runtime
   checkpoint=[A,B]        the mean of the probabilities of several checkpoints

@@ -9,18 +9,22 @@ import numpy as np
 
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_label_map
+from coatseg.data.images.stacked_masks import STACK_SUFFIXES, read_stacked_layer
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import IGNORE_INDEX, Pixels
 
 MOST_LAYERS = 128
+_UNKNOWN = -(2**31)  # no number that masks hold
 
 
 class LayerMasks:
     """Finds the mask files of every class, and reads those of an image as (H, W, K) uint8.
 
     The files of a single class lie in the folder of masks itself; with several, each class has a folder of its name
-    there. A class is present where its file is not zero, so that 1 and 255 mean the same. An ignore index other than
-    255 marks pixels whose truth is unknown. A class without a file for an image is absent from all of it.
+    there, or TIFF and numpy files in the folder of masks have a page, band or channel a class, in their order. A class
+    is present where its mask is not zero, so that 1 and 255 mean the same. An ignore index other than 255 marks pixels
+    whose truth is unknown, and so do nan and the nodata value of a TIFF, unless that is 0, where the class is not. A
+    class without a file for an image is absent from all of it.
 
     `find` maps the stem of every file below a folder to the file.
 
@@ -55,6 +59,10 @@ class LayerMasks:
             DatasetNotFoundError: a folder of masks is missing.
         """
         folders = self.folders(folder)
+        stacked = self._find_stacked(folder, folders)
+        if stacked:
+            self._files |= {path: (path,) * len(self._classes) for path in stacked.values()}
+            return stacked
         for one in folders:
             if not one.is_dir():
                 raise DatasetNotFoundError(
@@ -70,9 +78,16 @@ class LayerMasks:
             self._files[first[stem]] = files
         return first
 
+    def _find_stacked(self, folder: Path, folders: Sequence[Path]) -> dict[str, Path]:
+        """Map every stem to its file if there are files of all classes; {} otherwise."""
+        if len(folders) == 1 or not folder.is_dir() or any(one.is_dir() for one in folders):
+            return {}
+        found = self._find(folder)
+        return found if {path.suffix.lower() for path in found.values()} <= STACK_SUFFIXES else {}
+
     def files(self, path: Path) -> list[Path]:
         """Return all mask files of the image whose first one is `path`."""
-        return [file for file in self._files[path] if file is not None]
+        return list(dict.fromkeys(file for file in self._files[path] if file is not None))
 
     def __call__(self, path: Path, window: Window | None = None) -> Pixels:
         """Read the layers of the image whose first mask is `path`, or a window of them.
@@ -81,29 +96,37 @@ class LayerMasks:
             ImageError: a file cannot be read.
             DatasetError: a file is in colour or a JPEG, or the masks have different sizes.
         """
-        first = self._layer(path, window)
-        layers = np.zeros((*first.shape, len(self._classes)), np.uint8)
-        for number, file in enumerate(self._files[path]):
-            if file is None:
-                continue
-            layer = first if file == path else self._layer(file, window)
+        files = self._files[path]
+        stacked = len(files) > 1 and files[0] == files[-1]
+        read = {
+            number: self._layer(file, window, number if stacked else None)
+            for number, file in enumerate(files)
+            if file is not None
+        }
+        first = next(iter(read.values()))
+        layers = np.zeros((*first.shape, len(files)), np.uint8)
+        for number, layer in read.items():
             if layer.shape != first.shape:
                 sizes = ["x".join(str(length) for length in mask.shape) for mask in (first, layer)]
                 raise DatasetError(
-                    f"The mask {path} is {sizes[0]}, and {file} is {sizes[1]}.",
+                    f"The mask {path} is {sizes[0]}, and {files[number]} is {sizes[1]}.",
                     "Sizes are height x width. Export the masks of all classes at the size of the image.",
                 )
             layers[..., number] = layer
         return layers
 
-    def _layer(self, path: Path, window: Window | None) -> Pixels:
+    def _layer(self, path: Path, window: Window | None, stacked: int | None) -> Pixels:
         try:
-            values = read_label_map(path, window)
+            values = (
+                read_label_map(path, window, ignore_index=_UNKNOWN, classes=1)
+                if stacked is None
+                else read_stacked_layer(path, stacked, len(self._classes), window, unknown=_UNKNOWN)
+            )
         except DatasetError as error:
-            raise DatasetError(
-                error.what, "Save it as a single-channel PNG: 0 where the class is not, any other number where it is."
-            ) from error
+            mend = "Save it as a single-channel PNG: 0 where the class is not, any other number where it is."
+            raise DatasetError(error.what, mend if stacked is None else error.mend) from error
         layer: Pixels = (values != 0).astype(np.uint8)
+        layer[values == _UNKNOWN] = self._ignore_index
         if self._ignore_index != IGNORE_INDEX:
             layer[values == self._ignore_index] = self._ignore_index
         return layer

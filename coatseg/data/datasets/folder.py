@@ -17,7 +17,7 @@ from coatseg.data.datasets.official import NumberedMasks
 from coatseg.data.datasets.own_splits import Splits, find_pairs
 from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
 from coatseg.data.datasets.windowed_files import WindowedFiles, WindowSize, windows_of
-from coatseg.data.images.reading import read_label_map
+from coatseg.data.images.reading import LabelMaps
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
@@ -124,7 +124,7 @@ def _classes_of(root: Path, classes: str) -> ClassList:
 def _reader_of_numbers(classes: ClassList, path: Path, ignore_index: int) -> MaskReader:
     numbers = classes.labels_of_numbers(ignore_index)
     if not numbers:
-        return read_label_map
+        return LabelMaps(len(classes.names), ignore_index)
     return NumberedMasks(str(path), numbers, f"Give it a line in {path}; one called ignore leaves its pixels out.")
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from coatseg.data.annotations.boxes import repair_line
+from coatseg.data.images.other_formats import is_of_other_format
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
 from coatseg.errors import listed
@@ -18,12 +19,6 @@ FOLDERS = {
     "masks": ("masks", "SegmentationClass", "mask", "labels", "label", "PedMasks", "semantic", "annotations", "gt"),
     "annotations": ("annotations", "labels", "label", "json", "ann", "xml"),
 }
-# Suffixes of images that other programs read.
-OTHER_IMAGES = frozenset({
-    ".arw", ".avif", ".bif", ".cr2", ".czi", ".dcm", ".dng", ".exr", ".gif", ".h5", ".hdf5", ".heic", ".heif", ".j2k",
-    ".jp2", ".jxl", ".lif", ".mat", ".mrxs", ".nd2", ".ndpi", ".nef", ".nii", ".npy", ".npz", ".pgm", ".ppm", ".scn",
-    ".svs", ".vms", ".vrt",
-})  # fmt: skip
 ENOUGH = 2000
 """How many entries of a folder are looked at."""
 
@@ -113,7 +108,7 @@ def files_of_no_kind(folder: Path, suffixes: Collection[str]) -> str:
 
 def unread_images(folder: Path) -> tuple[str, ...]:
     """Count the files of a folder that are images of kinds that are not read: a line, or none."""
-    unread = sorted(path for path in walk(folder) if path.suffix.lower() in OTHER_IMAGES - IMAGE_SUFFIXES)
+    unread = sorted(path for path in walk(folder) if is_of_other_format(path))
     if not unread:
         return ()
     first = unread[0].relative_to(folder).as_posix()

@@ -171,7 +171,7 @@ def _class_numbers(
 def _read_ids(path: Path, *, in_colours: bool) -> Pixels:
     """Read a map (H, W) of object numbers; of a picture `in_colours` those are R + 256 G + 65536 B."""
     try:
-        return read_label_map(path)
+        return read_label_map(path, ignore_index=0)  # nodata is no object
     except DatasetError as error:
         if not in_colours or path.suffix.lower() in (".jpg", ".jpeg"):
             raise DatasetError(error.what, NUMBERS_FORMAT) from error

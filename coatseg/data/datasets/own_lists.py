@@ -14,9 +14,8 @@ from coatseg.data.datasets.own_tree import (
     OwnTree,
     PairedFolders,
     images_left_out,
-    stem_of,
 )
-from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.images.reading import IMAGE_SUFFIXES, stem_of
 from coatseg.errors import DatasetError, SplitNotFoundError, nearest
 
 LISTS_FORMAT = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from coatseg.data.datasets.found_instead import files_of_no_kind
 from coatseg.data.datasets.own_lists import LIST_PLACES, find_list, listed_pairs, missing_list
 from coatseg.data.datasets.own_tree import FoundPairs, OwnTree, PairedFolders, layout_to_make
+from coatseg.data.images.other_formats import words_on_other_formats
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.options import OptionGroup
@@ -104,12 +105,18 @@ def find_pairs(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
     found = splitters[chosen]()
     if not found.pairs:
         places = (tree.root / place for name in names_of_split(split) for place in _places(name, tree.images))
-        hint = next(filter(None, (files_of_no_kind(place, IMAGE_SUFFIXES) for place in places)), "")
+        hint = next(filter(None, map(_passed_over, places)), "")
         raise DatasetError(
             f"The split {split!r} of {tree.root} (split_by={chosen}) is empty.",
             f"{hint}Add images to it, or choose another data.split_by, data.val_fraction or data.folds.",
         )
     return found
+
+
+def _passed_over(place: Path) -> str:
+    """Say which files of a folder are no images that are read; empty if none are there."""
+    others = words_on_other_formats(place.glob("[!.]*"))
+    return f"{others} " if others else files_of_no_kind(place, IMAGE_SUFFIXES)
 
 
 def _automatic(tree: OwnTree, splits: Splits) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
@@ -19,13 +19,11 @@ from coatseg.data.datasets.found_instead import (
     unread_images,
 )
 from coatseg.data.datasets.mask_files import MaskedImage
-from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, stem_of
 from coatseg.data.images.walking import walk
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 
 LAYOUT = "Make images/, masks/ and classes.txt there (see data/README.md for splits), or set data.root=."
-DOUBLE_SUFFIXES = frozenset({".ome"})
-"""What stands before the suffix of an image and belongs to it, as in a.ome.tif."""
 
 Option = Literal["masks", "annotations"]
 WORDS: dict[Option, tuple[str, str]] = {
@@ -33,8 +31,6 @@ WORDS: dict[Option, tuple[str, str]] = {
     "annotations": ("annotation file", "annotation files"),
 }
 IMAGES = ("image", "images")
-NO_IMAGES = ("_seg.npy",)
-"""Endings of files that have the suffix of images and are none: what cellpose keeps beside an image."""
 LEAVE_OUT: dict[Option, str] = {"masks": ", as data.without_mask=leave_out does", "annotations": ""}
 
 
@@ -181,12 +177,6 @@ def images_left_out(stems: Sequence[str]) -> tuple[str, ...]:
 def layout_to_make(missing: Path, option: Option) -> str:
     """Return what to do about a missing folder: options for what is there, else what to make."""
     return folders_to_name(missing, option) or list_to_name(missing.parent) or f"{listing(missing.parent)}{LAYOUT}"
-
-
-def stem_of(path: PurePath) -> str:
-    """Return a path without the suffix of an image file, and without a double one such as .ome.tif."""
-    stem = path.with_suffix("")
-    return (stem.with_suffix("") if stem.suffix.lower() in DOUBLE_SUFFIXES else stem).as_posix()
 
 
 def files_by_stem(

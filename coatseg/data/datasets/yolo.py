@@ -13,9 +13,8 @@ from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
 from coatseg.data.annotations.yolo import read_yolo
 from coatseg.data.datasets.annotation_files import IMAGES, check_root
 from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.own_tree import stem_of
 from coatseg.data.datasets.yolo_tree import YoloTree, labels_of, read_yolo_tree
-from coatseg.data.images.reading import read_size
+from coatseg.data.images.reading import read_size, stem_of
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coatseg.data.images.raster import import_rasterio, opened_raster
+from coatseg.data.images.raster import JPEG_2000, import_rasterio, opened_raster
 from coatseg.data.images.tiff import read_header
 from coatseg.structures import Colour, Pixels
 
@@ -35,12 +35,12 @@ class GeoTags:
 
 
 def read_tags(path: Path) -> GeoTags | None:
-    """Read the tags of a GeoTIFF; None for other files, and for a TIFF that has none.
+    """Read the tags of a GeoTIFF or a JPEG 2000 file; None for other files, and for one that has none.
 
     Raises:
         ImageError: there is no such file, it is damaged, or rasterio is not installed.
     """
-    if read_header(path) is None:
+    if path.suffix.lower() != JPEG_2000 and read_header(path) is None:
         return None
     with opened_raster(path) as raster:
         points, points_crs = raster.gcps

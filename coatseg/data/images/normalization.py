@@ -22,7 +22,8 @@ def _grey(pixels: Pixels) -> Pixels | None:
     return grey if bool((pixels[..., :3] == grey).all()) else None
 
 
-# (channels in the file, channels wanted) -> the conversion, None from it if colour would be lost.
+# (channels in the file, channels wanted) -> the conversion, None from it if colour would be lost. Those of two and of
+# four channels drop the last one.
 _CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
     (1, 3): lambda pixels: pixels.repeat(3, axis=2),
     (2, 3): lambda pixels: pixels[..., :1].repeat(3, axis=2),
@@ -33,26 +34,37 @@ _CONVERSIONS: dict[tuple[int, int], Callable[[Pixels], Pixels | None]] = {
 }
 
 
-def check_channels(name: object, stored: int, channels: int | None) -> None:
+def check_channels(name: object, stored: int, channels: int | None, *, alpha: bool = False) -> None:
     """Raise if an image with `stored` channels can never be converted to `channels`.
+
+    `alpha` says whether the image states that its last channel is alpha: no other one is dropped.
 
     Raises:
         ImageError: there is no such conversion; `name` is what the image is called.
     """
-    if channels not in (None, stored) and (stored, channels) not in _CONVERSIONS:
+    if channels is None or channels == stored:
+        return
+    if (stored, channels) not in _CONVERSIONS:
         raise _channels_error(name, stored, channels)
+    if stored in (2, 4) and not alpha:
+        kept = "[1]" if 1 in (channels, stored - 1) else "[1,2,3]"
+        raise ImageError(
+            f"{name} has {stored} channels and does not say that the last one is alpha; the dataset states {channels}.",
+            f"Set data.channels={stored}, or data.bands={kept} to leave it out.",
+        )
 
 
-def with_channels(name: object, pixels: Pixels, channels: int | None) -> Pixels:
+def with_channels(name: object, pixels: Pixels, channels: int | None, *, alpha: bool = False) -> Pixels:
     """Convert an image (H, W, C) to so many channels: grey to colour, and back where no colour is lost, alpha dropped.
 
     Raises:
-        ImageError: there is no such conversion, or colour would be lost; `name` is what the image is called.
+        ImageError: there is no such conversion, colour would be lost, or a channel that is not stated to be `alpha`;
+            `name` is what the image is called.
     """
     stored = pixels.shape[2]
     if channels is None or channels == stored:
         return pixels
-    check_channels(name, stored, channels)
+    check_channels(name, stored, channels, alpha=alpha)
     converted = _CONVERSIONS[stored, channels](pixels)
     if converted is None:
         raise _channels_error(name, stored, channels)

@@ -1,6 +1,6 @@
 """Image and label files to arrays, and their sizes from their headers: nothing half read, nothing guessed.
 
-Pillow and OpenCV decode what they read correctly; rasterio reads all other TIFF files, and windows of TIFF files.
+How the pixels of each format are read is in stored_images.py.
 """
 
 from __future__ import annotations
@@ -8,31 +8,38 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from coatseg.data.images.decoding import (
     LABEL_MODES,
-    ON_THEIR_SIDE,
     content_of,
     decode,
-    decode_image,
     open_image,
     orientation,
-    plain_mode,
-    unsupported,
     upright,
 )
 from coatseg.data.images.normalization import check_channels, with_channels
-from coatseg.data.images.raster import Window, check_bands, read_band, read_raster
-from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain_map, is_plain_tiff, read_header
+from coatseg.data.images.numpy_files import NUMPY, open_array
+from coatseg.data.images.raster import JPEG_2000, Window, check_bands, read_band
+from coatseg.data.images.sample_values import class_numbers
+from coatseg.data.images.stored_images import size_and_channels, stored_image
+from coatseg.data.images.tiff import JPEG, TiffHeader, read_header
+from coatseg.data.images.tiff_pages import listed_pages
+from coatseg.data.images.tiff_readers import is_plain_map
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Pixels, Size
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".npy"})
+"""How the names of image files end."""
+
+NO_IMAGES = ("_seg.npy",)
+"""Endings of files beside images that look like images: cellpose's outlines."""
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_DOUBLE = ".ome"
 
 _LABELS_FORMAT = (
     "Save class numbers as an 8- or 16-bit single-channel PNG or TIFF; an own dataset may use colours instead: "
@@ -40,33 +47,35 @@ _LABELS_FORMAT = (
 )
 
 
+def stem_of(path: PurePath) -> str:
+    """Return a path without the suffix of its format, with "/" between folders: town/a of town/a.png and a.ome.tif."""
+    stem = path.with_suffix("")
+    if path.suffix.lower() in _TIFF_SUFFIXES and stem.suffix.lower() == _DOUBLE:
+        stem = stem.with_suffix("")
+    return stem.as_posix()
+
+
 def read_image(
     path: Path, channels: int | None = None, bands: Sequence[int] | None = None, window: Window | None = None
 ) -> Pixels:
     """Read an image, upright by its EXIF orientation.
 
-    Returns (H, W, C) uint8, uint16 or float32, in the bit depth of the file. C is `channels`, with grey repeated to RGB
-    and a fourth channel dropped, or what the file has. `bands` selects channels, counted from 1, before that. A
-    `window` of a TIFF is read by itself; other files, and a TIFF that is rotated or in other colours than RGB, are
-    decoded whole and then cut.
+    Returns (H, W, C) uint8, uint16 or float32, in the bit depth of the file; a lower depth that the file states, as 12
+    bits in 16, is scaled to the whole range. C is `channels`, with grey repeated to RGB and what says that it is alpha
+    dropped, or what the file has. `bands` selects channels, counted from 1, before that. A `window` of a TIFF, JPEG
+    2000 or numpy file is read by itself; other files, and a TIFF that is rotated or in other colours than grey and RGB,
+    are decoded whole and then cut.
 
     Raises:
-        ImageError: there is no such file; it is damaged or cut short, has other pixel types, channels or bands, or is
-            not a TIFF and has more pixels than Pillow allows; or rasterio is needed and not installed.
+        ImageError: there is no such file; it is damaged or cut short, has other pixel types, channels, bands or pages,
+            or is not a TIFF and has more pixels than Pillow allows; or rasterio is needed and not installed.
     """
-    header = read_header(path)
-    plain = header is None or _is_plain(path, header, channels, bands)
-    alone = window is not None and header is not None and (header.is_as_stored or not plain) and header.orientation == 1
-    if header is not None and (alone or not plain):
-        pixels = upright(read_raster(path, bands, window if alone else None), header.orientation)
-    else:
-        pixels = decode_image(path)
-        check_bands(path, pixels.shape[2], bands)
-        pixels = pixels if bands is None else pixels[..., [band - 1 for band in bands]]
-    if window is not None and not alone:
-        pixels = window.cut(pixels)
+    stored = stored_image(path, channels, bands)
+    pixels = stored.read(bands, window)
+    alpha = bands is None and pixels.shape[2] != channels and stored.alpha
+    converted = with_channels(path, pixels, channels, alpha=alpha)
     # Pillow's arrays are read-only, and neither OpenCV nor torch takes reversed strides.
-    return np.require(with_channels(path, pixels, channels), requirements=["C", "W"])
+    return np.require(converted, requirements=["C", "W"])
 
 
 def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> Size:
@@ -75,14 +84,12 @@ def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | No
     Raises:
         ImageError: as `read_image` would, as far as the header tells.
     """
-    header = read_header(path)
-    # Pillow does not count all channels of files with more than 8 bit.
-    if header is not None and (not _is_plain(path, header, channels, bands) or header.bits >= 16):
-        size, stored = header.upright_size, header.channels
-    else:
-        size, stored = _size_and_channels(path)
-    check_bands(path, stored, bands)
-    check_channels(path, stored if bands is None else len(bands), channels)
+    stored = stored_image(path, channels, bands)
+    size, found = stored.facts()
+    check_bands(path, found, bands)
+    count = found if bands is None else len(bands)
+    if channels not in (None, count):
+        check_channels(path, count, channels, alpha=bands is None and stored.alpha)
     return size
 
 
@@ -92,38 +99,41 @@ def read_mask_size(path: Path) -> Size:
     Raises:
         ImageError: there is no such file, or its header is damaged.
     """
+    if path.suffix.lower() == NUMPY:
+        height, width = open_array(path).shape[:2]
+        return height, width
     header = read_header(path)
-    return header.upright_size if header is not None else _size_and_channels(path)[0]
+    return header.upright_size if header is not None else size_and_channels(path)[0]
 
 
-def read_label_map(path: Path, window: Window | None = None) -> Pixels:
-    """Read a mask of class numbers, or a window of it: (H, W) in the bit depth of the file; palettes are not applied.
+def read_label_map(
+    path: Path, window: Window | None = None, *, ignore_index: int | None = None, classes: int = 0
+) -> Pixels:
+    """Read a mask of class numbers, or a window of it: (H, W) integers as they are stored; palettes are not applied.
 
-    A TIFF's nodata value counts as any other number.
+    Whole numbers in floats are taken. With `ignore_index`, pixels that are nan or of the TIFF's nodata value become it,
+    but for a nodata value below `classes`, which is a class: GIS software writes nodata=0 where 0 is the background.
+    Without it, nan is no class number and nodata counts as any other number.
 
     Raises:
         ImageError: there is no such file; it is damaged or cut short; or rasterio is needed and not installed.
-        DatasetError: it is a colour picture, has several bands, or is a lossy JPEG, which does not preserve labels.
+        DatasetError: it is a colour picture, has several bands or pages, holds a number that is not whole, or is of a
+            lossy format, which does not preserve labels.
     """
-    header = read_header(path)
-    if header is not None:
-        _check_map(path, header)
-        alone = window is not None and header.labels_are_as_stored
-        if alone or not is_plain_map(path, header):
-            labels = upright(read_band(path, window if alone else None), header.orientation)
-            return np.ascontiguousarray(labels if alone or window is None else window.cut(labels))
-    opened = open_image(path, io.BytesIO(content_of(path)))
-    if opened is None or opened.mode not in LABEL_MODES:
-        raise DatasetError(
-            f"{path} is a picture of {opened.mode if opened else 'an unknown'} mode, not a map of class numbers.",
-            _LABELS_FORMAT,
-        )
-    if opened.format == "JPEG":
-        raise _lossy(path)
-    labels = np.asarray(decode(path, opened))
-    labels = labels.astype(np.uint8) if labels.dtype == np.bool_ else labels.astype(labels.dtype.newbyteorder("="))
-    labels = upright(labels, orientation(opened))
-    return np.ascontiguousarray(labels if window is None else window.cut(labels))
+    values, nodata = _stored_labels(path, window)
+    return np.ascontiguousarray(class_numbers(path, values, nodata, ignore_index, classes, window))
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Reads masks of class numbers of a dataset with `classes` classes; see `read_label_map`."""
+
+    classes: int
+    ignore_index: int
+
+    def __call__(self, path: Path, window: Window | None = None) -> Pixels:
+        """Read one mask, or a window of it."""
+        return read_label_map(path, window, ignore_index=self.ignore_index, classes=self.classes)
 
 
 @dataclass(frozen=True)
@@ -160,35 +170,66 @@ class ColourMasks:
         return np.asarray(labels[place])
 
 
-def _size_and_channels(path: Path) -> tuple[Size, int]:
-    with path.open("rb") as file:
-        opened = open_image(path, file)
-        if opened is None:  # only decoding tells the size
-            height, width, stored = decode_image(path).shape
-            return (height, width), stored
-        width, height = opened.size
-        size = (width, height) if orientation(opened) in ON_THEIR_SIDE else (height, width)
-        return size, Image.getmodebands(plain_mode(opened))
+def _stored_labels(path: Path, window: Window | None) -> tuple[Pixels, float | None]:
+    """Return the values of a mask, of any type, and its nodata value."""
+    if path.suffix.lower() == NUMPY:
+        return _array_of_labels(path, window), None
+    if path.suffix.lower() == JPEG_2000:
+        raise _lossy(path, "JPEG 2000 file")
+    header = read_header(path)
+    if header is not None:
+        _check_map(path, header)
+        alone = window is not None and header.labels_are_as_stored
+        if alone or not is_plain_map(path, header):
+            labels = upright(read_band(path, window if alone else None), header.orientation)
+            return labels if alone or window is None else window.cut(labels), header.nodata
+    labels = _by_pillow(path)
+    return labels if window is None else window.cut(labels), None if header is None else header.nodata
 
 
-def _is_plain(path: Path, header: TiffHeader, channels: int | None, bands: Sequence[int] | None) -> bool:
-    if not header.is_image:
-        raise unsupported(path, header.dtype)
-    return is_plain_tiff(path, header, channels if bands is None else None)
+def _by_pillow(path: Path) -> Pixels:
+    opened = open_image(path, io.BytesIO(content_of(path)))
+    if opened is None or opened.mode not in LABEL_MODES:
+        raise DatasetError(
+            f"{path} is a picture of {opened.mode if opened else 'an unknown'} mode, not a map of class numbers.",
+            _LABELS_FORMAT,
+        )
+    if opened.format == "JPEG":
+        raise _lossy(path)
+    labels = np.asarray(decode(path, opened))
+    labels = labels.astype(np.uint8) if labels.dtype == np.bool_ else labels.astype(labels.dtype.newbyteorder("="))
+    return upright(labels, orientation(opened))
+
+
+def _array_of_labels(path: Path, window: Window | None) -> Pixels:
+    array = open_array(path)
+    if array.ndim != 2 or array.dtype.kind not in "buif":
+        raise DatasetError(
+            f"{path} is an array of shape {array.shape} and type {array.dtype}, not a map of class numbers.",
+            "Save one of whole numbers and of the shape (height, width).",
+        )
+    part = np.array(array if window is None else window.cut(array))
+    return part.astype(np.uint8) if part.dtype.kind == "b" else part.astype(part.dtype.newbyteorder("="))
 
 
 def _check_map(path: Path, header: TiffHeader) -> None:
+    listed_pages(path, header)
+    if len(header.pages) > 1:
+        raise DatasetError(
+            f"{path} has {len(header.pages)} pages; a map of class numbers has one.",
+            "Save the page of class numbers as a file of its own. If each page is a class, set data.layers=true.",
+        )
     if header.channels > 1:
         raise DatasetError(f"{path} has {header.channels} bands; a map of class numbers has one.", _LABELS_FORMAT)
-    if header.kind not in ("uint", "int"):
+    if header.kind not in ("uint", "int", "float"):
         raise DatasetError(f"{path} has {header.dtype} pixels, not class numbers.", _LABELS_FORMAT)
     if header.compression == JPEG:
         raise _lossy(path)
 
 
-def _lossy(path: Path) -> DatasetError:
+def _lossy(path: Path, kind: str = "JPEG") -> DatasetError:
     return DatasetError(
-        f"{path} is a JPEG, whose compression changes class numbers.", "Save masks as PNG from their source."
+        f"{path} is a {kind}, whose compression changes class numbers.", "Save masks as PNG from their source."
     )
 
 

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image
+from coatseg.data.images.other_formats import words_on_other_formats
+from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.data.images.walking import walk
 from coatseg.errors import ConfigError, ImageError
@@ -28,8 +29,8 @@ SHOWN = 3
 class Source:
     """One image file: its `address`, a path or an address of fsspec, and its `id`, unique and fit for file names.
 
-    The id is the path below the input folder, `name`, without its suffix, such as "street/a"; files whose ids
-    would be the same keep the suffix. `remote` means that the address is not a path.
+    The id is the path below the input folder, `name`, without its suffix (or .ome.tif), such as "street/a"; files whose
+    ids would be the same keep the suffix. `remote` means that the address is not a path.
     """
 
     id: str
@@ -98,9 +99,10 @@ def find_sources(given: str | Path, *, output: str | Path | None = None) -> Sour
         if not any(part.startswith(".") for part in name.parts)
         and not (within_output and str(name).startswith(f"{within_output}/"))
     }
-    images = [file for file, name in kept.items() if name.suffix.lower() in IMAGE_SUFFIXES]
+    images = [file for file, name in kept.items() if _is_image(name)]
     if not images:
-        kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        others = words_on_other_formats(kept.values())
+        kinds = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.{others and ' '}{others}"
         if not kept and not folder:
             raise ConfigError(f"input={given} names no file.", "Give a folder, a file, or a pattern such as 'a/*.jpg'.")
         raise ConfigError(f"input={given} {'has' if not single else 'is'} no image.", kinds)
@@ -160,6 +162,10 @@ def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixel
         raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
 
 
+def _is_image(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in IMAGE_SUFFIXES and not name.name.endswith(NO_IMAGES)
+
+
 def _below(base: str, output: str, system: Any) -> str | None:
     """Return the path of the output below a folder, empty if it is the folder itself, None if it lies elsewhere."""
     import fsspec
@@ -181,7 +187,7 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _ids(names: Sequence[PurePosixPath]) -> list[str]:
-    ids = [str(name.with_suffix("")) for name in names]
+    ids = [stem_of(name) for name in names]
     before: list[str] = []
     while ids != before:  # a name may be the stem of another, as a.png of a.png.bmp
         counts, before = Counter(ids), ids

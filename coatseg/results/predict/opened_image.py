@@ -13,19 +13,21 @@ from PIL import Image, ImageOps
 
 from coatseg.data.images.decoding import is_deep, orientation, plain_mode
 from coatseg.data.images.normalization import with_channels
-from coatseg.data.images.raster import Window, opened_raster
-from coatseg.data.images.reading import read_image
+from coatseg.data.images.numpy_files import NUMPY
+from coatseg.data.images.raster import Window
+from coatseg.data.images.reading import read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.data.images.sources import whole_image
-from coatseg.data.images.tiff import check_length, read_header
+from coatseg.data.images.stored_images import stored_image
+from coatseg.data.images.tiff import check_length
 from coatseg.errors import ImageError
 from coatseg.structures import Pixels, Size
 
-LARGEST_BLOCK = 2**26
-"""The most bytes of a TIFF's tile or strip: with larger ones, reading a window costs too much of what surrounds it."""
-
 ImageLike = str | os.PathLike[str] | Pixels | Image.Image
-"""A file, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow."""
+"""A file, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow.
+
+Of these, an array does not say whether a second or fourth channel is alpha, so that none is dropped.
+"""
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,18 @@ def open_path(
     with any_pixels():
         size = checked_size(path, channels, bands, max_pixels)
         chosen = None if bands is None else tuple(bands)
-        if windows and has_windows(path):
+        if windows and has_windows(path, channels, bands):
             check_length(path)
             return OpenedImage(name, size, channels, None, path, chosen)
         return OpenedImage(name, size, channels, whole_image(path, channels, bands))
 
 
-def has_windows(path: Path) -> bool:
-    """Return whether rasterio can read windows of a file alone: it is an upright TIFF in small enough blocks."""
-    header = read_header(path)
-    if header is None or not header.is_as_stored or importlib.util.find_spec("rasterio") is None:
+def has_windows(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> bool:
+    """Return whether windows of a file can be read alone, and in blocks that are small enough for that."""
+    stored = stored_image(path, channels, bands)
+    if not stored.by_windows or (path.suffix.lower() != NUMPY and importlib.util.find_spec("rasterio") is None):
         return False
-    with opened_raster(path) as raster:
-        height, width = raster.block_shapes[0]
-        return bool(height * width * raster.count * np.dtype(raster.dtypes[0]).itemsize <= LARGEST_BLOCK)
+    return stored.has_small_blocks()
 
 
 def open_given(
@@ -104,7 +104,8 @@ def open_given(
     """
     if isinstance(given, str | os.PathLike):
         path = Path(given)
-        return open_path(path.stem, path, channels, bands, max_pixels=max_pixels, windows=windows)
+        return open_path(stem_of(Path(path.name)), path, channels, bands, max_pixels=max_pixels, windows=windows)
+    alpha = isinstance(given, Image.Image) and plain_mode(given) in ("LA", "RGBA")
     pixels = _pixels_of(given, place) if isinstance(given, Image.Image) else given
     if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or not pixels.size:
         found = f"shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(given).__name__
@@ -113,7 +114,8 @@ def open_given(
             "Give a path, an array (height, width, channels) of uint8, uint16 or float32, or an image of Pillow.",
         )
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # a file may have another byte order
-    pixels = with_channels(f"Image {place}", pixels if pixels.ndim == 3 else pixels[..., None], channels)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    pixels = with_channels(f"Image {place}", pixels, channels, alpha=alpha)
     return OpenedImage(str(place), (pixels.shape[0], pixels.shape[1]), channels, np.ascontiguousarray(pixels))
 
 

@@ -187,9 +187,10 @@ def _picture(source: Source) -> str:
 
 
 def tags_of(path: Path) -> GeoTags | None:
-    """Return the georeference of a GeoTIFF with upright rows; None for other files, and without rasterio."""
+    """Return the georeference of a file with upright rows; None for one that has none, and without rasterio."""
     header = read_header(path)
-    if header is None or header.orientation != 1 or importlib.util.find_spec("rasterio") is None:
+    turned = header is not None and header.orientation != 1
+    if turned or importlib.util.find_spec("rasterio") is None:
         return None
     return read_tags(path)
 

@@ -17,6 +17,7 @@ from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset
 from tests.contracts.dataset import DatasetContract, check_sample
 from tests.data.generate import write_folder, write_layers
+from tests.data.rasters import write_pages, write_tiff
 
 SEVERAL = ("red", "green", "blue")
 
@@ -188,3 +189,56 @@ def test_windows_of_layers_check_the_files_of_every_class(tmp_path: Path) -> Non
 def test_more_layers_than_can_be_moved_at_once_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="129 classes, and layers are at most 128"):
         everything(write_layers(tmp_path, [f"class {number}" for number in range(129)], count=1))
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("int8", -1), ("uint8", 255), ("float32", np.nan)])
+@pytest.mark.parametrize("ignore_index", [255, 128])
+def test_the_nodata_of_a_layer_is_not_the_object(tmp_path: Path, dtype: str, nodata: float, ignore_index: int) -> None:
+    write_layers(tmp_path, ["object"], count=1)
+    mask = np.zeros((32, 40, 1), dtype)
+    mask[3:9, 4:20] = 7
+    mask[20:] = nodata
+    (tmp_path / "masks" / "00.png").unlink()
+    write_tiff(tmp_path / "masks" / "00.tif", mask, nodata=nodata)
+    layers = everything(tmp_path, ignore_index=ignore_index)[0].layers
+    assert layers is not None
+    assert (layers[20:] == ignore_index).all()
+    np.testing.assert_array_equal(layers[:20, :, 0], mask[:20, :, 0] == 7)
+
+
+def test_nodata_of_zero_is_where_the_class_is_not(tmp_path: Path) -> None:
+    write_layers(tmp_path, ["object"], count=1)
+    mask = np.zeros((32, 40, 1), np.uint8)
+    mask[3:9] = 255
+    (tmp_path / "masks" / "00.png").unlink()
+    write_tiff(tmp_path / "masks" / "00.tif", mask, nodata=0)
+    np.testing.assert_array_equal(everything(tmp_path)[0].layers, mask // 255)
+
+
+@pytest.mark.parametrize("kind", ["pages", "bands", "array"])
+def test_a_file_may_hold_the_layers_of_all_classes(tmp_path: Path, kind: str) -> None:
+    expected = [sample.layers for sample in everything(write_layers(tmp_path, SEVERAL, count=2))]
+    shutil.rmtree(tmp_path / "masks")
+    (tmp_path / "masks").mkdir()
+    for number, layers in enumerate(expected):
+        path = tmp_path / "masks" / f"{number:02d}.tif"
+        if kind == "pages":
+            write_pages(path, list(layers.transpose(2, 0, 1)))
+        elif kind == "bands":
+            write_tiff(path, layers)
+        else:
+            np.save(path.with_suffix(".npy"), layers.astype(bool))
+    for sample, layers in zip(everything(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(sample.layers, layers)
+    windowed = everything(tmp_path, window=(8, 9), windows_per_image=2)
+    windowed.verify(0)
+    assert windowed[0].layers.shape == (8, 9, 3)
+
+
+def test_a_file_of_another_number_of_layers_is_named(tmp_path: Path) -> None:
+    write_layers(tmp_path, SEVERAL, count=1)
+    shutil.rmtree(tmp_path / "masks")
+    (tmp_path / "masks").mkdir()
+    write_pages(tmp_path / "masks" / "00.tif", [np.zeros((32, 40), np.uint8)] * 2)
+    with pytest.raises(DatasetError, match=r"(?s)00.tif has 2 pages or bands for 3 classes.*in its order"):
+        everything(tmp_path).verify(0)

@@ -312,3 +312,35 @@ def test_colour_masks_need_colours(tmp_path):
 def test_generated_colours_are_distinct():
     assert len(set(generated_palette(300))) == 300
     assert generated_palette(3) == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+
+
+def test_masks_of_floats_with_nodata_are_class_numbers_and_ignored(tmp_path):
+    """QGIS rasterizes to Float32, with nodata where no polygon is."""
+    write_folder(tmp_path, layout="folders", count=1)
+    path = tmp_path / "train" / "masks" / "train_00.png"
+    labels = np.array(Image.open(path))
+    floats = labels.astype(np.float32)
+    floats[:4], floats[4:6] = -9999, np.nan
+    path.unlink()
+    write_tiff(path.with_suffix(".tif"), floats[..., None], nodata=-9999, tiled=True)
+    whole, windowed = Folder(tmp_path, "train"), Folder(tmp_path, "train", window=(8, 9), windows_per_image=3)
+    check_sample(whole[0], whole.info)
+    assert (whole[0].label_map[:6] == 255).all()
+    np.testing.assert_array_equal(whole[0].label_map[6:], labels[6:])
+    for index in range(3):
+        windowed.verify(index)
+        y, x = map(int, windowed[index].id.rpartition("@")[2].split(","))
+        np.testing.assert_array_equal(windowed[index].label_map, whole[0].label_map[y : y + 8, x : x + 9])
+
+
+def test_arrays_of_numpy_are_images_and_masks(tmp_path):
+    write_folder(tmp_path, layout="folders", count=1)
+    before = Folder(tmp_path, "train")[0]
+    for folder in ("images", "masks"):
+        path = tmp_path / "train" / folder / "train_00.png"
+        np.save(path.with_suffix(".npy"), np.array(Image.open(path)))
+        path.unlink()
+    after = Folder(tmp_path, "train", window=(64, 64))
+    after.verify(0)
+    np.testing.assert_array_equal(after[0].image, before.image)
+    np.testing.assert_array_equal(after[0].label_map, before.label_map)

@@ -12,6 +12,7 @@ from coatseg.data.datasets.own_splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import PLACES, SIZE, mask_of, write_instance_masks
+from tests.data.rasters import write_tiff
 
 PENN_FUDAN = ("PNGImages", "PedMasks")
 
@@ -165,3 +166,15 @@ def test_real_nuclei_are_as_many_as_its_index_states():
         for index in range(count):
             sample = dataset[index]
             assert len(sample.instances) == stated[split, sample.id]
+
+
+def test_the_nodata_of_a_mask_is_no_object(tmp_path):
+    write_instance_masks(tmp_path)
+    path = tmp_path / "train" / "masks" / "0000.png"
+    ids = np.array(Image.open(path)).astype(np.float32)
+    before = InstanceMasks(tmp_path, "train")[0].instances
+    ids[0, 0] = -9999
+    path.unlink()
+    write_tiff(path.with_suffix(".tif"), ids[..., None], nodata=-9999)
+    after = InstanceMasks(tmp_path, "train")[0].instances
+    np.testing.assert_array_equal(after.boxes, before.boxes)

@@ -102,15 +102,6 @@ def test_other_channels_than_stated_are_refused_from_header_and_pixels(tmp_path)
             read(path, 3)
 
 
-def test_a_fourth_band_is_dropped_where_rgb_is_stated_whatever_it_is(tmp_path):
-    image = pixels(4, "uint8")
-    for name, alpha in (("infrared", "UNSPECIFIED"), ("alpha", "NON-PREMULTIPLIED")):
-        path = write_tiff(tmp_path / f"{name}.tif", image, photometric="RGB", ALPHA=alpha)
-        np.testing.assert_array_equal(read_image(path, 3), image[..., :3])
-        np.testing.assert_array_equal(read_image(path, 3, window=WINDOW), image[CUT][..., :3])
-        np.testing.assert_array_equal(read_image(path, 4), image)
-
-
 @pytest.mark.parametrize("channels", [1, 3, 13])
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint32", "int32", "float64", "complex64"])
 def test_other_types_are_named_with_those_that_are_read(tmp_path, dtype, channels):
@@ -226,6 +217,7 @@ def test_what_is_no_label_map_is_named(tmp_path, window):
         ("bands", pixels(2, "uint8"), {}, r"bands.tif has 2 bands; a map of class numbers has one"),
         ("colours", pixels(3, "uint8"), {}, r"(?s)colours.tif has 3 bands.*colour_masks=true"),
         ("float", pixels(1, "float32"), {}, r"float.tif has float32 pixels, not class numbers"),
+        ("complex", pixels(1, "float32").astype("complex64"), {}, r"complex.tif has complex64 pixels, not class"),
         ("lossy", pixels(1, "uint8"), {"compress": "jpeg"}, r"lossy.tif is a JPEG"),
     ):
         with pytest.raises(DatasetError, match=message):
