@@ -63,7 +63,7 @@ def test_a_folder_of_other_formats_names_them(tmp_path: Path, name: str) -> None
     (tmp_path / "classes.txt").write_text("a\nb\n")
     (tmp_path / "train" / "images" / name).touch()
     ending = name[1:].replace(".", r"\.")
-    with pytest.raises(DatasetError, match=rf"is empty\. There is 1 {ending} file, "):
+    with pytest.raises(DatasetError, match=rf"is empty\.\nThere is 1 {ending} file, "):
         Folder(tmp_path, "train")
     for given in (tmp_path / "train", tmp_path / "train" / "images" / name):
         with pytest.raises(ConfigError, match=rf"(?s)no image.*Images end in .*There is 1 {ending} file, "):
