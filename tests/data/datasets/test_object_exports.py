@@ -396,6 +396,15 @@ def test_voc_difficult_in_other_words_is_an_error(tmp_path):
         VOCBoxes(tmp_path, "train")
 
 
+def test_voc_boxes_in_fractions_of_the_image_are_refused(tmp_path):
+    write_voc_boxes(tmp_path)
+    for name in ("000001", "000002"):
+        path = tmp_path / "VOCdevkit" / "VOC2007" / "Annotations" / f"{name}.xml"
+        path.write_text(xml_of(name, [("cat", (0.25, 0.5, 0.75, 1), 0)]))
+    with pytest.raises(DatasetError, match=r"Annotations: the boxes are fractions of the image"):
+        VOCBoxes(tmp_path, "train")
+
+
 def test_voc_classes_are_left_out_by_name(tmp_path):
     write_voc_boxes(tmp_path)
     dataset = VOCBoxes(tmp_path, "train", classes=None, leave_out=["person"])
