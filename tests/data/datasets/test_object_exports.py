@@ -262,12 +262,12 @@ def test_fractions_of_the_image_are_refused(tmp_path, annotation, what):
 
 def test_a_json_without_annotations_is_read_and_marked(tmp_path):
     root = write_json(tmp_path, [])
-    assert not opened(root).unannotated
+    assert opened(root).has_truth
     content = json.loads((root / "annotations.json").read_text())
     del content["annotations"]
     (root / "annotations.json").write_text(json.dumps(content))
     dataset = opened(root)
-    assert dataset.unannotated
+    assert not dataset.has_truth
     assert len(dataset[0].instances) == 0
     assert not dataset.has_objects(0)
 
