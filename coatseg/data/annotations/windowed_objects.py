@@ -16,7 +16,8 @@ from coatseg.structures import Instances, Size
 def instances_in(objects: ObjectAnnotations, row: int, image: Size, window: Window) -> Instances:
     """Return the objects of image `row`, which has the size `image`, that have a pixel in a window of it.
 
-    Without masks, they are those whose box has a part in it. Boxes are those of what is left of the masks, or clipped, and areas those of the pixels that are left.
+    Without masks, they are those whose box has a part in it. Boxes are those of what is left of the masks, or clipped,
+    and areas those of the pixels that are left.
 
     Raises:
         DatasetError: the run lengths of a mask do not fill the image.

@@ -170,8 +170,8 @@ def test_windows_cut_polygons_run_lengths_and_crowds(tmp_path):
 
 
 def test_windows_of_boxes_alone_clip_them(tmp_path):
-    root = rewritten(tmp_path, lambda annotation: annotation.pop("segmentation"))
-    dataset = CocoJson(root, "train", window=(20, 20))
+    rewritten(tmp_path, lambda annotation: annotation.pop("segmentation"))
+    dataset = CocoJson(tmp_path, "train", window=(20, 20))
     sample = next(sample for sample in dataset if len(sample.instances))
     y, x = map(int, sample.id.partition("@")[2].split(","))
     clipped = np.clip(np.array(PLACES) - [x, y, x, y], 0, 20)
