@@ -28,6 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("real"):
                 item.add_marker(pytest.mark.skip(reason="COATSEG_REAL_DATA names no folder of real data"))
+    if "COATSEG_TOOLS_PYTHON" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("tools"):
+                item.add_marker(pytest.mark.skip(reason="COATSEG_TOOLS_PYTHON names no Python that has the tools"))
 
 
 @pytest.fixture(autouse=True)

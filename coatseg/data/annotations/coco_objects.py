@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class ObjectAnnotations:
     `files` and `sizes` (I, 2), height and width. Objects are stored in arrays, those of image i from `begins[i]` to
     `begins[i + 1]`, so that a hundred thousand images are passed to worker processes fast. `numbers` are the places of
     objects in the json, by which `segmentations` are indexed. `areas` is None if any object states none, and
-    `segmentations` if any has no mask. `findings` tell what was mended or left out.
+    `segmentations` if any has no mask. `findings` tell what was mended or left out. `annotated` is false for the json
+    of a test split, which has images and categories alone.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class ObjectAnnotations:
     numbers: npt.NDArray[np.int64]
     segmentations: Segmentations | None
     findings: tuple[Repair, ...]
+    annotated: bool = True
 
     def repairs(self, rows: Sequence[int]) -> tuple[str, ...]:
         """Return one line for each kind of mending or omission that concerns the images `rows`."""
@@ -112,7 +114,7 @@ class ObjectAnnotations:
 
 
 def read_objects(path: Path) -> ObjectAnnotations:
-    """Read a json of objects.
+    """Read a json of objects, or one of images and categories alone, as COCO's image_info_test-dev2017.json.
 
     Raises:
         DatasetError: it cannot be read, is damaged, lacks a field, or contradicts itself.
@@ -134,6 +136,8 @@ def _read(path: Path, modified: int, size: int) -> ObjectAnnotations:
     except (ValueError, RecursionError) as error:  # the latter where brackets are nested by the thousand
         raise DatasetError(f"{path} is no json: {error}.", "Copy or export it again.") from error
     images, annotations, categories = (_list(content, key) for key in ("images", "annotations", "categories"))
+    if images is not None and categories is not None and "annotations" not in content:
+        return replace(_parsed(path, images, [], categories), annotated=False)
     if images is None or annotations is None or categories is None:
         raise DatasetError(
             f"{path} is no file of objects: it has no images, annotations and categories, lists of entries.",

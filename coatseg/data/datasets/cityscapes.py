@@ -94,15 +94,15 @@ class Cityscapes(SemanticFiles):
     def __init__(self, root: str | Path, split: str, *, instances: bool = False, download: bool = False) -> None:
         check_split("cityscapes", split, SPLITS)
         layouts = [(f"{top}leftImg8bit/{split}", f"{top}gtFine/{split}") for top in ("", "cityscapes/")]
+        there = [tuple((Path(root) / part).is_dir() for part in layout) for layout in layouts]
+        if split == "test" and (True, False) in there and (True, True) not in there:
+            raise _without_labels(f"There are no masks of test in {root}")
         images, masks = _TREE.find(Path(root), layouts, download)
         pairs = [_pair(image, masks) for image in sorted(images.glob(f"*/[!.]*{_IMAGE}"))]
         if not pairs:
             raise DatasetError(f"There is no CITY/*{_IMAGE} in {images}.", "Unpack leftImg8bit_trainvaltest.zip again.")
         if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
-            raise SplitNotFoundError(
-                f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",
-                "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone.",
-            )
+            raise _without_labels(f"The masks in {masks} hold no class")
         self._instances = instances
         annotates = INFO.annotates | ({"boxes", "instances"} if instances else frozenset())
         super().__init__(replace(INFO, annotates=annotates), pairs, _read_mask)
@@ -110,6 +110,14 @@ class Cityscapes(SemanticFiles):
     def _read(self, pair: MaskedImage) -> Sample:
         sample = super()._read(pair)
         return replace(sample, instances=_read_instances(pair, sample.original_size)) if self._instances else sample
+
+
+def _without_labels(what: str) -> SplitNotFoundError:
+    return SplitNotFoundError(
+        f"{what}: the labels of Cityscapes' test split are not public.",
+        "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone: "
+        "coatseg predict ... for=cityscapes writes what it takes.",
+    )
 
 
 def _pair(image: Path, masks: Path) -> MaskedImage:

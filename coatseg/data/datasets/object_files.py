@@ -85,6 +85,7 @@ class CocoFiles(ObjectFiles):
         self._annotations = annotations
         self._rows = tuple(range(len(annotations.files))) if rows is None else tuple(rows)
         self.repairs = annotations.repairs(self._rows)
+        self.has_truth = annotations.annotated
         self._check_files()
 
     def _check_files(self) -> None:

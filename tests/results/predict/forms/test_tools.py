@@ -1,0 +1,126 @@
+"""What is written for other people's tools, given to these tools: cityscapesScripts, and GDAL by pyogrio."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rasterio.crs import CRS
+
+from coatseg.data.datasets.cityscapes import Cityscapes
+from coatseg.data.images.geotags import GeoTags
+from coatseg.data.images.sources import Source
+from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
+from coatseg.results.predict.canvas import LabelMap
+from coatseg.results.predict.forms.table import FORMS
+from coatseg.structures import InstancePrediction
+from coatseg.system.fsspec_folders import Place
+from tests.data.official import SIZE, write_cityscapes_instances
+from tests.results.predict.forms.predictions import label_map, write
+
+pytestmark = pytest.mark.tools
+
+
+def run(*words: str, **environment: str) -> str:
+    """Run Python of the tools' own environment."""
+    python = os.environ["COATSEG_TOOLS_PYTHON"]
+    given = {**os.environ, **environment, "PYTHONPATH": ""}
+    done = subprocess.run([python, *words], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sources(root: Path) -> list[Source]:
+    images = root / "leftImg8bit" / "val"
+    found = sorted(images.rglob("*.png"))
+    names = [path.relative_to(images).as_posix() for path in found]
+    return [Source(name.removesuffix(".png"), name, str(path)) for name, path in zip(names, found, strict=True)]
+
+
+def test_the_miou_of_cityscapes_scripts_is_ours(tmp_path: Path) -> None:
+    root = write_cityscapes_instances(tmp_path / "data", ids=(7, 24, 24001, 26000, 26001, 29000))
+    dataset = Cityscapes(root, "val")
+    writer = FORMS["cityscapes"]["semantic"](Place(tmp_path / "out"), dataset.info)
+    confusion = ConfusionMatrix(19, dataset.info.ignore_index)
+    for index, image in enumerate(sources(root)):
+        truth = dataset[index].label_map
+        random = np.random.default_rng(index)
+        labels = np.where(random.random(SIZE) < 0.6, truth, random.integers(0, 19, SIZE)).astype(np.uint8)
+        labels[labels == 255] = 3
+        writer.write(image, LabelMap(image.id, labels), None)
+        confusion.update(torch.from_numpy(labels.astype(np.int64)), torch.from_numpy(truth.astype(np.int64)))
+    assert writer.conclude(sources(root), pictures=False) == "cityscapes.zip: 3 images"
+    (tmp_path / "scores").mkdir()
+    run(
+        "-m",
+        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
+        CITYSCAPES_DATASET=str(root),
+        CITYSCAPES_RESULTS=str(tmp_path / "out" / "cityscapes"),
+        CITYSCAPES_EXPORT_DIR=str(tmp_path / "scores"),
+    )
+    theirs = json.loads((tmp_path / "scores" / "resultPixelLevelSemanticLabeling.json").read_text())
+    ours = semantic_scores(confusion.counts, dataset.info.classes).mean_iou
+    assert 0.05 < ours < 0.9
+    assert theirs["averageScoreClasses"] == pytest.approx(ours, abs=1e-6)
+
+
+def test_the_instances_of_cityscapes_scripts_are_ours(tmp_path: Path) -> None:
+    root = write_cityscapes_instances(tmp_path / "data", ids=(7, 24001, 26000, 26001))
+    dataset = Cityscapes(root, "val", instances=True)
+    writer = FORMS["cityscapes"]["instances"](Place(tmp_path / "out"), dataset.info)
+    for index, image in enumerate(sources(root)):
+        objects = dataset[index].instances
+        kept = ~objects.crowd
+        masks = torch.from_numpy(objects.masks[kept])
+        scores = torch.linspace(0.9, 0.5, len(masks))
+        labels, boxes = torch.from_numpy(objects.labels[kept]), torch.from_numpy(objects.boxes[kept])
+        writer.write(image, InstancePrediction(image.id, SIZE, boxes, labels, scores, masks), None)
+    run(
+        "-c",
+        "import sys\n"
+        "from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as tool\n"
+        "tool.args.gtInstancesFile, tool.args.exportFile = sys.argv[1:]\n"
+        "tool.args.minRegionSizes[0] = 1\n"  # the pictures are small
+        "sys.argv = sys.argv[:1]\n"
+        "tool.main()\n",
+        str(tmp_path / "truth.json"),
+        str(tmp_path / "scores.json"),
+        CITYSCAPES_DATASET=str(root),
+        CITYSCAPES_RESULTS=str(tmp_path / "out" / "cityscapes"),
+    )
+    theirs = json.loads((tmp_path / "scores.json").read_text())["averages"]
+    assert theirs["classes"]["person"]["ap"] == pytest.approx(1)
+    assert theirs["classes"]["car"]["ap"] == pytest.approx(1)
+
+
+def test_gdal_reads_a_geopackage_with_its_reference_system_and_areas(tmp_path: Path) -> None:
+    written = label_map()
+    tags = GeoTags(CRS.from_epsg(32632).to_wkt(), (0.5, 0.0, 300000.0, 0.0, -0.5, 5000000.0))
+    write("geopackage", "semantic", written, tmp_path, tags=tags)
+    code = (
+        "import sys, json, pyogrio\n"
+        "path = sys.argv[1]\n"
+        "info = pyogrio.read_info(path)\n"
+        "meta, _, shapes, columns = pyogrio.raw.read(path)\n"
+        "names = [str(name) for name in meta['fields']]\n"
+        "total = pyogrio.raw.read(path, sql='SELECT number, SUM(ST_Area(geom)) AS area FROM polygons GROUP BY number',"
+        " sql_dialect='SQLITE')\n"
+        "print(json.dumps([info['crs'], info['geometry_type'], names, len(shapes),"
+        " [column.tolist() for column in total[3]]]))\n"
+    )
+    crs, kind, names, count, (numbers, areas) = json.loads(run("-c", code, str(tmp_path / "polygons" / "a.gpkg")))
+    assert (crs, kind) == ("EPSG:32632", "MultiPolygon")
+    assert names == ["class", "number", "color", "score"]
+    assert count > 3
+    pixels = np.bincount(written.labels[written.labels < 3], minlength=3)
+    assert dict(zip(numbers, areas, strict=True)) == pytest.approx({n: pixels[n] / 4 for n in range(3)})
+
+
+def test_gdal_reads_geojson(tmp_path: Path) -> None:
+    write("geojson", "semantic", label_map(), tmp_path)
+    code = "import sys, pyogrio\nprint(pyogrio.read_info(sys.argv[1])['features'])\n"
+    count = int(run("-c", code, str(tmp_path / "polygons" / "a.geojson")))
+    assert count == len(json.loads((tmp_path / "polygons" / "a.geojson").read_text())["features"])
