@@ -87,7 +87,7 @@ class LabelMapWriter(Writer):
 
     def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
         """Write the numbers."""
-        labels, palette = written.labels, self.info.palette[:256]
+        labels, palette = written.labels, list(self.info.palette[:256])
         if self.numbering is not None:
             labels, palette = self.numbering(labels), renumbered_palette(self.numbering, palette)
         _write_map(self.place, MAPS, source.id, labels, tags, palette)

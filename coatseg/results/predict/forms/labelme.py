@@ -63,7 +63,7 @@ class LabelMe(Writer):
         """Write the shapes."""
         regions = [region for region in regions_of(written, self.info) if region.label in self.labels]
         height, width = size_of(written)
-        content = {
+        content: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
             "shapes": [shape for number, region in enumerate(regions, 1) for shape in self._shapes(region, number)],
