@@ -3,22 +3,28 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rasterio.crs import CRS
 
+from coatseg.commands.evaluate import evaluate_checkpoint
+from coatseg.commands.evaluate import read_arguments as evaluate_arguments
+from coatseg.commands.predict import predict_files
+from coatseg.commands.predict import read_arguments as predict_arguments
 from coatseg.data.datasets.cityscapes import Cityscapes
 from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
-from coatseg.metrics.confusion import ConfusionMatrix, semantic_scores
-from coatseg.results.predict.canvas import LabelMap
 from coatseg.results.predict.forms.table import FORMS
 from coatseg.structures import InstancePrediction
 from coatseg.system.fsspec_folders import Place
-from tests.data.official import SIZE, write_cityscapes_instances
+from tests.data.official import LABEL_IDS, SIZE, write_cityscapes_instances
+from tests.results.checkpoints import write_checkpoint
 from tests.results.predict.forms.predictions import label_map, write
 
 pytestmark = pytest.mark.tools
@@ -43,20 +49,25 @@ def sources(root: Path) -> list[Source]:
     return [Source(name.removesuffix(".png"), name, str(path)) for name, path in zip(names, found, strict=True)]
 
 
-def test_the_miou_of_cityscapes_scripts_is_ours(tmp_path: Path) -> None:
+def test_the_miou_of_cityscapes_scripts_is_that_of_evaluate(
+    composed: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     root = write_cityscapes_instances(tmp_path / "data", ids=(7, 24, 24001, 26000, 26001, 29000))
-    dataset = Cityscapes(root, "val")
-    writer = FORMS["cityscapes"]["semantic"](Place(tmp_path / "out"), dataset.info)
-    confusion = ConfusionMatrix(19, dataset.info.ignore_index)
-    for index, image in enumerate(sources(root)):
-        truth = dataset[index].label_map
-        random = np.random.default_rng(index)
-        labels = np.where(random.random(SIZE) < 0.6, truth, random.integers(0, 19, SIZE)).astype(np.uint8)
-        labels[labels == 255] = 3
-        writer.write(image, LabelMap(image.id, labels), None)
-        confusion.update(torch.from_numpy(labels.astype(np.int64)), torch.from_numpy(truth.astype(np.int64)))
-    assert writer.conclude(sources(root), pictures=False) == "cityscapes.zip: 3 images"
-    (tmp_path / "scores").mkdir()
+    model = ("backbone=coat_lite_tiny", "head.width=32", "head.pyramid_width=16")
+    config = composed("data=cityscapes", f"data.root={root}", "data.workers=0", *model)
+    write_checkpoint(tmp_path / "a.ckpt", config)
+    machine = ["trainer.accelerator=cpu", "trainer.precision=32-true", "keep_memory=false"]
+    typed = [f"checkpoint={tmp_path}/a.ckpt", *machine]
+    given = [f"input={root}/leftImg8bit/val", f"output={tmp_path}/out", "for=cityscapes", "workers=0"]
+    assert predict_files(predict_arguments([*typed, *given])) == 0
+    for seed, mask in enumerate(sorted(root.glob("gtFine/val/*/*_labelIds.png"))):  # so that some of it is right
+        name = mask.name.replace("_gtFine_labelIds", "_leftImg8bit")
+        predicted = np.asarray(Image.open(tmp_path / "out" / "cityscapes" / name))
+        random = np.random.default_rng(seed)
+        truth = np.where(random.random(SIZE) < 0.4, predicted, random.choice(LABEL_IDS, SIZE))
+        Image.fromarray(truth.astype(np.uint8)).save(mask)
+    evaluate_checkpoint(evaluate_arguments([*typed, f"output={tmp_path}/ours", "worst=0"]))
+    (tmp_path / "theirs").mkdir()
     run(
         "-c",
         f"{WITH_OLD_NUMPY}"
@@ -64,11 +75,11 @@ def test_the_miou_of_cityscapes_scripts_is_ours(tmp_path: Path) -> None:
         "tool.main()\n",
         CITYSCAPES_DATASET=str(root),
         CITYSCAPES_RESULTS=str(tmp_path / "out" / "cityscapes"),
-        CITYSCAPES_EXPORT_DIR=str(tmp_path / "scores"),
+        CITYSCAPES_EXPORT_DIR=str(tmp_path / "theirs"),
     )
-    theirs = json.loads((tmp_path / "scores" / "resultPixelLevelSemanticLabeling.json").read_text())
-    ours = semantic_scores(confusion.counts, dataset.info.classes).mean_iou
-    assert 0.05 < ours < 0.9
+    theirs = json.loads((tmp_path / "theirs" / "resultPixelLevelSemanticLabeling.json").read_text())
+    ours = json.loads((tmp_path / "ours" / "scores.json").read_text())["summary"]["mIoU"]
+    assert 0.01 < ours < 0.9
     assert theirs["averageScoreClasses"] == pytest.approx(ours, abs=1e-6)
 
 
