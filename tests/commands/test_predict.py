@@ -542,15 +542,18 @@ def test_a_geotiff_becomes_polygons_at_its_place_and_others_are_skipped_alone(
     assert json.loads((tmp_path / "out" / "polygons" / "a.geojson").read_text())["features"]
 
 
-def test_objects_of_any_score_in_a_form_are_told(
-    composed: Composed, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_objects_of_any_score_in_a_form_are_told(composed: Composed, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a.ckpt", composed(*OBJECTS))
-    arguments = [f"checkpoint={tmp_path}/a.ckpt", f"input={images}/*.png", "trainer.accelerator=cpu", "for=labelme"]
-    for more in ([f"output={tmp_path}/all"], [f"output={tmp_path}/sure", "score_threshold=0.9"]):
-        assert predict.predict_files(predict.read_arguments([*arguments, *more, "keep_memory=false"])) == 0
-        told = "objects of every score are written; score_threshold=0.5" in capsys.readouterr().out
-        assert told == (len(more) == 1)
+    predictor = coatseg.load(tmp_path / "a.ckpt", device="cpu")
+    labelme = predict.make_writer({"for": {"name": "labelme"}}, predictor, Place(tmp_path))
+    coco = predict.make_writer({"for": {"name": "coco"}}, predictor, Place(tmp_path))
+    assert list(predict.words_on(labelme, predictor)) == [
+        "objects of every score are written; score_threshold=0.5 leaves the unsure ones out"
+    ]
+    assert list(predict.words_on(coco, predictor)) == []
+    predictor.score_threshold = 0.5
+    assert list(predict.words_on(labelme, predictor)) == []
+    assert list(predict.words_on(labelme, small_predictor())) == []
 
 
 @pytest.mark.parametrize(

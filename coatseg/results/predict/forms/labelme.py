@@ -19,15 +19,24 @@ from PIL import Image
 
 from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
-from coatseg.results.predict.canvas import Written
+from coatseg.results.predict.canvas import LabelMap, Written
 from coatseg.results.predict.forms.outlines import one_ring, outlines, plain
-from coatseg.results.predict.forms.regions import Mask, Region, labels_left, regions_of, size_of
+from coatseg.results.predict.forms.regions import (
+    NOTHING,
+    Mask,
+    Region,
+    labels_left,
+    region_without_class,
+    regions_of,
+    size_of,
+)
 from coatseg.results.predict.writers import Writer
 from coatseg.structures import DatasetInfo
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
 
 FOLDER = "labelme"
+IGNORED = "__ignore__"
 VERSION = "5.5.0"
 """A version of LabelMe whose shapes may be masks."""
 
@@ -35,7 +44,8 @@ VERSION = "5.5.0"
 class LabelMe(Writer):
     """Writes labelme/ID.json: a mask for each object or each class that is there, a rectangle for objects without one.
 
-    Masks are exact. With `polygons` they are polygons along the edges of pixels in place of masks, parts of one object
+    Masks are exact; pixels of a label map without a class are a mask called __ignore__, as LabelMe calls what is to be
+    ignored. With `polygons` they are polygons along the edges of pixels in place of masks, parts of one object
     under one group_id, and holes joined to the outline: LabelMe paints them to half a pixel. Classes whose names are in
     `leave_out` are left out.
 
@@ -62,6 +72,8 @@ class LabelMe(Writer):
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the shapes."""
         regions = [region for region in regions_of(written, self.info) if region.label in self.labels]
+        if isinstance(written, LabelMap) and (ignored := region_without_class(written, self.info)) is not None:
+            regions.append(ignored)
         height, width = size_of(written)
         content: dict[str, Any] = {
             "version": VERSION,
@@ -102,7 +114,7 @@ class LabelMe(Writer):
         self, region: Region, kind: str, points: list[list[float]], group_id: int | None = None
     ) -> dict[str, Any]:
         return {
-            "label": self.info.classes[region.label],
+            "label": IGNORED if region.label == NOTHING else self.info.classes[region.label],
             "points": points,
             "group_id": group_id,
             "description": "" if region.score is None else f"score {region.score:.3f}",

@@ -15,6 +15,8 @@ from coatseg.structures import DatasetInfo, InstancePrediction, Pixels, Size
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
+NOTHING = -1
+"""The label of a region whose pixels have no class."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ def regions_of(written: Written, info: DatasetInfo) -> Iterator[Region]:
     Pixels without a class are left out, and so are masks without a pixel.
     """
     yield from _REGIONS[type(written)](written, info)
+
+
+def region_without_class(written: LabelMap, info: DatasetInfo) -> Region | None:
+    """Return the pixels of a label map without a class as a region with the label NOTHING; None if there are none."""
+    mask = written.labels >= len(info.classes)
+    return _cut(NOTHING, mask) if mask.any() else None
 
 
 def size_of(written: Written) -> Size:

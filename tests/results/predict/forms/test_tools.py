@@ -1,4 +1,4 @@
-"""What is written for other people's tools, given to these tools: cityscapesScripts, and GDAL by pyogrio."""
+"""What is written for other people's tools, given to these tools: cityscapesScripts, LabelMe, and GDAL by pyogrio."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from coatseg.structures import InstancePrediction
 from coatseg.system.fsspec_folders import Place
 from tests.data.official import LABEL_IDS, SIZE, write_cityscapes_instances
 from tests.results.checkpoints import write_checkpoint
-from tests.results.predict.forms.predictions import label_map, write
+from tests.results.predict.forms.predictions import label_map, objects, write
 
 pytestmark = pytest.mark.tools
 
@@ -145,3 +145,28 @@ def test_gdal_reads_geojson(tmp_path: Path) -> None:
     code = "import sys, pyogrio\nprint(pyogrio.read_info(sys.argv[1])['features'])\n"
     count = int(run("-c", code, str(tmp_path / "polygons" / "a.geojson")))
     assert count == len(json.loads((tmp_path / "polygons" / "a.geojson").read_text())["features"])
+
+
+def test_labelme_reads_the_masks_and_finds_the_image(tmp_path: Path) -> None:
+    found = objects()
+    image = Source("a", "a.png", str(tmp_path / "images" / "a.png"))
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((*found.size, 3), np.uint8)).save(image.address)
+    write("labelme", "instances", found, tmp_path / "out", image=image)
+    code = (
+        "import json, sys\n"
+        "from unittest.mock import MagicMock\n"
+        "for name in ('onnxruntime', 'PyQt5', 'PyQt5.QtCore', 'PyQt5.QtGui', 'PyQt5.QtWidgets'):\n"
+        "    sys.modules[name] = MagicMock()  # what its window alone needs\n"
+        "from labelme._label_file import read_label_file\n"
+        "data = read_label_file(sys.argv[1])\n"
+        "shapes = [(s['label'], s['points'], s['mask'].astype(int).tolist()) for s in data.shapes]\n"
+        "print(json.dumps([len(data.image_data), shapes]))\n"
+    )
+    size, shapes = json.loads(run("-c", code, str(tmp_path / "out" / "labelme" / "a.json")))
+    assert size == Path(image.address).stat().st_size
+    assert [label for label, *_ in shapes] == ["cat", "dog", "cat"]
+    for (_, ((x1, y1), (x2, y2)), crop), mask in zip(shapes, found.masks.numpy(), strict=False):
+        whole = np.zeros(found.size, bool)
+        whole[y1 : y2 + 1, x1 : x2 + 1] = np.array(crop, bool)
+        assert np.array_equal(whole, mask)
