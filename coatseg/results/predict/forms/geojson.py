@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
 from coatseg.errors import ImageError
 from coatseg.results.predict.canvas import Written
-from coatseg.results.predict.forms.outlines import Polygon, outlines, plain
+from coatseg.results.predict.forms.outlines import Polygon, plain, shapes_of
 from coatseg.results.predict.forms.places import is_placed, placed, wound
 from coatseg.results.predict.forms.regions import Region, labels_left, regions_of
 from coatseg.results.predict.writers import Writer
@@ -87,12 +87,6 @@ class GeoJson(Writer):
         classification = {"name": name, "color": list(colour)}
         properties = {"objectType": "annotation", "classification": classification, "number": region.label}
         return properties if region.score is None else {**properties, "score": region.score}, shape
-
-
-def shapes_of(region: Region) -> Iterator[Sequence[Polygon]]:
-    """Yield an object's polygons together, and those of a class of pixels one by one."""
-    polygons = outlines(region)
-    yield from [polygons] if region.score is not None else ([polygon] for polygon in polygons)
 
 
 def geometry_of(polygons: Sequence[Polygon]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import numpy as np
 from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
 from coatseg.results.predict.canvas import Written
-from coatseg.results.predict.forms.geojson import FOLDER, shapes_of
-from coatseg.results.predict.forms.outlines import Polygon
+from coatseg.results.predict.forms.geojson import FOLDER
+from coatseg.results.predict.forms.outlines import Polygon, shapes_of
 from coatseg.results.predict.forms.places import is_placed, placed
 from coatseg.results.predict.forms.regions import labels_left, regions_of
 from coatseg.results.predict.writers import Writer

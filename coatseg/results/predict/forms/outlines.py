@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,12 @@ def outlines(region: Region) -> list[Polygon]:
     mask = np.ascontiguousarray(region.mask)
     found = shapes(mask.view(np.uint8), mask=mask, connectivity=4, transform=Affine.translation(left, top))
     return [[np.array(ring[:-1], np.float64) for ring in shape["coordinates"]] for shape, _ in found]
+
+
+def shapes_of(region: Region) -> Iterator[Sequence[Polygon]]:
+    """Yield an object's polygons together, and those of a class of pixels one by one."""
+    polygons = outlines(region)
+    yield from [polygons] if region.score is not None else ([polygon] for polygon in polygons)
 
 
 def one_ring(polygons: Sequence[Polygon]) -> Ring:

@@ -14,8 +14,7 @@ import yaml
 from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
 from coatseg.results.predict.canvas import Written
-from coatseg.results.predict.forms.geojson import shapes_of
-from coatseg.results.predict.forms.outlines import one_ring
+from coatseg.results.predict.forms.outlines import one_ring, shapes_of
 from coatseg.results.predict.forms.regions import Region, labels_left, regions_of, size_of
 from coatseg.results.predict.writers import MAPS, Writer
 from coatseg.structures import DatasetInfo, Size
