@@ -31,8 +31,9 @@ inference.window=[512,512] or task.boundary_iou=true. Modules of your own that i
 plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the
 confusion matrix (for objects: of precision over recall) and one of the worst images (worst=8 of them; 0 for none) are
 written there, and for objects detections.json, in COCO's results format; where they have masks it holds these, and
-detections_boxes.json the boxes. On a CPU under Linux freed memory stays with the process, which is faster, unless
-keep_memory=false.
+detections_boxes.json the boxes. A json of images and categories without annotations, such as COCO's image_info_*.json,
+is not scored: only these files are written. On a CPU under Linux freed memory stays with the process, which is faster,
+unless keep_memory=false.
 
 weights= scores a file that holds no configuration: a detector that CoaT's authors released, by its name or its path.
 The model and its data are then typed as for python train.py: experiment=coco_mask_rcnn_coat_small_3x data.root=..."""
@@ -114,6 +115,9 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     say(data.verify((split,)))
     say_repairs(data, split)
     say(f"inference: {task.inference.words}")
+    if data.lacks_truth(split):
+        write_found(options, subject, split)
+        return
     worst = WorstImages(data.info, count=count) if "output" in options and count else None
     detections = DetectionFiles(data.info)
     watching = [*([detections] if "output" in options else []), *([] if worst is None else [worst])]
@@ -129,6 +133,28 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
         detections.write(folder)
         facts = {"checkpoint": str(subject.path), "inference": task.inference.words}
         say(f"report: {write_report(folder, scores, title, facts, worst=worst)}")
+
+
+def write_found(options: Mapping[str, Any], subject: Subject, split: str) -> None:
+    """Write the objects that are found on a split that has images and no annotations; there is nothing to score.
+
+    Raises:
+        ConfigError: no output is given.
+    """
+    from coatseg.tasks.evaluation import evaluate
+    from coatseg.training.callbacks.detections import DetectionFiles
+    from coatseg.training.trainer import make_trainer
+
+    data = subject.data
+    told = f"{data.info.name} {split} has no annotations: there is no truth to score"
+    if "output" not in options:
+        raise ConfigError(f"{told}.", "Give output=DIR: the objects found are written there, for a server's scores.")
+    detections = DetectionFiles(data.info)
+    trainer = make_trainer(subject.plan.trainer, [detections])
+    evaluate(trainer, subject.task, data, split)
+    if trainer.is_global_zero:
+        written = detections.write(Path(str(options["output"])))
+        say(f"{told}; the objects found: {' and '.join(map(str, written))}")
 
 
 def _of_checkpoint(options: Mapping[str, Any], split: str) -> Subject:

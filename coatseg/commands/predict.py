@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.terminal.arguments import check_machine_keys, read_keys
@@ -12,6 +12,8 @@ from coatseg.errors import ConfigError
 if TYPE_CHECKING:  # importing torch takes seconds, too long for --help
     from coatseg.results.predict.predictor import Predictor
     from coatseg.results.predict.run import PredictionRun
+    from coatseg.results.predict.writers import Writer
+    from coatseg.system.fsspec_folders import Place
 
 USAGE = """Usage: coatseg predict checkpoint=PATH input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
 
@@ -23,6 +25,15 @@ joined of objects/ID.json. ID is the path below the input without its suffix.
 
   model=FILE.onnx         in place of a checkpoint: what coatseg export wrote, run by ONNX Runtime
   checkpoint=[A,B]        the mean of the probabilities of several checkpoints
+  numbers=dataset         label maps in the numbers of the dataset's own files: Cityscapes 7 to 33, ADE20K 1 to 150
+  for=NAME                what a server, a contest or another tool takes, in place of the above (docs/submitting.md):
+    cityscapes ade20k voc    label maps, and for cityscapes objects, named, numbered and zipped as their servers want
+    coco                     lists of results, masks and boxes apart; for.json=FILE has the ids of the images
+    kaggle_rle               submission.csv of run lengths; for.columns=[ImageId,ClassId,EncodedPixels],
+                             for.classes=[NAME], for.suffix=true
+    geojson geopackage       polygons, with coordinates where a GeoTIFF has them; for.pixels=true for QuPath
+    labelme coco_json yolo   annotations to correct and to train on; for.polygons=true (not yolo)
+    for.leave_out=[NAME]     classes that are not written, for the last two rows
   pictures=true           predictions over the images, too: pictures/ID.png
   inference=NAME          whole, windows, flip or tta; inference.window=[512,512], inference.overlap=0.5 and other keys
                           go on top. Windows need little memory however large the image is.
@@ -43,6 +54,7 @@ OWN = (
     "batch_size",
     "keep_memory",
     "max_pixels",
+    "numbers",
     "pictures",
     "plugins",
     "resume",
@@ -50,6 +62,8 @@ OWN = (
     "workers",
 )
 SECTIONS = ("inference", "trainer")
+FORM = "for"
+"""The section of a form: for=NAME chooses one, for.KEY=VALUE are its options."""
 
 
 def main() -> None:
@@ -68,15 +82,18 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
         ConfigError: an argument is not of that form, or its key is unknown.
     """
     several = any(argument.startswith("checkpoint=[") for argument in arguments)
+    forms = [argument for argument in arguments if argument.startswith(f"{FORM}=")]
     options = read_keys(
-        arguments,
+        [argument for argument in arguments if argument not in forms],
         "predict",
         OWN,
         "input=images output=labels",
-        sections=SECTIONS,
+        sections=(*SECTIONS, FORM),
         groups=("inference",),
         verbatim=[key for key in PATHS if not (several and key == "checkpoint")],
     )
+    for form in forms:
+        options[FORM] = {**options.get(FORM, {}), "name": form.partition("=")[2]}
     for key, example in {"input": "input=images", "output": "output=predictions"}.items():
         if not options.get(key):
             raise ConfigError(f"Which {key}?", f"Give {example}.")
@@ -130,8 +147,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     from coatseg.data.loading.module import loading_workers
     from coatseg.registry.options import NonNegativeInt, fitting
     from coatseg.results.predict.folder import begin
+    from coatseg.results.predict.forms.table import check_form
     from coatseg.results.predict.run import PredictionRun, words_on_tags
-    from coatseg.results.predict.writers import writer_of
     from coatseg.system.fsspec_folders import Place
     from coatseg.system.output import check_writable
     from coatseg.training.trainer import ANYWHERE, make_trainer
@@ -141,6 +158,8 @@ def predict_files(options: Mapping[str, Any]) -> int:
     resume = options.get("resume") == "auto" or fitting(options.get("resume", False), bool, "resume")
     pictures = fitting(options.get("pictures", False), bool, "pictures")
     workers = fitting(options.get("workers", loading_workers()), NonNegativeInt, "workers")
+    if FORM in options:
+        check_form(options[FORM])
     sources = find_sources(options["input"], output=place.address)
     say(f"input: {sources.words}")
     if (lost := words_on_tags(sources.images)) is not None:
@@ -149,20 +168,55 @@ def predict_files(options: Mapping[str, Any]) -> int:
     if first_process():
         check_writable(place)
     say(f"inference: {predictor.task.inference.words}")
+    writer = make_writer(options, predictor, place)
+    writer.check(sources.images)
+    for line in words_on(writer, predictor):
+        say(line)
     trainer_options = {**ANYWHERE, "precision": predictor.precision, **options.get("trainer", {})}
     settle(trainer_options, fitting(options.get("keep_memory", True), bool, "keep_memory"))
     trainer = make_trainer(trainer_options, [PredictionProgress()], patient=True)
-    run = PredictionRun(predictor, sources.images, writer_of(predictor.task, place), pictures=pictures, workers=workers)
+    run = PredictionRun(predictor, sources.images, writer, pictures=pictures, workers=workers)
     if not first_process():
         trainer.predict(run, return_predictions=False)
         return 0  # where another process left with an error, Lightning would kill the first before it has concluded
     with place.alone():
         facts = {"input": options["input"].rstrip("/"), "precision": str(trainer.precision), "pictures": pictures}
-        begin(place, {**predictor.settings, **facts}, resume)
+        facts |= {key: options[key] for key in ("numbers", FORM) if key in options}
+        begin(place, {**predictor.settings, **facts}, resume, writer.files, writer.folders)
         trainer.predict(run, return_predictions=False)
-        run.conclude()
+        told = run.conclude()
     _tell(run, len(sources), place.address)
+    if told:
+        say(told)
     return len(run.skipped)
+
+
+def make_writer(options: Mapping[str, Any], predictor: Predictor, place: Place) -> Writer:
+    """Return what writes the predictions: in the form that is chosen, or as label maps, layers and objects.
+
+    Raises:
+        ConfigError: the form or the numbers are not for what the model predicts, or are both chosen.
+    """
+    from coatseg.results.predict.forms.table import form_writer
+    from coatseg.results.predict.writers import writer_of
+
+    numbers = str(options.get("numbers", "classes"))
+    if FORM not in options:
+        return writer_of(predictor.task, place, numbers)
+    if "numbers" in options:
+        raise ConfigError(
+            f"numbers={numbers} and for={options[FORM]['name']} are both given.",
+            "Leave numbers out: a form has the numbers that are wanted.",
+        )
+    return form_writer(options[FORM], predictor.task, place)
+
+
+def words_on(writer: Writer, predictor: Predictor) -> Iterator[str]:
+    """Yield lines on what will be written, where that is not plain."""
+    if writer.words:
+        yield f"output: {writer.words}"
+    if writer.any_score and predictor.finds_objects and predictor.score_threshold is None:
+        yield "objects of every score are written; score_threshold=0.5 leaves the unsure ones out"
 
 
 def _tell(run: PredictionRun, count: int, folder: str) -> None:

@@ -10,7 +10,7 @@ from coatseg.config.data import build_data
 from coatseg.config.plan import Choice, Plan, TaskPlan
 from coatseg.data.annotations.classes import check_same_classes
 from coatseg.data.loading.module import DataModule
-from coatseg.errors import ConfigError
+from coatseg.errors import ConfigError, DatasetError
 from coatseg.losses.base import WeightedSum
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
@@ -36,18 +36,28 @@ def build(plan: Plan) -> Built:
 
     Raises:
         ConfigError: the data has no labels for the task or no validation sample, or the run has no end.
-        DatasetNotFoundError, DatasetError: files of the data are missing or wrong.
+        DatasetNotFoundError, DatasetError: files of the data are missing or wrong, or lack the truth.
         WeightsError: the backbone's weights cannot be had, or do not fit.
     """
     data = build_data(plan)
     for split in ("train", "val"):  # a split of objects may lack the masks that another has
         check_task_fits(plan.task.task, data.split(split).info, data.repairs(split))
+        check_truth(data, split)
     check_same_classes(data.info, data.split("val").info, "val")
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
     epoch = data.steps_per_epoch
     total = total_steps(plan.trainer, epoch)
     return Built(data, build_task(plan.task, data.info, total, epoch), total)
+
+
+def check_truth(data: DataModule, split: str) -> None:
+    """Raise DatasetError if a split cannot be learnt from or scored, since it has images and no annotations."""
+    if data.lacks_truth(split):
+        raise DatasetError(
+            f"The {split} split of data={data.info.name} has images and no annotations.",
+            "Name the json of annotated images; coatseg evaluate with output=DIR writes what is found on others.",
+        )
 
 
 def build_task(plan: TaskPlan, info: DatasetInfo, total: int, epoch: int = 1) -> Task:

@@ -58,6 +58,17 @@ def encode_masks(masks: Tensor) -> list[RLE]:
     return [coco.encode(np.asfortranarray(mask.cpu().numpy().view(np.uint8))) for mask in masks]
 
 
+def encode_mask(mask: npt.NDArray[np.bool_]) -> RLE:
+    """Run-length encode a bool mask (H, W); the counts are text, as json holds them."""
+    from faster_coco_eval.core import mask as coco
+
+    return _as_text(coco.encode(np.asfortranarray(mask.view(np.uint8))))
+
+
+def _as_text(mask: RLE) -> RLE:
+    return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+
+
 def mask_areas(masks: tuple[RLE, ...]) -> npt.NDArray[np.float64]:
     """Return the areas (N,) of run-length encoded masks, in pixels."""
     from faster_coco_eval.core import mask as coco
@@ -92,10 +103,7 @@ def results(prediction: InstancePrediction, info: DatasetInfo) -> list[dict[str,
     ]
     if objects.masks is None:
         return rows
-    return [
-        {**row, "segmentation": {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}}
-        for row, mask in zip(rows, objects.masks, strict=True)
-    ]
+    return [{**row, "segmentation": _as_text(mask)} for row, mask in zip(rows, objects.masks, strict=True)]
 
 
 def image_number(image_id: str) -> int | None:

@@ -220,7 +220,8 @@ def test_a_thin_picture_is_not_thinned_away(run: Run, images: Path, tmp_path: Pa
 
 def test_classes_whose_names_become_one_folder_have_one_each(tmp_path: Path) -> None:
     info = replace(small_predictor().info, classes=("a/b", "a_b", "c", "A_b"))
-    assert LayersWriter(Place(tmp_path), info).folders == ["labels/a_b_0", "labels/a_b_1", "labels/c_2", "labels/A_b_3"]
+    folders = LayersWriter(Place(tmp_path), info).class_folders
+    assert folders == ["labels/a_b_0", "labels/a_b_1", "labels/c_2", "labels/A_b_3"]
 
 
 def test_skipped_files_make_the_exit_code_one(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,7 +351,7 @@ def test_more_than_256_classes_are_16_bit(tmp_path: Path) -> None:
 def test_a_class_of_a_checkpoint_cannot_name_a_folder_elsewhere(tmp_path: Path) -> None:
     info = small_predictor(classes=3).info
     info = type(info)(**{**vars(info), "classes": ("../../a", "..", "b\0c")})
-    folders = LayersWriter(Place(tmp_path), info).folders
+    folders = LayersWriter(Place(tmp_path), info).class_folders
     assert folders == ["labels/.._.._a", "labels/1", "labels/b_c"]
 
 
@@ -478,3 +479,99 @@ def test_objects_are_a_file_for_cocos_tools(composed: Composed, images: Path, tm
         assert row["area"] == mask.sum()
     assert {category["id"] for category in coco.dataset["categories"]} >= {row["category_id"] for row in rows}
     assert json.loads((tmp_path / "out" / "objects" / "deep" / "grey.json").read_text())["image"]["width"] == 60
+
+
+def test_a_form_is_written_whole_and_resumed(
+    run: Run, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = "for.columns=[ImageId,ClassId,EncodedPixels]"
+    assert run("for=kaggle_rle", columns, output="unbroken") == 0
+    assert "submission.csv: 5 images" in capsys.readouterr().out
+    (images / "b.jpg").rename(images / "hidden")
+    (images / "b.jpg").touch()
+    assert run("for=kaggle_rle", columns) == 1
+    assert "submission.csv: 4 of 5 images" in capsys.readouterr().out
+    (images / "hidden").replace(images / "b.jpg")
+    assert run("for=kaggle_rle", columns, "resume=true") == 0
+    assert "predicted: 1 of 5 images, 4 had been done" in capsys.readouterr().out
+    assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+    with pytest.raises(RunExistsError, match="was begun with for="):
+        run("for=kaggle_rle", columns, "for.suffix=true", "resume=true")
+
+
+def test_a_form_may_go_to_any_address_with_pictures(run: Run, tmp_path: Path) -> None:
+    away = fsspec.filesystem("memory")
+    away.store.clear()
+    away.pseudo_dirs[:] = [""]
+    for output in ("memory://form", str(tmp_path / "here")):
+        assert run(f"output={output}", "for=yolo", "pictures=true") == 0
+    sent = {name.removeprefix("/form/"): hashlib.sha256(away.cat_file(name)).hexdigest() for name in away.find("/form")}
+    assert sent == contents(tmp_path / "here")
+    assert {"data.yaml", "labels/deep/grey.txt", "pictures/a.png", "legend.png"} < set(sent)
+
+
+def test_label_maps_in_the_datasets_own_numbers(run: Run, tmp_path: Path) -> None:
+    predictor = small_predictor()
+    predictor.task.info = replace(predictor.info, category_ids=(7, 8, 11, 33))
+    assert run("numbers=dataset", predictor=predictor) == 0
+    assert run(output="plain") == 0
+    numbers = read_label_map(tmp_path / "out" / "labels" / "a.png")
+    labels = read_label_map(tmp_path / "plain" / "labels" / "a.png")
+    assert np.array_equal(numbers, np.array([7, 8, 11, 33])[labels])
+    assert "numbers" not in json.loads((tmp_path / "plain" / "predict.json").read_text())
+    with pytest.raises(RunExistsError, match="was begun with numbers=dataset"):
+        run("numbers=classes", "resume=true")
+
+
+def test_a_geotiff_becomes_polygons_at_its_place_and_others_are_skipped_alone(
+    run: Run, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rasterio import Affine
+
+    place = {"transform": Affine(0.5, 0, 300000, 0, -0.5, 5000000), "photometric": "RGB"}
+    write_tiff(images / "map.tif", blotches(20, 30), crs="EPSG:32632", **place)
+    local = 'LOCAL_CS["a building",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    write_tiff(images / "local.tif", blotches(20, 30), crs=local, **place)
+    assert run("for=geojson") == 1
+    said = capsys.readouterr().out
+    assert "output: polygons/ID.geojson in longitude and latitude (WGS 84), reprojected" in said
+    assert "skipped: local.tif: its coordinates cannot be turned into longitude and latitude" in said
+    rows = json.loads((tmp_path / "out" / "polygons" / "map.geojson").read_text())["features"]
+    longitude, latitude = rows[0]["geometry"]["coordinates"][0][0]
+    assert (longitude, latitude) == pytest.approx((6.47, 45.11), abs=0.1)
+    assert json.loads((tmp_path / "out" / "polygons" / "a.geojson").read_text())["features"]
+
+
+def test_objects_of_any_score_in_a_form_are_told(composed: Composed, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a.ckpt", composed(*OBJECTS))
+    predictor = coatseg.load(tmp_path / "a.ckpt", device="cpu")
+    labelme = predict.make_writer({"for": {"name": "labelme"}}, predictor, Place(tmp_path))
+    coco = predict.make_writer({"for": {"name": "coco"}}, predictor, Place(tmp_path))
+    assert list(predict.words_on(labelme, predictor)) == [
+        "objects of every score are written; score_threshold=0.5 leaves the unsure ones out"
+    ]
+    assert list(predict.words_on(coco, predictor)) == []
+    predictor.score_threshold = 0.5
+    assert list(predict.words_on(labelme, predictor)) == []
+    assert list(predict.words_on(labelme, small_predictor())) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["for=cityscape"], "Did you mean cityscapes"),
+        (["for.pixels=true"], "none is chosen"),
+        (["for=geojson", "for.pixel=true"], "Did you mean pixels"),
+        (["for=voc", "for.pixels=true"], "voc has no options"),
+        (["for=geojson", "numbers=dataset"], "numbers=dataset and for=geojson are both given"),
+        (["for=coco"], "for=coco takes what models for boxes or instances labels predict"),
+        (["for=cityscapes"], "for=cityscapes has no class class 0"),
+    ],
+)
+def test_a_form_that_does_not_fit_is_answered_before_the_first_image(
+    run: Run, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        run(*arguments)
+    assert says in str(error.value)
+    assert not contents(tmp_path / "out")

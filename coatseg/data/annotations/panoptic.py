@@ -25,6 +25,7 @@ from coatseg.structures import Colour, Segment
 class Category:
     """A class as the json describes it; `colour` is None if it states none."""
 
+    id: int
     name: str
     is_thing: bool
     colour: Colour | None
@@ -161,11 +162,11 @@ def _parsed(path: Path, content: Any) -> PanopticAnnotations:
 
 
 def _category(stated: Mapping[str, Any]) -> Category:
-    name, is_thing = stated["name"], bool(stated["isthing"])
+    number, name, is_thing = stated["id"], stated["name"], bool(stated["isthing"])
     if "color" not in stated:
-        return Category(name, is_thing, None)
+        return Category(number, name, is_thing, None)
     red, green, blue = stated["color"]
-    return Category(name, is_thing, (red, green, blue))
+    return Category(number, name, is_thing, (red, green, blue))
 
 
 def _unfitting(path: Path, png: str, what: str) -> DatasetError:

@@ -15,7 +15,13 @@ from coatseg.system.download import RemoteFile
 FOLDERS = {"train": "training", "val": "validation"}
 
 _CLASSES, _PALETTE = official_classes("ade20k")
-INFO = DatasetInfo(name="ade20k", classes=_CLASSES, palette=_PALETTE, annotates=frozenset({"semantic"}))
+INFO = DatasetInfo(
+    name="ade20k",
+    classes=_CLASSES,
+    palette=_PALETTE,
+    annotates=frozenset({"semantic"}),
+    category_ids=tuple(range(1, len(_CLASSES) + 1)),
+)
 
 _TREE = OfficialTree(
     "ade20k",
@@ -23,10 +29,10 @@ _TREE = OfficialTree(
     "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it there.",
 )
 
-# 0 is "other objects", which the benchmark leaves out; class v - 1 is stored as v.
+# 0 is "other objects", which the benchmark leaves out.
 _READ_MASK = NumberedMasks(
     "ADE20K SceneParsing",
-    {0: IGNORE_INDEX, **{label + 1: label for label in range(len(_CLASSES))}},
+    {0: IGNORE_INDEX, **{number: label for label, number in enumerate(INFO.category_ids)}},
     "Masks are grey PNG files of 0 to 150, as annotations/ of ADEChallengeData2016.zip has them. The colour pictures "
     "of the full ADE20K are not, nor are masks whose 0 was made 255.",
 )
@@ -55,7 +61,7 @@ class ADE20K(SemanticFiles):
     archives = (Archive(_ADE20K, brings=("ADEChallengeData2016/images", "ADEChallengeData2016/annotations")),)
 
     def __init__(self, root: str | Path, split: str, *, download: bool = False) -> None:
-        check_split("ade20k", split, tuple(FOLDERS))
+        check_split("ade20k", split, tuple(FOLDERS), server=True)
         layouts = [
             tuple(f"{top}{part}/{FOLDERS[split]}" for part in ("images", "annotations"))
             for top in ("ADEChallengeData2016/", "")

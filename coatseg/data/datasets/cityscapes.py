@@ -107,16 +107,16 @@ class Cityscapes(SemanticFiles):
     ) -> None:
         check_split("cityscapes", split, SPLITS)
         layouts = [(f"{top}leftImg8bit/{split}", f"{top}gtFine/{split}") for top in ("", "cityscapes/")]
+        there = [tuple((Path(root) / part).is_dir() for part in layout) for layout in layouts]
+        if split == "test" and (True, False) in there and (True, True) not in there:
+            raise _without_labels(f"There are no masks of test in {root}")
         images, masks = _TREE.find(Path(root), layouts, download)
         found = (*images.glob(f"[!.]*{_IMAGE}"), *images.glob(f"*/[!.]*{_IMAGE}"))
         if not found:
             raise DatasetError(f"There is no CITY/*{_IMAGE} in {images}.", "Unpack leftImg8bit_trainvaltest.zip again.")
         pairs = [_pair(image, masks / image.parent.relative_to(images)) for image in sorted(found)]
         if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
-            raise SplitNotFoundError(
-                f"The masks in {masks} hold no class: the labels of Cityscapes' test split are not public.",
-                "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone.",
-            )
+            raise _without_labels(f"The masks in {masks} hold no class")
         info, self._labels = _facts(instances, choice)
         super().__init__(info, pairs, _read_mask)
         self.repairs = _without_instances(pairs) if instances else ()
@@ -130,6 +130,14 @@ class Cityscapes(SemanticFiles):
         if self._labels is None:
             return sample
         return replace(sample, instances=_read_instances(pair, sample.original_size, self._labels))
+
+
+def _without_labels(what: str) -> SplitNotFoundError:
+    return SplitNotFoundError(
+        f"{what}: the labels of Cityscapes' test split are not public.",
+        "Evaluate on split=val. Test is scored by the server at https://www.cityscapes-dataset.com alone: "
+        "coatseg predict ... for=cityscapes writes what it takes.",
+    )
 
 
 def _facts(instances: bool, choice: ClassChoice) -> tuple[DatasetInfo, Pixels | None]:

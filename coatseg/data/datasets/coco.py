@@ -80,7 +80,7 @@ class Coco(CocoFiles):
     def __init__(
         self, root: str | Path, split: str, *, download: bool = False, options: ObjectOptions = ObjectOptions()
     ) -> None:
-        check_split("coco", split, SPLITS)
+        check_split("coco", split, SPLITS, server=True)
         layouts = [(f"{folder}{split}2017", f"annotations/instances_{split}2017.json") for folder in ("", "images/")]
         images, path = _TREE.find(Path(root), layouts, download)
         super().__init__("coco", images, read_objects(path, options))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annotations
 from coatseg.data.datasets.coco import IMAGES
+from coatseg.data.datasets.coco_stuff import CATEGORIES
 from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
 from coatseg.data.datasets.official import OfficialTree, check_split, official_classes
 from coatseg.data.datasets.split_paths import SplitPaths, path_of_split
@@ -26,6 +28,13 @@ _TREE = OfficialTree(
     "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip, with the two archives in its "
     "folder annotations.",
 )
+
+# The category ids of COCO's own json, in its order: those of things, then those of stuff.
+_IDS = (
+    *CATEGORIES[:80],
+    92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147, 148, 149, 151, 154, 155,
+    156, 159, 161, 166, 168, 171, 175, 176, 177, 178, 180, 181, *range(184, 201),
+)  # fmt: skip
 
 _ANNOTATIONS = RemoteFile(
     "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip",
@@ -53,6 +62,8 @@ class CocoPanoptic(SemanticFiles):
     """
 
     facts_in_words = ("133", "semantic")
+    published: ClassVar = dict(zip(official_classes("coco_panoptic")[0], _IDS, strict=True))
+    """The category ids of COCO's own json by name, for checkpoints that do not state theirs."""
     archives = (
         *IMAGES,
         Archive(
@@ -90,6 +101,7 @@ class CocoPanoptic(SemanticFiles):
             palette=_palette(read.categories),
             annotates=frozenset({"semantic"}),
             things=tuple(label for label, category in enumerate(read.categories) if category.is_thing),
+            category_ids=tuple(category.id for category in read.categories),
         )
         pairs = [MaskedImage(Path(image).stem, folder / image, pngs / png) for image, png in read.files]
         super().__init__(info, pairs, SegmentMasks(read, IGNORE_INDEX))

@@ -26,6 +26,7 @@ INFO = DatasetInfo(
     palette=_PALETTE,
     annotates=frozenset({"semantic"}),
     things=tuple(range(80)),
+    category_ids=tuple(category - 1 for category in CATEGORIES),  # as the masks have them
 )
 
 _TREE = OfficialTree(
@@ -38,7 +39,7 @@ _TREE = OfficialTree(
 
 _READ_MASK = NumberedMasks(
     "COCO-Stuff",
-    {IGNORE_INDEX: IGNORE_INDEX, **{category - 1: label for label, category in enumerate(CATEGORIES)}},
+    {IGNORE_INDEX: IGNORE_INDEX, **{number: label for label, number in enumerate(INFO.category_ids)}},
     "Masks are the grey PNG files of stuffthingmaps_trainval2017.zip: COCO category ids less one, 0 to 181 without the "
     "11 that COCO never annotated, and 255. Masks converted to train ids, 0 to 170, are not.",
 )

@@ -25,14 +25,22 @@ def official_classes(dataset: str) -> tuple[tuple[str, ...], tuple[Colour, ...]]
     )
 
 
-def check_split(dataset: str, split: str, splits: Sequence[str]) -> None:
-    """Raise if the dataset has no such split.
+def check_split(dataset: str, split: str, splits: Sequence[str], *, server: bool = False) -> None:
+    """Raise if the dataset has no such split; with `server`, its test split is scored by its owners' server.
 
     Raises:
         ConfigError: the message names the nearest of `splits`.
     """
     if split not in splits:
-        raise ConfigError(f"{dataset} has no split {split!r}.", nearest(split, splits))
+        mend = nearest(split, splits)
+        if server and split == "test":
+            mend = f"{submitting(dataset)} {mend}"
+        raise ConfigError(f"{dataset} has no split {split!r}.", mend)
+
+
+def submitting(dataset: str) -> str:
+    """Return what to do with images whose labels only the server of a dataset has."""
+    return f"Labels of test are its server's alone: coatseg predict ... for={dataset} writes what that takes."
 
 
 @dataclass(frozen=True)

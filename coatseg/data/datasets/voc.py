@@ -82,7 +82,7 @@ class VOC(SemanticFiles):
     )  # fmt: skip
 
     def __init__(self, root: str | Path, split: str, *, augmented: bool = False, download: bool = False) -> None:
-        check_split("voc", split, SPLITS)
+        check_split("voc", split, SPLITS, server=True)
         layouts = [(f"{top}JPEGImages", f"{top}SegmentationClass") for top in ("VOCdevkit/VOC2012/", "VOC2012/", "")]
         images, _ = _TREE.find(Path(root), layouts, download)
         super().__init__(INFO, _pairs(images.parent, split, augmented), _READ_MASK)

@@ -102,6 +102,10 @@ class DataModule(lightning.LightningDataModule):
         """Return lines on what the reader of a split mended in its annotations or left out of them."""
         return tuple(getattr(self.split(name), "repairs", ()))
 
+    def lacks_truth(self, name: str) -> bool:
+        """Return whether a split has images and no annotations, as the test splits of servers."""
+        return not getattr(self.split(name), "has_truth", True)
+
     def lacks_objects(self, name: str) -> bool:
         """Return whether a split is known, without decoding an image, to have no object to learn."""
         dataset = self.split(name)

@@ -19,6 +19,7 @@ class Limited:
         self.info = dataset.info
         self.draws = draws(dataset)
         self.repairs: tuple[str, ...] = getattr(dataset, "repairs", ())
+        self.has_truth: bool = getattr(dataset, "has_truth", True)
 
     def __len__(self) -> int:
         return min(self.limit, len(self.dataset))

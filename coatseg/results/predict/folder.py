@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coatseg.data.images.sources import SKIPPED_FILE
@@ -16,15 +16,24 @@ FOLDERS = ("labels", "objects", "pictures")
 FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
 
 
-def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
+def begin(
+    place: Place,
+    settings: Mapping[str, Any],
+    resume: bool,
+    own_files: Sequence[str] = (),
+    own_folders: Sequence[str] = (),
+) -> None:
     """Record what is predicted and how; or resume what was begun in the same way.
+
+    `own_files` and `own_folders` are those of the writer that are not FILES and FOLDERS.
 
     Raises:
         RunExistsError: predictions are there and `resume` is false, or they were made in another way.
         OutputError: the record cannot be written.
     """
     begun = place.exists(RECORD)
-    there = [name for name in (*FILES, *FOLDERS) if place.exists(name)]
+    files, folders = (*FILES, *own_files), (*FOLDERS, *own_folders)
+    there = [name for name in (*files, *folders) if place.exists(name)]
     if there and not (resume and begun):
         raise RunExistsError(
             f"{place.address} has {there[0]} already.",
@@ -34,7 +43,7 @@ def begin(place: Place, settings: Mapping[str, Any], resume: bool) -> None:
     if begun:
         _check_same(place, settings)
     if resume:
-        remove_left_overs(place, FILES, dict.fromkeys(FOLDERS, ".+"))
+        remove_left_overs(place, files, dict.fromkeys(folders, ".+"))
     if not begun:
         place.write(RECORD, json.dumps(settings, indent=2).encode() + b"\n")
 

@@ -126,6 +126,11 @@ class Predictor:
         )
 
     @property
+    def finds_objects(self) -> bool:
+        """Whether objects are predicted, and no classes of pixels."""
+        return not isinstance(self.task, DenseTask)
+
+    @property
     def streams(self) -> bool:
         """Whether images are predicted piece by piece."""
         return isinstance(self.task, DenseTask) and self.task.inference.window is not None

@@ -144,7 +144,7 @@ class PredictionRun(lightning.LightningModule):
                 if self.pictures:
                     picture = picture_of(written, image, self.predictor.info)
                     self.place.write(_picture(item.source), encode_picture(picture))
-            except NameTooLongError as error:
+            except (NameTooLongError, ImageError) as error:
                 self.skipped.append(_skipped(item, error))
             else:
                 self.written += 1
@@ -168,10 +168,13 @@ class PredictionRun(lightning.LightningModule):
         if errors:
             raise self.error or errors[0]
 
-    def conclude(self) -> None:
-        """Write what is common to all images, once all processes are done: joined objects, legend, skipped files."""
+    def conclude(self) -> str:
+        """Write what is common to all images, once all processes are done: joined objects, legend, skipped files.
+
+        Return the writer's line on it, if it has one.
+        """
         write_lines(self.place, SKIPPED_FILE, map(asdict, self.skipped))
-        self.writer.conclude([source for group in self.groups for source in group], pictures=self.pictures)
+        return self.writer.conclude([source for group in self.groups for source in group], pictures=self.pictures)
 
     def done(self, source: Source) -> bool:
         """Return whether every file of a source is there."""

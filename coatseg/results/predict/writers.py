@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,10 @@ from PIL import Image
 
 from coatseg.data.images.geotags import GeoTags, encode_label_map
 from coatseg.data.images.sources import Source
-from coatseg.errors import ConfigError
-from coatseg.metrics.coco_format import box_areas, encode, mask_areas, results
+from coatseg.errors import ConfigError, nearest
 from coatseg.results.predict.canvas import LabelMap, Layers
+from coatseg.results.predict.numbers import NUMBERS, Numbering, dataset_numbering
+from coatseg.results.predict.objects_json import categories_of, encode_objects, join_objects
 from coatseg.structures import Colour, DatasetInfo, InstancePrediction, Pixels
 from coatseg.system.fsspec_folders import Place
 from coatseg.tasks.base import Task
@@ -30,11 +30,29 @@ SUFFIXES = (".png", ".tif")
 
 
 class Writer(ABC):
-    """Writes predictions of one kind to a place, each file whole or not at all."""
+    """Writes predictions of one kind to a place, each file whole or not at all.
+
+    `files` are the names of all that it writes in the place itself, and `folders` those of its folders there. `words`
+    say what is written where that is not plain. With `any_score`, objects are written to be used as they are, so that
+    the unsure ones are better left out by a threshold.
+    """
+
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    words: str = ""
+    any_score: bool = False
 
     def __init__(self, place: Place, info: DatasetInfo) -> None:
         self.place = place
         self.info = info
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raise before the first image is predicted if some cannot be written.
+
+        Raises:
+            ConfigError: names of files do not fit what is written.
+        """
+        return
 
     @abstractmethod
     def done(self, source: Source) -> bool:
@@ -44,22 +62,35 @@ class Writer(ABC):
     def write(self, source: Source, written: Any, tags: GeoTags | None) -> None:
         """Write the files of an image; `tags` say where on Earth its pixels lie."""
 
-    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> None:
-        """Write what is one for all images: the legend of their pictures, if there are any."""
+    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
+        """Write what is one for all images, here the legend of their pictures; return a line on it, or nothing."""
         if pictures:
             self.place.write(LEGEND, encode_picture(legend(self.info, LEGEND_WIDTH, range(len(self.info.classes)))))
+        return ""
 
 
 class LabelMapWriter(Writer):
-    """Writes labels/ID.png of class numbers with the palette, 16 bit beyond 255; labels/ID.tif for a GeoTIFF."""
+    """Writes labels/ID.png of class numbers with the palette, 16 bit beyond 255; labels/ID.tif for a GeoTIFF.
+
+    With `numbers="dataset"` they hold the numbers of the dataset's own files.
+    """
+
+    folders = (MAPS,)
+
+    def __init__(self, place: Place, info: DatasetInfo, *, numbers: str = "classes") -> None:
+        super().__init__(place, info)
+        self.numbering = dataset_numbering(info) if numbers == "dataset" else None
 
     def done(self, source: Source) -> bool:
         """Look for either."""
         return _either(self.place, MAPS, source.id)
 
     def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
-        """Write the class numbers."""
-        _write_map(self.place, MAPS, source.id, written.labels, tags, self.info.palette[:256])
+        """Write the numbers."""
+        labels, palette = written.labels, list(self.info.palette[:256])
+        if self.numbering is not None:
+            labels, palette = self.numbering(labels), renumbered_palette(self.numbering, palette)
+        _write_map(self.place, MAPS, source.id, labels, tags, palette)
 
 
 class LayersWriter(Writer):
@@ -68,8 +99,10 @@ class LayersWriter(Writer):
     That is the layout in which data=folder reads layers.
     """
 
+    folders = (MAPS,)
+
     @property
-    def folders(self) -> list[str]:
+    def class_folders(self) -> list[str]:
         """The folder of each class."""
         classes = self.info.classes
         if len(classes) == 1:
@@ -81,16 +114,19 @@ class LayersWriter(Writer):
 
     def done(self, source: Source) -> bool:
         """Look for the files of all classes."""
-        return all(_either(self.place, folder, source.id) for folder in self.folders)
+        return all(_either(self.place, folder, source.id) for folder in self.class_folders)
 
     def write(self, source: Source, written: Layers, tags: GeoTags | None) -> None:
         """Write a file a class."""
-        for folder, layer in zip(self.folders, written.layers, strict=True):
+        for folder, layer in zip(self.class_folders, written.layers, strict=True):
             _write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags)
 
 
 class ObjectsWriter(Writer):
     """Writes objects/ID.json for each image, and joins them into instances.json."""
+
+    files: tuple[str, ...] = (JOINED,)
+    folders = (OBJECTS,)
 
     def path(self, source: Source) -> str:
         """Return the path of an image's objects."""
@@ -104,11 +140,12 @@ class ObjectsWriter(Writer):
         """Write the objects."""
         self.place.write(self.path(source), encode_objects(written, source.name, self.info))
 
-    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> None:
+    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Write instances.json, and no legend: in pictures, objects have their names."""
         ids = [source.id for source in sources]
         parts = [self.path(source) for source in sources if self.done(source)]
-        join_objects(self.place, JOINED, parts, ids, self.info)
+        join_objects(self.place, JOINED, parts, ids, categories_of(self.info))
+        return ""
 
 
 WRITERS: Mapping[str, type[Writer]] = {
@@ -120,17 +157,26 @@ WRITERS: Mapping[str, type[Writer]] = {
 """The writer for each kind of labels that a task needs of its data, which is what it predicts."""
 
 
-def writer_of(task: Task, place: Place) -> Writer:
-    """Return the writer of a task's predictions.
+def writer_of(task: Task, place: Place, numbers: str = "classes") -> Writer:
+    """Return the writer of a task's predictions; label maps may hold the `numbers` of the "dataset" own files.
 
     Raises:
-        ConfigError: no file is known for what it predicts.
+        ConfigError: no file is known for what it predicts, or numbers are asked for that it does not have.
     """
+    if numbers not in NUMBERS:
+        raise ConfigError(f"numbers={numbers} is unknown.", nearest(numbers, NUMBERS))
+    if numbers == "dataset" and task.needs != "semantic":
+        raise ConfigError(
+            "numbers=dataset is for label maps, and this model gives none.",
+            "Leave numbers out: objects have the dataset's own category ids, layers are 0 and 255.",
+        )
     if task.needs not in WRITERS:
         raise ConfigError(
             f"What a task for {task.needs} labels predicts goes to no file.",
             "Use coatseg.load(checkpoint) from Python, and write it yourself.",
         )
+    if numbers == "dataset":
+        return LabelMapWriter(place, task.info, numbers=numbers)
     return WRITERS[task.needs](place, task.info)
 
 
@@ -138,6 +184,15 @@ def file_name(name: str, number: int) -> str:
     """Make a class's name a folder's: a checkpoint may not write outside of its output."""
     safe = re.sub(r"[/\\\0]", "_", name)
     return safe if safe.strip(". ") else str(number)
+
+
+def renumbered_palette(numbering: Numbering, palette: Sequence[Colour]) -> list[Colour]:
+    """Return the colours of all numbers of 8 bit: those of classes have the class's colour, all others black."""
+    colours: list[Colour] = [(0, 0, 0)] * 256
+    for number, colour in zip(numbering.classes, palette, strict=False):  # which has no colour beyond 256 classes
+        if number < 256:
+            colours[number] = colour
+    return colours
 
 
 def _either(place: Place, folder: str, name: str) -> bool:
@@ -151,66 +206,13 @@ def _write_map(
     if tags is not None:
         place.write(f"{folder}/{name}.tif", encode_label_map(labels, tags, colours))
         return
+    write_png(place, f"{folder}/{name}.png", labels, colours)
+
+
+def write_png(place: Place, name: str, labels: Pixels, colours: Sequence[Colour] = ()) -> None:
+    """Write numbers (H, W), uint8 or uint16, as a PNG; those of uint8 with `colours` if there are any."""
     image = Image.fromarray(np.ascontiguousarray(labels))
     if colours and labels.dtype == np.uint8:
         image.putpalette(bytes(np.array(colours, np.uint8)).ljust(3 * 256, b"\0"))
-    with place.writing(f"{folder}/{name}.png") as file:
-        image.save(file, format="png")
-
-
-def encode_objects(prediction: InstancePrediction, file_name: str, info: DatasetInfo) -> bytes:
-    """Make the json of one image's objects: what `instances.json` will hold of it, under the image's own id."""
-    objects = encode(prediction, with_masks=True)
-    areas = box_areas(objects.boxes) if objects.masks is None else mask_areas(objects.masks)
-    height, width = prediction.size
-    rows = results(prediction, info)
-    content = {
-        "image": {"id": prediction.id, "file_name": file_name, "height": height, "width": width},
-        "annotations": [{**row, "area": area, "iscrowd": 0} for row, area in zip(rows, areas.tolist(), strict=True)],
-    }
-    return json.dumps(content, allow_nan=False).encode()
-
-
-def join_objects(place: Place, name: str, parts: Sequence[str], ids: Sequence[str], info: DatasetInfo) -> None:
-    """Join `parts`, files of images, into one in COCO's format: images, annotations with scores, categories.
-
-    An image's number is the one that its file is called, as COCO's are (000000000139.jpg has 139), if all `ids` of the
-    input have one of their own; else its place among them, counted from 1. Only one image's objects are in memory at a
-    time.
-    """
-    numbers = image_numbers(ids)
     with place.writing(name) as file:
-        file.write(b'{"categories": ' + json.dumps(categories(info)).encode())
-        file.write(b',\n"images": [')
-        for row, part in enumerate(parts):
-            image = json.loads(place.read(part))["image"]
-            file.write(_row({**image, "id": numbers[image["id"]]}, row))
-        file.write(b'],\n"annotations": [')
-        count = 0
-        for part in parts:
-            content = json.loads(place.read(part))
-            number = numbers[content["image"]["id"]]
-            for annotation in content["annotations"]:
-                file.write(_row({**annotation, "id": count + 1, "image_id": number}, count))
-                count += 1
-        file.write(b"]}\n")
-
-
-def image_numbers(ids: Sequence[str]) -> dict[str, int]:
-    """Return a number for every image, by its id."""
-    stems = [name.rpartition("/")[2] for name in ids]
-    called = {name: int(stem) for name, stem in zip(ids, stems, strict=True) if stem.isdecimal()}
-    if len(set(called.values())) == len(ids):
-        return called
-    return {name: place for place, name in enumerate(ids, 1)}
-
-
-def categories(info: DatasetInfo) -> list[dict[str, Any]]:
-    """Return COCO's rows of the classes that have objects, with the numbers of the dataset's own files."""
-    labels = info.things or range(len(info.classes))
-    numbers = info.category_ids or range(len(info.classes))
-    return [{"id": numbers[label], "name": info.classes[label]} for label in labels]
-
-
-def _row(row: dict[str, Any], place: int) -> bytes:
-    return (b",\n" if place else b"\n") + json.dumps(row, allow_nan=False).encode()
+        image.save(file, format="png")

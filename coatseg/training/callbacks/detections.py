@@ -66,17 +66,20 @@ class DetectionFiles(lightning.Callback):
             rows = [row for share, _ in shares for row in share or ()]
             self.found = sorted(rows, key=lambda row: image_order(str(row["image_id"])))
 
-    def write(self, folder: Path) -> None:
-        """Write the objects as JSON, each file whole or not at all; write nothing if the task predicts no objects.
+    def write(self, folder: Path) -> list[Path]:
+        """Write the objects as JSON, each file whole or not at all, and return the files.
+
+        Nothing is written if the task predicts no objects.
 
         Boxes and masks are in files of their own, as COCO's tools take the area of the box for that of the mask if a
         row has both.
         """
         if self.found is None:
-            return
+            return []
         # The field that the rows of each file leave out.
         without = {MASKS_OR_BOXES: "bbox", BOXES: "segmentation"} if self.masks else {MASKS_OR_BOXES: "segmentation"}
         for name, key in without.items():
             rows = [{field: value for field, value in row.items() if field != key} for row in self.found]
             with whole_file(folder / name) as file:
                 file.write(json.dumps(rows, allow_nan=False).encode())
+        return [folder / name for name in without]

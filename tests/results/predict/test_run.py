@@ -8,8 +8,9 @@ import pytest
 
 from coatseg.data.images.sources import Source
 from coatseg.results.predict.canvas import LabelMap
+from coatseg.results.predict.objects_json import image_numbers
 from coatseg.results.predict.run import PredictionRun
-from coatseg.results.predict.writers import image_numbers, writer_of
+from coatseg.results.predict.writers import writer_of
 from coatseg.system.fsspec_folders import Place
 from tests.results.models import small_predictor
 

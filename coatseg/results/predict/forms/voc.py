@@ -1,0 +1,25 @@
+"""for=voc: PNG files of 0 to 20 with VOC's colours, in the tree of results that its development kit names.
+
+Source: the kit's documentation, section 8.2, and VOCevalseg.m, which refuses numbers beyond 20, so that pixels of no
+sure class are background.
+"""
+
+from __future__ import annotations
+
+from coatseg.data.datasets.voc import INFO
+from coatseg.data.images.sources import Source
+from coatseg.results.predict.forms.submission import LabelSubmission, stem_of
+
+
+class VOCLabels(LabelSubmission):
+    """Writes results/VOC2012/Segmentation/comp6_test_cls/NAME.png, and voc.zip of that tree."""
+
+    form = "voc"
+    files = ("voc.zip",)
+    folders = ("results",)
+    known = INFO
+    palette = True
+
+    def main_name(self, source: Source) -> str:
+        """Return the name of the PNG."""
+        return f"results/VOC2012/Segmentation/comp6_test_cls/{stem_of(source)}.png"
