@@ -13,6 +13,7 @@ from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
+from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.reading import read_label_map
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
@@ -37,8 +38,10 @@ class Folder(WindowedFiles):
     in their units.
 
     `channels`, 1 to 16, defaults to 3, or to the number of `bands`: those to pick of each file, counted from 1, in the
-    order of the channels. With `window` (height, width) the split "train" is made of random windows, of which an epoch
-    has `windows_per_image` of each image; other splits are read whole.
+    order of the channels. `nodata` says what pixels without data hold: "stated" for the value that each file states, a
+    number, or "nan". They get the mean, and the label there is ignored; None takes them for any others. With `window`
+    (height, width) the split "train" is made of random windows, of which an epoch has `windows_per_image` of each
+    image; other splits are read whole.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -64,6 +67,7 @@ class Folder(WindowedFiles):
         bands: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        nodata: NoDataOption = None,
         window: WindowSize = None,
         windows_per_image: int = 1,
     ) -> None:
@@ -98,7 +102,14 @@ class Folder(WindowedFiles):
         self.repairs = found.repairs
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
         drawn = windows if split == "train" else None
-        super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, windows=drawn)
+        super().__init__(
+            info,
+            found.pairs,
+            layer_masks or numbers,
+            bands=bands,
+            windows=drawn,
+            nodata=NoData.of(nodata, info.mean),
+        )
 
 
 def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:

@@ -21,10 +21,11 @@ Found = TypeVar("Found")
 _CLASSIC, _BIG = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 _UNREAD = _BIG[1]  # Pillow takes it for classic
 
-# Numbers of the TIFF 6.0 specification: of its tags, and of the values that they hold.
+# Numbers of the TIFF 6.0 specification: of its tags, and of the values that they hold. The nodata value is GDAL's.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR = 274, 277, 284
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 273, 279, 324, 325, 338, 339
+_NODATA = 42113
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 JPEG, _PREMULTIPLIED = 7, 1
 _FORMATS = {1: "uint", 2: "int", 3: "float", 4: "uint", 5: "complex int", 6: "complex"}
@@ -46,7 +47,7 @@ class TiffHeader:
     """What the header of a TIFF states about its first page.
 
     `size` is as stored, before `orientation` (1 to 8) is applied; `kind` is uint, int, float, complex or another one
-    that no image has, and `bits` is the depth of a channel.
+    that no image has, and `bits` is the depth of a channel. `nodata` is what pixels without data hold, if it is stated.
     """
 
     size: Size
@@ -58,6 +59,7 @@ class TiffHeader:
     orientation: int
     contiguous: bool
     premultiplied: bool
+    nodata: float | None = None
 
     @property
     def dtype(self) -> str:
@@ -177,6 +179,7 @@ def _header(directory: ImageFileDirectory_v2) -> TiffHeader:
         orientation=int(directory.get(_ORIENTATION, 1)),
         contiguous=directory.get(_PLANAR, 1) == 1,
         premultiplied=_PREMULTIPLIED in _all(directory, _EXTRA_SAMPLES, 0),
+        nodata=_number(directory.get(_NODATA, "")),
     )
 
 
@@ -184,6 +187,13 @@ def _end(directory: ImageFileDirectory_v2) -> int:
     places, lengths = (_TILES, _TILE_BYTES) if _TILES in directory else (_STRIPS, _STRIP_BYTES)
     offsets, counts = (np.array(_all(directory, tag, 0), np.int64) for tag in (places, lengths))
     return int((offsets + counts).max())
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(str(text).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _all(directory: ImageFileDirectory_v2, tag: int, default: int) -> tuple[int, ...]:
