@@ -107,18 +107,15 @@ class SemanticFiles:
     ) -> Sample:
         """Return the sample of an image and its mask, both of which begin at `corner` (y, x) in their files."""
         size = image.shape[0], image.shape[1]
-        image, nowhere = (image, None) if self._nodata is None else self._nodata.filled(image, self._held(pair))
+        nowhere = None
+        if self._nodata is not None:
+            image, nowhere = self._nodata.filled(image, self._nodata.held(pair.image))
         labels = mask if mask.ndim == 3 else self._checked(pair, mask, corner)
         if nowhere is not None:
             labels = labels.copy()
             labels[nowhere] = self.info.ignore_index
-        truth = {"layers" if mask.ndim == 3 else "label_map": labels}
-        return Sample(name, image, size, **truth, file=str(pair.image), nodata=nowhere)
-
-    def _held(self, pair: MaskedImage) -> float:
-        """Return what pixels without data of an image hold."""
-        assert self._nodata is not None
-        return self._nodata.held(pair.image)
+        label_map, layers = (None, labels) if mask.ndim == 3 else (labels, None)
+        return Sample(name, image, size, label_map, layers=layers, file=str(pair.image), nodata=nowhere)
 
     def _check_place(self, pair: MaskedImage, size: Size) -> None:
         """Raise DatasetError if an image of `size` and a mask of it, both GeoTIFFs, show different places."""

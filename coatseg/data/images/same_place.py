@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from coatseg.data.images.geotags import GeoTags, read_tags
+from coatseg.data.images.geotags import Affine, GeoTags, read_tags
 from coatseg.data.images.tiff import read_header
 from coatseg.errors import DatasetError
 from coatseg.structures import Size
@@ -68,10 +68,15 @@ def _name(system: Any) -> str:
 
 def _distance(ours: GeoTags, theirs: GeoTags, size: Size) -> float:
     """Return how far the corners of the mask lie from those of the image at most, in pixels of the image."""
-    to_pixels = ~_affine(ours)
+    to_pixels: Affine = tuple(~_affine(ours))[:6]
     corners = [(x, y) for x in (0, size[1]) for y in (0, size[0])]
-    moved = [to_pixels * (_affine(theirs) * corner) for corner in corners]
+    moved = [_moved(to_pixels, _moved(theirs.transform, corner)) for corner in corners]
     return max(max(abs(x - u), abs(y - v)) for (x, y), (u, v) in zip(corners, moved, strict=True))
+
+
+def _moved(transform: Affine, point: tuple[float, float]) -> tuple[float, float]:
+    (a, b, c, d, e, f), (x, y) = transform, point
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def _difference(ours: GeoTags, theirs: GeoTags) -> str:
@@ -85,6 +90,6 @@ def _difference(ours: GeoTags, theirs: GeoTags) -> str:
 
 
 def _affine(tags: GeoTags) -> Any:
-    from rasterio import Affine
+    import rasterio
 
-    return Affine(*tags.transform)
+    return rasterio.Affine(*tags.transform)

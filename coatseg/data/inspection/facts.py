@@ -96,7 +96,7 @@ def sample_facts(sample: Sample, index: int, info: DatasetInfo, palette: Sequenc
     """Return the facts of a sample; `palette` is that of its mask."""
     image = sample.image
     filled = np.zeros(image.shape[:2], bool) if sample.nodata is None else sample.nodata
-    held = stated_nodata(Path(sample.file))
+    held = stated_nodata(Path(sample.file)) if Path(sample.file).is_file() else None
     left = np.zeros_like(filled) if held is None else without_data(image, held) & ~filled
     measured = ~(filled | left)
     broken = 0

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coatseg.data.inspection.checks.base import Finding
 from coatseg.data.inspection.facts import sample_facts
-from coatseg.data.inspection.findings import Finding, find
+from coatseg.data.inspection.findings import find
 from coatseg.data.inspection.splits import SplitFacts
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.subset import draws, is_generated, palette_of

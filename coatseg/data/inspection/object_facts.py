@@ -67,7 +67,8 @@ def _is_elsewhere(mask: npt.NDArray[np.bool_], box: npt.NDArray[np.float32]) -> 
         return False
     shared = np.minimum(box[2:], (x + width, y + height)) - np.maximum(box[:2], (x, y))
     common = float(np.prod(np.maximum(shared, 0)))
-    return common < ELSEWHERE * (float(np.prod(box[2:] - box[:2])) + width * height - common)
+    either = float(np.prod(box[2:] - box[:2])) + width * height - common
+    return bool(common < ELSEWHERE * either)
 
 
 def _areas(objects: Instances, sides: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -81,6 +81,8 @@ def write_places(root: Path, moved: Affine, mask_folder: str = "masks") -> Path:
             (root / folder).mkdir(parents=True, exist_ok=True)
             pixels = np.random.default_rng(number).integers(0, 2, (16, 16, count)).astype(np.uint8)
             write_tiff(root / folder / f"{number}.tif", pixels, crs="EPSG:32633", transform=transform)
+    (root / "train.txt").write_text("0\n1\n2\n")
+    (root / "val.txt").write_text("3\n")
     (root / "classes.txt").write_text("ground\nthing\n")
     return root
 

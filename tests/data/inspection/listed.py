@@ -53,7 +53,7 @@ def sample(name: str, *, seed: int | None = None, labels: object = None, **parts
 
 def objects(*boxes: tuple[float, ...], labels: tuple[int, ...], masks: np.ndarray | None = None) -> Instances:
     return Instances(
-        np.array(boxes, np.float32), np.array(labels, np.int64), masks, np.zeros(len(boxes), bool)
+        np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks, np.zeros(len(boxes), bool)
     )  # fmt: skip
 
 

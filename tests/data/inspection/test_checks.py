@@ -121,6 +121,7 @@ def write_palettes(root: Path, *palettes: dict[int, tuple[int, int, int]]) -> Pa
         mask.putpalette(flat)
         mask.save(root / "masks" / f"{number}.png")
         Image.fromarray(noise(number, (16, 16))).save(root / "images" / f"{number}.png")
+    (root / "train.txt").write_text("".join(f"{number}\n" for number in range(len(palettes))))
     (root / "classes.txt").write_text("ground\nred\nblue\n")
     return root
 
@@ -130,7 +131,7 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 def test_palettes_that_swap_classes_from_file_to_file(tmp_path: Path) -> None:
     root = write_palettes(tmp_path, {1: RED, 2: BLUE}, {1: BLUE, 2: RED}, {1: RED, 2: BLUE, 7: BLUE})
-    inspection = inspect_dataset(partial(Folder, root, val_fraction=0.01), ["train"], workers=0)
+    inspection = inspect_dataset(partial(Folder, root), ["train"], workers=0)
     (finding,) = [one for one in inspection.findings if "palette" in one.what]
     assert finding.where == ("train 1: 1 is 0 0 255, and 255 0 0 in train 0",)
     assert "as if classes were swapped" in finding.what
@@ -139,7 +140,7 @@ def test_palettes_that_swap_classes_from_file_to_file(tmp_path: Path) -> None:
 
 def test_palettes_that_differ_where_no_pixel_is_are_the_same(tmp_path: Path) -> None:
     root = write_palettes(tmp_path, {1: RED, 2: BLUE}, {1: RED, 2: BLUE, 200: RED})
-    inspection = inspect_dataset(partial(Folder, root, val_fraction=0.01), ["train"], workers=0)
+    inspection = inspect_dataset(partial(Folder, root), ["train"], workers=0)
     assert not [one for one in inspection.findings if "palette" in one.what]
 
 
@@ -152,6 +153,8 @@ def write_nodata(root: Path, *, value: float = -9999, dtype: type = np.float32, 
         image[:, :4] = value
         write_tiff(root / "images" / f"{number}.tif", image, **{"nodata": value, **options})
         Image.fromarray(label_map((16, 16), (0, 1), number)).save(root / "masks" / f"{number}.png")
+    (root / "train.txt").write_text("0\n1\n2\n")
+    (root / "val.txt").write_text("3\n")
     (root / "classes.txt").write_text("ground\nthing\n")
     return root
 

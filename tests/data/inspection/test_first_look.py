@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coatseg.data.datasets.cityscapes import Cityscapes
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.inspection.first_look import look_first
 from coatseg.data.loading.module import DataModule
@@ -17,6 +18,7 @@ from coatseg.structures import Dataset, Sample
 from tests.data.generate import write_folder
 from tests.data.inspection.listed import INFO, Listed, objects, sample
 from tests.data.inspection.test_checks import AWAY, BOX, FRACTIONS, IGNORED, NOTHING, of, write_palettes
+from tests.data.official import write_cityscapes
 
 Splits = dict[str, Dataset]
 
@@ -61,7 +63,17 @@ def test_what_can_teach_nothing_stops_and_names_what_helps(what: str) -> None:
         next(word for word in ("label", "crowd", "image") if word in what)
     ] in raised.value.mend
     assert what in said(module(needs, train=Listed(good()), val=splits["train"]), "val")[0]
-    assert not said(module("boxes" if needs == "semantic" else "semantic", **splits)), "the task does not need it"
+    assert what not in said(module("boxes" if needs == "semantic" else "semantic", **splits)), "it is not needed"
+
+
+def test_cityscapes_with_label_numbers_of_its_own_stops(tmp_path: Path) -> None:
+    root = write_cityscapes(tmp_path)
+    for path in root.rglob("*_labelIds.png"):
+        Image.fromarray(np.asarray(Image.open(path)) % 4).save(path)  # those of four classes, all ignored here
+    data = DataModule(lambda split: Cityscapes(root, split), Sample, Cityscapes(root, "train").info, needs="semantic")
+    with pytest.raises(DatasetError, match="every label is ignored") as raised:
+        look_first(data, ("train", "val"))
+    assert "data=folder" in raised.value.mend
 
 
 def write_black_and_white(root: Path) -> Path:
@@ -73,6 +85,8 @@ def write_black_and_white(root: Path) -> Path:
         Image.fromarray(mask).save(root / "masks" / f"{number}.png")
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
         Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+    (root / "train.txt").write_text("0\n1\n2\n3\n")
+    (root / "val.txt").write_text("4\n5\n")
     (root / "classes.txt").write_text("background\nobject\n")
     return root
 
@@ -121,12 +135,7 @@ def test_suspicious_things_are_said_in_the_words_of_an_inspection(tmp_path: Path
     moved = of(objects(BOX, (1, 1, 4, 4), labels=(1, 1), masks=AWAY))
     assert said(module("instances", train=Listed(moved))) == ["1 image with masks that are not where their boxes are"]
     palettes = write_palettes(tmp_path, {1: (255, 0, 0)}, {1: (0, 255, 0)})
-    data = DataModule(
-        lambda split: Folder(palettes, split, val_fraction=0.01),
-        Sample,
-        Folder(palettes, "train", val_fraction=0.01).info,
-        limit=9,
-    )
+    data = DataModule(lambda split: Folder(palettes, split), Sample, Folder(palettes, "train").info)
     assert any("palette" in what for what in said(data))
 
 

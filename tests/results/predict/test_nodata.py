@@ -63,8 +63,8 @@ def test_files_that_are_written_have_the_same_holes(tmp_path: Path) -> None:
         predictor = small_predictor(inference, nodata="stated")
         opened = open_path("a", path, 3, windows=windows, nodata=NoData("stated", (0.5,) * 3))
         (written,) = predictor.results([opened])
-        assert (written.label_map[10:30, 5:20] == 255).all()  # type: ignore[union-attr]
-        assert (written.label_map[30:] != 255).all()  # type: ignore[union-attr]
+        assert (written.labels[10:30, 5:20] == 255).all()
+        assert (written.labels[30:] != 255).all()
 
 
 def test_the_option_travels_in_the_checkpoint(composed: Composed, tmp_path: Path) -> None:
