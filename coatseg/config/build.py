@@ -41,9 +41,9 @@ def build(plan: Plan) -> Built:
         WeightsError: the backbone's weights cannot be had, or do not fit.
     """
     data = build_data(plan)
-    check_tells_apart(plan.task.task, data.info)
     for split in ("train", "val"):  # a split of objects may lack the masks that another has
         check_task_fits(plan.task.task, data.split(split).info, data.repairs(split))
+    check_tells_apart(plan.task.task, data.info)
     check_same_classes(data.info, data.split("val").info, "val")
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
