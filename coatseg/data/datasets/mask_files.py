@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -88,8 +89,14 @@ class SemanticFiles:
         return read_size(self._pairs[index].image, self.info.channels, self._bands)
 
     def labels(self, index: int) -> Pixels:
-        """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would."""
+        """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would.
+
+        Where images tell which labels are ignored, they are read too.
+        """
         pair = self._pairs[index]
+        if self._nodata is not None:
+            sample = self._read(pair)
+            return cast(Pixels, sample.label_map if sample.layers is None else sample.layers)
         check_mask_is_there(pair)
         mask = self._read_mask(pair.mask)
         return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))

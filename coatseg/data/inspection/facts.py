@@ -19,6 +19,8 @@ from coatseg.data.loading.subset import palette_of
 from coatseg.structures import Colour, Dataset, DatasetInfo, Pixels, Sample, Size
 
 Counts = npt.NDArray[np.int64]
+MOST_NUMBERS = 2**16
+"""Up to which number label maps are counted in a table."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def sample_facts(sample: Sample, index: int, info: DatasetInfo, palette: Sequenc
         truth=_digest(*_truth(sample)),
         mean=mean,
         std=std,
-        constant=bool((image == image[0, 0]).all()),
+        constant=bool((image[0] == image[0, 0]).all() and (image == image[0, 0]).all()),  # the first row tells fast
         greatest=int(image.max()) if image.dtype == np.uint16 else 0,
         measured=int(measured.sum()),
         not_finite=broken,
@@ -145,7 +147,8 @@ def _used_colours(sample: Sample, palette: Sequence[Colour]) -> bytes:
     """Return number, red, green and blue of each number in a label map that has a palette."""
     if sample.label_map is None or not palette:
         return b""
-    used = [int(number) for number in np.unique(sample.label_map) if 0 <= number < len(palette)]
+    numbers, counts = _counted(sample.label_map)
+    used = [number for number in numbers[counts > 0].tolist() if 0 <= number < len(palette)]
     return bytes(value for number in used for value in (number, *palette[number]))
 
 
@@ -175,8 +178,19 @@ def _label_facts(sample: Sample, info: DatasetInfo) -> LabelFacts | None:
         return LabelFacts(pixels, ignored, unknown, layers.size)
     if sample.label_map is None:
         return None
-    known = sample.label_map[sample.label_map != info.ignore_index].astype(np.int64)
-    inside = known[(known >= 0) & (known < classes)]
-    counts = np.bincount(inside, minlength=classes).astype(np.int64)
+    numbers, counts = _counted(sample.label_map)
+    pixels = np.zeros(classes, np.int64)
+    inside = (numbers >= 0) & (numbers < classes)
+    pixels[numbers[inside]] = counts[inside]
+    ignored = int(counts[numbers == info.ignore_index].sum())
     total = sample.label_map.size
-    return LabelFacts(counts, total - len(known), len(known) - len(inside), total)
+    return LabelFacts(pixels, ignored, total - ignored - int(pixels.sum()), total)
+
+
+def _counted(label_map: Pixels) -> tuple[Counts, Counts]:
+    """Return the numbers in a label map, and how many pixels have each."""
+    if label_map.dtype == np.uint8 or (label_map.size and label_map.min() >= 0 and label_map.max() < MOST_NUMBERS):
+        counts = np.bincount(label_map.ravel())  # much faster than sorting
+        return np.arange(len(counts)), counts
+    numbers, counts = np.unique(label_map, return_counts=True)
+    return numbers.astype(np.int64), counts
