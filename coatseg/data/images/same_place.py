@@ -42,9 +42,9 @@ def check_same_place(image: Path, mask: Path, size: Size) -> None:
 
 
 def _placed(path: Path) -> GeoTags | None:
-    """Return the georeference of an upright GeoTIFF that states where its pixels are; None for others."""
+    """Return the georeference of an upright file that states where its pixels are; None for others."""
     header = read_header(path)
-    if header is None or header.orientation != 1:
+    if header is not None and header.orientation != 1:
         return None
     tags = read_tags(path)
     return None if tags is None or tags.points or _affine(tags).is_identity else tags
