@@ -168,7 +168,8 @@ class Sample:
     image (H, W, C) uint8, uint16 or float32; label_map (H, W) of class numbers or the ignore index; layers (H, W, K)
     uint8, for each of K classes 1 where it is, 0 where it is not, the ignore index where that is unknown; `id` names it
     within its split; `original_size` is the size on disk, before any transform; `focus` is a class that a crop has to
-    show, if the sample has it; `file` is the path of the image, empty where there is none.
+    show, if the sample has it; `file` is the path of the image, empty where there is none; `nodata` (H, W) bool is
+    where the file holds no data and `image` the mean in its place, None where there is no such pixel.
     """
 
     id: str
@@ -180,6 +181,7 @@ class Sample:
     layers: npt.NDArray[np.uint8] | None = None
     focus: int | None = None
     file: str = ""
+    nodata: npt.NDArray[np.bool_] | None = None
 
 
 class Dataset(Protocol):
@@ -195,8 +197,12 @@ class Dataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
-    def verify(self, index: int) -> None:
-        """Raise what reading sample `index` would raise, without decoding more than that needs."""
+    def verify(self, index: int) -> Sample | None:
+        """Raise what reading sample `index` would raise, without decoding more than that needs.
+
+        Raised too is what makes the sample wrong and is too costly to look at in every reading, such as a mask that
+        lies elsewhere than its image. If the sample was read for it, it is returned.
+        """
         ...
 
 

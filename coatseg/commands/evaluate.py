@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.terminal.arguments import read_keys
 from coatseg.commands.terminal.composition import compose_typed
-from coatseg.commands.terminal.console import quiet_libraries, run_verb, say, say_repairs
+from coatseg.commands.terminal.console import quiet_libraries, run_verb, say, say_first_look, say_repairs
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Subject:
 
 def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     """Build the task of a checkpoint or a file of weights, score it on a split, and print or also write the scores."""
+    from coatseg.config.build import check_tells_apart
     from coatseg.registry.options import NonNegativeInt, fitting
     from coatseg.tasks.evaluation import evaluate, result_of
     from coatseg.training.callbacks.detections import DetectionFiles
@@ -112,7 +113,8 @@ def evaluate_checkpoint(options: Mapping[str, Any]) -> None:
     count = fitting(options.get("worst", 8), NonNegativeInt, "worst")
     subject = (_of_weights if "config" in options else _of_checkpoint)(options, split)
     plan, data, task = subject.plan, subject.data, subject.task
-    say(data.verify((split,)))
+    check_tells_apart(plan.task.task, data.info)
+    say_first_look(data, (split,))
     say_repairs(data, split)
     say(f"inference: {task.inference.words}")
     if data.lacks_truth(split):

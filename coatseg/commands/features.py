@@ -191,7 +191,12 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
         sources = find_sources(options["input"], output=options["output"])
         say(f"input: {sources.words}")
         return FolderImages(
-            sources, model.info, sides=model.sides, bands=model.bands, max_pixels=int(options["max_pixels"])
+            sources,
+            model.info,
+            sides=model.sides,
+            bands=model.bands,
+            nodata=model.nodata,
+            max_pixels=int(options["max_pixels"]),
         )
     given, split = options["data"], options["split"] or "val"
     section = given if "name" in given else {**(model.config or {})["data"], **given}

@@ -17,7 +17,7 @@ import lightning
 import torch
 
 import coatseg
-from coatseg.commands.terminal.console import first_process, say, say_repairs
+from coatseg.commands.terminal.console import first_process, say, say_first_look, say_repairs
 from coatseg.commands.terminal.machine import settle
 from coatseg.config.build import Built, build
 from coatseg.config.plan import Plan
@@ -103,8 +103,6 @@ def introduce(plan: Plan, built: Built, resume: Path | None, start: LoadedWeight
     )
     for split in ("train", "val"):
         say_repairs(data, split)
-    if data.lacks_objects("train"):
-        say(f"{data.info.name} train: no image has an object to learn; crowds and difficult objects are not learnt")
     if unused:
         say(f"{unused / 1e6:.2f} M of these parameters are not trained: no output depends on them")
     if resume is not None:
@@ -115,7 +113,7 @@ def introduce(plan: Plan, built: Built, resume: Path | None, start: LoadedWeight
     elif not backbone.options.get("pretrained"):
         say(f"{backbone.name} starts from random weights; backbone.pretrained=true starts from ImageNet's")
     if first_process():
-        say(data.verify(("train", "val")))
+        say_first_look(data, ("train", "val"))
     if data.rare_class_temperature is not None:
         say("rare classes are drawn more often: the labels of all training samples are counted before the first step")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coatseg.commands.terminal.arguments import read_keys
-from coatseg.commands.terminal.console import leave, quiet_libraries, run_verb, say
+from coatseg.commands.terminal.console import leave, quiet_libraries, run_verb, say, say_findings
 from coatseg.errors import ConfigError, DatasetError, RunExistsError
 
 if TYPE_CHECKING:  # importing it takes seconds, too long for --help
@@ -30,18 +30,20 @@ workers=N processes read, by default one a core. output=DIR, by default runs/ins
 inspection.json with every place of every finding, and samples.png, a sheet of pictures=12 samples (0 for none).
 Modules of your own are named with plugins=[NAME].
 
-Broken are datasets that cannot be opened, files that cannot be read, labels that are no class, boxes beyond their
-image and values that are no numbers: the exit code is 1 then. Suspicious are images in two splits or twice in one (by
-their decoded pixels), masks ignored everywhere, masks of 0 and 255, classes that are never seen, images of one colour,
-objects without a pixel, objects annotated twice, and pixels far from the mean that is stated. A command line that
-cannot be leaves with 2."""
+Broken are datasets that cannot be opened, files that cannot be read, masks that lie elsewhere than their GeoTIFF,
+labels that are no class, boxes beyond their image or in fractions of it, values that are no numbers, and a train split
+that can teach nothing: all is ignored, or all objects are crowds. The exit code is 1 then. Suspicious are images in two
+splits or twice in one (by their decoded pixels), masks ignored everywhere, masks of 0 and 255, a single class, classes
+that are never seen, palettes that contradict each other, images of one colour, values that a file states for no data,
+masks without a pixel or not where their boxes are, objects annotated twice, and pixels far from the mean that is stated
+or of few bits. python train.py and coatseg evaluate say the same of the samples that they check first, and stop at what
+is broken. A command line that cannot be leaves with 2."""
 
 OWN = ("split", "samples", "workers", "output", "pictures", "plugins")
 BROKEN = 1
 SHEET = "samples.png"
 MOST_ROWS = 40
 """Tables with more rows are not printed; they are in the report."""
-MOST_PLACES = 3
 
 
 def main() -> None:
@@ -163,12 +165,7 @@ def _say_inspection(inspection: Inspection) -> None:
             say(f"{inspection.info.name} {split.name}: {repair}")
     for name, why in inspection.absent.items():
         say(f"not looked at: {name} ({why})")
-    for finding in inspection.findings:
-        say(f"{'broken' if finding.broken else 'suspicious'}: {finding.what}. {finding.mend}")
-        for place in finding.where[:MOST_PLACES]:
-            say(f"  {place}")
-        if len(finding.where) > MOST_PLACES:
-            say(f"  and {len(finding.where) - MOST_PLACES} more")
+    say_findings(inspection.findings)
     if not inspection.findings:
         say("nothing broken or suspicious was found")
 

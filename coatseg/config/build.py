@@ -9,6 +9,7 @@ from typing import Any
 from coatseg.config.data import build_data
 from coatseg.config.plan import Choice, Plan, TaskPlan
 from coatseg.data.annotations.classes import check_same_classes
+from coatseg.data.inspection.checks.nothing_to_learn import ONE_CLASS
 from coatseg.data.loading.module import DataModule
 from coatseg.errors import ConfigError, DatasetError
 from coatseg.losses.base import WeightedSum
@@ -35,7 +36,7 @@ def build(plan: Plan) -> Built:
     """Build the data and the task of a run.
 
     Raises:
-        ConfigError: the data has no labels for the task or no validation sample, or the run has no end.
+        ConfigError: the data has no labels for the task, a single class or no validation sample, or the run no end.
         DatasetNotFoundError, DatasetError: files of the data are missing or wrong, or lack the truth.
         WeightsError: the backbone's weights cannot be had, or do not fit.
     """
@@ -43,6 +44,7 @@ def build(plan: Plan) -> Built:
     for split in ("train", "val"):  # a split of objects may lack the masks that another has
         check_task_fits(plan.task.task, data.split(split).info, data.repairs(split))
         check_truth(data, split)
+    check_tells_apart(plan.task.task, data.info)
     check_same_classes(data.info, data.split("val").info, "val")
     if not len(data.split("val")):
         raise ConfigError(f"data={data.info.name} has no validation sample.", "A run is judged by its val split.")
@@ -106,6 +108,12 @@ def check_task_fits(task: Choice, info: DatasetInfo, repairs: Sequence[str] = ()
             "Choose a task that these labels serve, or other data; data=folder has multilabel with data.layers=true, "
             "data=cityscapes has instances with data.instances=true.",
         )
+
+
+def check_tells_apart(task: Choice, info: DatasetInfo) -> None:
+    """Raise ConfigError if the task chooses one class for each pixel, and the dataset has only one."""
+    if task.constructor.needs == "semantic" and len(info.classes) == 1:  # type: ignore[attr-defined]  # as above
+        raise ConfigError(f"data={info.name} has a single class, {info.classes[0]}, to tell from nothing.", ONE_CLASS)
 
 
 def total_steps(trainer: Options, steps_per_epoch: int) -> int:

@@ -12,6 +12,7 @@ from coatseg.config.build import build_task, check_task_fits
 from coatseg.config.plan import TaskPlan
 from coatseg.config.read import read_untrained
 from coatseg.config.sections import named
+from coatseg.data.images.nodata import NoDataOption
 from coatseg.data.images.resizing import Sides
 from coatseg.errors import CheckpointError, ConfigError, listed
 from coatseg.models.weights.mismatches import mismatches
@@ -23,7 +24,7 @@ from coatseg.training.callbacks.checkpoints import RECORD, read_checkpoint
 NAMED = ("backbone", "head", "task", "optimizer", "data")
 """The sections of a checkpoint's configuration without which nothing can be built."""
 
-IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None}
+IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None, "nodata": NoDataOption}
 """The data options that say how an image becomes the model's input, with their types."""
 
 

@@ -58,4 +58,4 @@ def _differences(key: str, theirs: Any, ours: Any) -> list[str]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         inner = [name for name in {**a, **b} if name not in WHERE_NOT_WHAT]
         return [f"{key}.{line}" for name in inner for line in _differences(name, a, b)]
-    return [] if a == b else [f"{key}={a}, not {b}"]
+    return [] if a == b or repr(a) == repr(b) else [f"{key}={a}, not {b}"]  # nan is not equal to itself

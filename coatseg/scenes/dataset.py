@@ -38,6 +38,9 @@ class Scenes:
     Splits never share a scene. Cars, persons and signs have instances; all else is stuff.
     """
 
+    generated = True
+    """Whether samples are made rather than read, so that none can be damaged."""
+
     info = INFO
 
     def __init__(

@@ -15,6 +15,7 @@ from coatseg.data.loading.batching import stack_labels
 from coatseg.losses.base import WeightedSum
 from coatseg.structures import LOGITS, Batch, DatasetInfo, Outputs, Size, Target
 from coatseg.tasks.base import Task
+from coatseg.tasks.finite_outputs import not_finite
 from coatseg.tasks.inference.options import WHOLE, Inference
 from coatseg.tasks.inference.views import Activation
 
@@ -80,11 +81,17 @@ class DenseTask(Task):
         return losses
 
     def predict(self, batch: Batch) -> list[Any]:
-        """Return the prediction of every image at its original size; padding reaches none of them."""
-        return [
-            self.decode(at_size(image_logits, size), image_id)
-            for image_logits, size, image_id in zip(self._logits(batch), batch.original_sizes, batch.ids, strict=True)
-        ]
+        """Return the prediction of every image at its original size; padding reaches none of them.
+
+        Raises:
+            ImageError: logits are not finite, of which an arbitrary class would be the greatest.
+        """
+        predictions = []
+        for logits, size, image_id in zip(self._logits(batch), batch.original_sizes, batch.ids, strict=True):
+            if not logits.isfinite().all():
+                raise not_finite(image_id)
+            predictions.append(self.decode(at_size(logits, size), image_id))
+        return predictions
 
     def infer(self, images: Tensor) -> Tensor:
         """Return the logits (B, K, H, W) of images (B, C, H, W) without padding, as the inference options say."""

@@ -17,6 +17,7 @@ from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction, InstanceTarget, Size, Target
 from coatseg.tasks.base import Task
+from coatseg.tasks.finite_outputs import finite_outputs
 from coatseg.tasks.inference.options import WHOLE, Inference
 
 
@@ -64,8 +65,13 @@ class DetectionTask(Task):
         return losses
 
     def predict(self, batch: Batch) -> list[InstancePrediction]:
-        """Return the objects found in every image, at its original size."""
-        found: list[Detections] = self.model(batch.images, batch.padded_sizes)
+        """Return the objects found in every image, at its original size.
+
+        Raises:
+            ImageError: the model gives nan or infinity.
+        """
+        with finite_outputs(self.model, batch.ids):
+            found: list[Detections] = self.model(batch.images, batch.padded_sizes)
         rows = zip(found, batch.sizes, batch.original_sizes, batch.ids, strict=True)
         return [self._prediction(detections, size, original, name) for detections, size, original, name in rows]
 

@@ -21,7 +21,7 @@ from coatseg.config.combinations import gives
 from coatseg.config.data import build_data
 from coatseg.config.read import read, read_inference
 from coatseg.config.sections import named
-from coatseg.errors import ConfigError
+from coatseg.errors import ConfigError, DatasetError
 from coatseg.registry.names import make, table
 from coatseg.structures import TASK_CHOICES
 from coatseg.tasks.inference.options import WHOLE
@@ -241,16 +241,15 @@ def test_it_is_known_when_no_object_is_left_to_learn(
     assert build_data(read(composed(*overrides, "data.limit=2"))).lacks_objects("train") is lacks
 
 
-def test_a_training_without_an_object_says_so(
-    composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_training_without_an_object_stops(composed: Composed, tmp_path: Path) -> None:
     root = write_voc_boxes(tmp_path / "data")
     for path in root.rglob("*.xml"):
         path.write_text(path.read_text().replace("<difficult>0<", "<difficult>1<"))
     typed = detection("det", "faster_rcnn", "data=voc_boxes", f"data.root={root}", *SMALL_OBJECTS)
     plan = read(composed(*typed))
-    introduce(plan, build(plan), None)
-    assert "VOC2007 train: no image has an object to learn" in capsys.readouterr().out
+    with pytest.raises(DatasetError, match="VOC2007 train: no image has an object to learn") as raised:
+        introduce(plan, build(plan), None)
+    assert "data.crowd=objects" in raised.value.mend
 
 
 def test_a_task_that_needs_all_masks_says_which_object_has_none(composed: Composed, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from coatseg.errors import CoatsegError, OutputError
 
 if TYPE_CHECKING:  # importing them takes a second, too long for --help
     from coatseg.data.images.sources import Skipped
+    from coatseg.data.inspection import Finding
     from coatseg.data.loading.module import DataModule
 
 EXIT_CODE = 2
@@ -46,6 +47,29 @@ def say_repairs(data: DataModule, split: str) -> None:
     """Print the repairs that the reader of a split made to its annotations, a line each."""
     for line in data.repairs(split):
         say(f"{data.info.name} {split}: {line}")
+
+
+def say_first_look(data: DataModule, splits: Sequence[str]) -> None:
+    """Check samples of some splits, and print how many, and what is suspicious in them.
+
+    Raises:
+        CoatsegError: something in them is broken, or nothing can be learnt from them.
+    """
+    from coatseg.data.inspection.first_look import look_first
+
+    look = look_first(data, splits)
+    say(look.words)
+    say_findings(look.findings)
+
+
+def say_findings(findings: Sequence[Finding]) -> None:
+    """Print what is broken or suspicious in a dataset, each with what to do about it and the first places."""
+    for finding in findings:
+        say(f"{'broken' if finding.broken else 'suspicious'}: {finding.what}. {finding.mend}")
+        for place in finding.where[:PLACES]:
+            say(f"  {place}")
+        if len(finding.where) > PLACES:
+            say(f"  and {len(finding.where) - PLACES} more")
 
 
 def first_process() -> bool:
@@ -131,6 +155,8 @@ def quiet_libraries() -> None:
 
 SKIPPED = 1
 """The exit code if images were skipped."""
+PLACES = 3
+"""How many places of a finding are named."""
 SHOWN = 20
 """How many skipped images are named."""
 

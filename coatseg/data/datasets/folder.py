@@ -17,6 +17,7 @@ from coatseg.data.datasets.official import NumberedMasks
 from coatseg.data.datasets.own_splits import Splits, find_pairs
 from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
 from coatseg.data.datasets.windowed_files import WindowedFiles, WindowSize, windows_of
+from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.reading import LabelMaps
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
@@ -40,8 +41,10 @@ class Folder(WindowedFiles):
     in their units.
 
     `channels`, 1 to 16, defaults to 3, or to the number of `bands`: those to pick of each file, counted from 1, in the
-    order of the channels. With `window` (height, width) the split "train" is made of random windows, of which an epoch
-    has `windows_per_image` of each image; other splits are read whole.
+    order of the channels. `nodata` says what pixels without data hold: "stated" for the value that each file states, a
+    number, or "nan". They get the mean, and the label there is ignored; None takes them for any others. With `window`
+    (height, width) the split "train" is made of random windows, of which an epoch has `windows_per_image` of each
+    image; other splits are read whole.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -69,6 +72,7 @@ class Folder(WindowedFiles):
         bands: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        nodata: NoDataOption = None,
         window: WindowSize = None,
         windows_per_image: int = 1,
     ) -> None:
@@ -109,7 +113,7 @@ class Folder(WindowedFiles):
         else:
             reader = layer_masks or _reader_of_numbers(listed, root / classes, ignore_index)
         drawn = windows if split == "train" else None
-        super().__init__(info, found.pairs, reader, bands=bands, windows=drawn)
+        super().__init__(info, found.pairs, reader, bands=bands, windows=drawn, nodata=NoData.of(nodata, info.mean))
 
 
 def _classes_of(root: Path, classes: str) -> ClassList:

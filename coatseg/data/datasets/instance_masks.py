@@ -22,10 +22,11 @@ from coatseg.data.datasets.object_files import ObjectFiles
 from coatseg.data.datasets.own_splits import Splits, find_pairs
 from coatseg.data.datasets.own_tree import OwnTree
 from coatseg.data.images.reading import read_image, read_label_map
+from coatseg.data.images.same_place import check_same_place
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
-from coatseg.structures import DatasetInfo, Instances, Pixels, Size
+from coatseg.structures import DatasetInfo, Instances, Pixels, Sample, Size
 
 LAYOUT = "Make train/images, train/masks, val/images and val/masks there, or images and masks alone, or set data.root=."
 IDS_PER_CLASS = 1000
@@ -110,6 +111,16 @@ class InstanceMasks(ObjectFiles):
     def image_of(self, index: int) -> tuple[str, Path]:
         """Return the id of a sample and the file of its image."""
         return self._pairs[index].id, self._pairs[index].image
+
+    def verify(self, index: int) -> Sample:
+        """Return sample `index`, or raise what is wrong with it.
+
+        Raises:
+            ImageError, DatasetError: as reading does; or image and mask are GeoTIFFs of different places.
+        """
+        sample, pair = super().verify(index), self._pairs[index]
+        check_same_place(pair.image, pair.mask, sample.original_size)
+        return sample
 
     def instances_of(self, index: int, size: Size) -> Instances:
         """Read the objects of a sample.

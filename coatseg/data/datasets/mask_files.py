@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from coatseg.data.images.reading import read_image, read_label_map, read_size
+from coatseg.data.annotations.multilabel_masks import LayerMasks
+from coatseg.data.images.nodata import NoData
+from coatseg.data.images.palettes import read_palette
+from coatseg.data.images.reading import ColourMasks, read_image, read_label_map, read_size
+from coatseg.data.images.same_place import check_same_place
 from coatseg.errors import DatasetError
-from coatseg.structures import DatasetInfo, Pixels, Sample, Size
+from coatseg.structures import Colour, DatasetInfo, Pixels, Sample, Size
 
 # Reads a mask file, given its path, as (H, W) class numbers, or as layers (H, W, K), 1 where a class is and 0 where
 # it is not. A dataset whose masks hold other numbers maps them here. If windows are drawn, it takes the Window to
@@ -31,7 +36,8 @@ class SemanticFiles:
     """Reads pairs of files as samples. A dataset finds its pairs and states its facts; this class reads and checks.
 
     Label maps are uint8, or int32 if classes or the ignore index need it. `bands` are those bands of the image files
-    that become channels, counted from 1; None takes all.
+    that become channels, counted from 1; None takes all. Where `nodata` finds none, an image gets the mean and its mask
+    the ignore index.
     """
 
     def __init__(
@@ -41,11 +47,13 @@ class SemanticFiles:
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
+        nodata: NoData | None = None,
     ) -> None:
         self.info = info
         self._pairs = tuple(pairs)
         self._read_mask = read_mask
         self._bands = None if bands is None else tuple(bands)
+        self._nodata = nodata
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -60,17 +68,35 @@ class SemanticFiles:
         """
         return self._read(self._pairs[index])
 
-    def verify(self, index: int) -> None:
-        """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""
-        self[index]
+    def verify(self, index: int) -> Sample:
+        """Return sample `index`, since files may be cut short in the middle, or raise what is wrong with it.
+
+        Raises:
+            ImageError: one of its files cannot be read.
+            DatasetError: as reading does; or image and mask are GeoTIFFs of different places.
+        """
+        sample = self[index]
+        self._check_place(self._pairs[index], sample.original_size)
+        return sample
+
+    def palette(self, index: int) -> tuple[Colour, ...]:
+        """Return the palette of a mask whose numbers are read; empty if it has none, or is read by its colours."""
+        by_numbers = not isinstance(self._read_mask, ColourMasks | LayerMasks)
+        return read_palette(self._pairs[index % len(self._pairs)].mask) if by_numbers else ()
 
     def size(self, index: int) -> Size:
         """Read the upright (height, width) of a sample's image from its header."""
         return read_size(self._pairs[index].image, self.info.channels, self._bands)
 
     def labels(self, index: int) -> Pixels:
-        """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would."""
+        """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would.
+
+        Where images tell which labels are ignored, they are read too.
+        """
         pair = self._pairs[index]
+        if self._nodata is not None:
+            sample = self._read(pair)
+            return cast(Pixels, sample.label_map if sample.layers is None else sample.layers)
         check_mask_is_there(pair)
         mask = self._read_mask(pair.mask)
         return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))
@@ -88,9 +114,23 @@ class SemanticFiles:
     ) -> Sample:
         """Return the sample of an image and its mask, both of which begin at `corner` (y, x) in their files."""
         size = image.shape[0], image.shape[1]
-        if mask.ndim == 3:
-            return Sample(name, image, size, layers=mask, file=str(pair.image))
-        return Sample(name, image, size, self._checked(pair, mask, corner), file=str(pair.image))
+        nowhere = None
+        if self._nodata is not None:
+            image, nowhere = self._nodata.filled(image, self._nodata.held(pair.image))
+        labels = mask if mask.ndim == 3 else self._checked(pair, mask, corner)
+        if nowhere is not None:
+            labels = labels.copy()
+            labels[nowhere] = self.info.ignore_index
+        label_map, layers = (None, labels) if mask.ndim == 3 else (labels, None)
+        return Sample(name, image, size, label_map, layers=layers, file=str(pair.image), nodata=nowhere)
+
+    def _check_place(self, pair: MaskedImage, size: Size) -> None:
+        """Raise DatasetError if an image of `size` and a mask of it, both GeoTIFFs, show different places."""
+        for file in self._mask_files(pair):
+            check_same_place(pair.image, file, size)
+
+    def _mask_files(self, pair: MaskedImage) -> list[Path]:
+        return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]
 
     def _checked(self, pair: MaskedImage, label_map: Pixels, corner: tuple[int, int]) -> Pixels:
         """Return a label map in its dtype, or raise DatasetError if a label is neither a class nor ignored.

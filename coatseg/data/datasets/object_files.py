@@ -46,9 +46,9 @@ class ObjectFiles:
         size = image.shape[0], image.shape[1]
         return Sample(name, image, size, instances=self.instances_of(index, size), file=str(path))
 
-    def verify(self, index: int) -> None:
-        """Raise what reading sample `index` would raise; that takes decoding, as files are cut short in the middle."""
-        self[index]
+    def verify(self, index: int) -> Sample:
+        """Return sample `index`, since files may be cut short in the middle, or raise what reading it raises."""
+        return self[index]
 
     def size(self, index: int) -> Size:
         """Read the upright (height, width) of a sample's image from its header."""

@@ -92,11 +92,11 @@ class OwnObjects(CocoFiles):
         image = read_image(path, self.info.channels, window=window)
         return self._sample(row, f"{name}@{window.y},{window.x}", image, size, window)
 
-    def verify(self, index: int) -> None:
-        """Raise what reading sample `index` would raise. With windows, this reads the header and one window."""
+    def verify(self, index: int) -> Sample:
+        """Return sample `index`, or raise what reading it raises. With windows, that is the header and one window."""
         if self._windows is not None:
             check_length(self.image_of(index % super().__len__())[1])
-        self[index]
+        return self[index]
 
     def labels(self, index: int) -> Pixels | None:
         """Paint the label map (H, W) of a sample without decoding its image; None where objects are not painted."""

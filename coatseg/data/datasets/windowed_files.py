@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.mask_files import (
     MaskedImage,
     MaskReader,
@@ -17,6 +15,7 @@ from coatseg.data.datasets.mask_files import (
     check_mask_is_there,
     check_mask_size,
 )
+from coatseg.data.images.nodata import NoData
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size
 from coatseg.data.images.tiff import check_length
@@ -54,8 +53,9 @@ class WindowedFiles(SemanticFiles):
         *,
         bands: Sequence[int] | None = None,
         windows: Windows | None = None,
+        nodata: NoData | None = None,
     ) -> None:
-        super().__init__(info, pairs, read_mask, bands=bands)
+        super().__init__(info, pairs, read_mask, bands=bands, nodata=nodata)
         self._windows = windows
 
     @property
@@ -92,14 +92,21 @@ class WindowedFiles(SemanticFiles):
         window = draw_window(self._checked_size(pair), self._windows.size, seed)
         return self._read_window(pair, window)
 
-    def verify(self, index: int) -> None:
-        """Raise what reading sample `index` would raise. With windows, this reads the headers and one window."""
-        if self._windows is not None:
-            pair = self._pairs[index % len(self._pairs)]
-            self._checked_size(pair)
-            for file in (pair.image, *self._mask_files(pair)):
-                check_length(file)
-        self[index]
+    def verify(self, index: int) -> Sample:
+        """Return sample `index`, or raise what is wrong with it. With windows, this reads the headers and one window.
+
+        Raises:
+            ImageError: one of its files cannot be read.
+            DatasetError: as reading does; or image and mask are GeoTIFFs of different places.
+        """
+        if self._windows is None:
+            return super().verify(index)
+        pair = self._pairs[index % len(self._pairs)]
+        size = self._checked_size(pair)
+        for file in (pair.image, *self._mask_files(pair)):
+            check_length(file)
+        self._check_place(pair, size)
+        return self[index]
 
     def size(self, index: int) -> Size:
         """Return the (height, width) of a sample: of its image, read from the header, or of its windows."""
@@ -114,9 +121,6 @@ class WindowedFiles(SemanticFiles):
         for file in self._mask_files(pair):
             check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
         return size
-
-    def _mask_files(self, pair: MaskedImage) -> list[Path]:
-        return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]
 
     def _read_window(self, pair: MaskedImage, window: Window) -> Sample:
         image = read_image(pair.image, self.info.channels, self._bands, window)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from coatseg.data.images.nodata import NoData
 from coatseg.data.images.other_formats import words_on_other_formats
 from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
@@ -142,16 +143,23 @@ def fetched(source: Source) -> Iterator[Path]:
 
 
 def read_source(
-    source: Source, channels: int, bands: Sequence[int] | None = None, max_pixels: int = MAX_PIXELS
+    source: Source,
+    channels: int,
+    bands: Sequence[int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    nodata: NoData | None = None,
 ) -> Pixels:
-    """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32. See `read_image`.
+    """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32, with the mean where it holds no data.
+
+    See `read_image`.
 
     Raises:
         ImageError: it is unreadable, empty or cut short, has more than `max_pixels`, or other channels or pixel types.
     """
     with fetched(source) as path, any_pixels():
         checked_size(path, channels, bands, max_pixels)
-        return whole_image(path, channels, bands)
+        pixels = whole_image(path, channels, bands)
+        return pixels if nodata is None else nodata.filled(pixels, nodata.held(path))[0]
 
 
 def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixels:

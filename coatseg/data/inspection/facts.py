@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.images.nodata import stated_nodata, without_data
 from coatseg.data.images.normalization import PIXEL_RANGE
-from coatseg.structures import Dataset, DatasetInfo, Instances, Pixels, Sample, Size
+from coatseg.data.inspection.object_facts import ObjectFacts, object_facts
+from coatseg.data.loading.subset import palette_of
+from coatseg.structures import Colour, Dataset, DatasetInfo, Pixels, Sample, Size
 
 Counts = npt.NDArray[np.int64]
+MOST_NUMBERS = 2**16
+"""Up to which number label maps are counted in a table."""
 
 
 @dataclass(frozen=True)
@@ -30,35 +37,20 @@ class LabelFacts:
 
 
 @dataclass(frozen=True)
-class ObjectFacts:
-    """The objects of an image, N of them.
-
-    labels (N,); crowd (N,); sides (N, 2) float64, width and height of the boxes in pixels; areas (N,) float64 in pixels
-    as the annotations state them, else those of the masks, else of the boxes; `empty` counts masks without a pixel,
-    `repeated` objects that have the box and class of another one, `outside` boxes without area or reaching out of the
-    image, `unknown` labels that are no class with instances.
-    """
-
-    labels: Counts
-    crowd: npt.NDArray[np.bool_]
-    sides: npt.NDArray[np.float64]
-    areas: npt.NDArray[np.float64]
-    empty: int
-    repeated: int
-    outside: int
-    unknown: int
-
-
-@dataclass(frozen=True)
 class SampleFacts:
     """The facts of a sample that could be read.
 
     `image` and `truth` are digests of the decoded pixels and of the labels. mean and std (C,) are in units of the pixel
-    scale. `not_finite` counts values that are NaN or infinite; mean and std mean nothing then.
+    scale, of the `measured` pixels alone: those with data, all of whose values are finite. `not_finite` counts values
+    that are NaN or infinite, `without_data` the pixels that the reader filled because they hold no data, and `stated`
+    those that it did not fill though they hold the value, `stated_value`, that the file states for no data. `greatest`
+    is the greatest value of a 16-bit image, 0 of others. `palette` holds four bytes, number, red, green, blue, for each
+    number in a mask that has a palette and is read by its numbers.
     """
 
     index: int
     id: str
+    file: str
     size: Size
     dtype: str
     image: bytes
@@ -66,7 +58,13 @@ class SampleFacts:
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
     constant: bool
+    greatest: int
+    measured: int
     not_finite: int
+    without_data: int
+    stated: int
+    stated_value: float | None
+    palette: bytes
     labels: LabelFacts | None
     objects: ObjectFacts | None
 
@@ -89,38 +87,69 @@ class Unreadable:
 def read_facts(dataset: Dataset, index: int) -> SampleFacts | Unreadable:
     """Read a sample and return its facts; any error of its reader is returned as the reason that it is unreadable."""
     try:
-        return sample_facts(dataset[index], index, dataset.info)
+        read = dataset.verify(index)
+        return sample_facts(dataset[index] if read is None else read, index, dataset.info, palette_of(dataset, index))
     except Exception as error:  # a user's own reader may raise anything, and the other samples are still to be read
         what = getattr(error, "what", None)
         return Unreadable(index, what or f"{type(error).__name__}: {error}")
 
 
-def sample_facts(sample: Sample, index: int, info: DatasetInfo) -> SampleFacts:
-    """Return the facts of a sample."""
+def sample_facts(sample: Sample, index: int, info: DatasetInfo, palette: Sequence[Colour] = ()) -> SampleFacts:
+    """Return the facts of a sample; `palette` is that of its mask."""
     image = sample.image
-    broken = 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
-    mean, std = _statistics(image)
+    filled = np.zeros(image.shape[:2], bool) if sample.nodata is None else sample.nodata
+    held = stated_nodata(Path(sample.file)) if Path(sample.file).is_file() else None
+    left = np.zeros_like(filled) if held is None else without_data(image, held) & ~filled
+    measured = ~(filled | left)
+    broken = 0
+    if image.dtype.kind == "f":
+        finite = np.isfinite(image)
+        broken = int(image.size - finite.sum())
+        measured &= finite.all(-1)
+    mean, std = _statistics(image, measured)
     return SampleFacts(
         index=index,
         id=sample.id,
+        file=sample.file,
         size=(image.shape[0], image.shape[1]),
         dtype=str(image.dtype),
         image=_digest(image),
         truth=_digest(*_truth(sample)),
         mean=mean,
         std=std,
-        constant=bool((image == image[0, 0]).all()),
+        constant=bool((image[0] == image[0, 0]).all() and (image == image[0, 0]).all()),  # the first row tells fast
+        greatest=int(image.max()) if image.dtype == np.uint16 else 0,
+        measured=int(measured.sum()),
         not_finite=broken,
+        without_data=int(filled.sum()),
+        stated=int(left.sum()),
+        stated_value=held,
+        palette=_used_colours(sample, palette),
         labels=_label_facts(sample, info),
-        objects=None if sample.instances is None else _object_facts(sample.instances, sample.original_size, info),
+        objects=None if sample.instances is None else object_facts(sample.instances, sample.original_size, info),
     )
 
 
-def _statistics(image: Pixels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    planes = [cv2.meanStdDev(np.ascontiguousarray(image[..., channel])) for channel in range(image.shape[2])]
+def _statistics(
+    image: Pixels, measured: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return mean and standard deviation of each channel (C,) over the measured pixels, 0 if there are none."""
+    where = None if measured.all() else measured.view(np.uint8)
+    planes = [
+        cv2.meanStdDev(np.ascontiguousarray(image[..., channel]), mask=where) for channel in range(image.shape[2])
+    ]
     scale = PIXEL_RANGE[image.dtype]
     mean, std = (np.array([plane[part].item() for plane in planes]) / scale for part in (0, 1))
     return mean, std
+
+
+def _used_colours(sample: Sample, palette: Sequence[Colour]) -> bytes:
+    """Return number, red, green and blue of each number in a label map that has a palette."""
+    if sample.label_map is None or not palette:
+        return b""
+    numbers, counts = _counted(sample.label_map)
+    used = [number for number in numbers[counts > 0].tolist() if 0 <= number < len(palette)]
+    return bytes(value for number in used for value in (number, *palette[number]))
 
 
 def _truth(sample: Sample) -> list[Any]:
@@ -149,33 +178,19 @@ def _label_facts(sample: Sample, info: DatasetInfo) -> LabelFacts | None:
         return LabelFacts(pixels, ignored, unknown, layers.size)
     if sample.label_map is None:
         return None
-    known = sample.label_map[sample.label_map != info.ignore_index].astype(np.int64)
-    inside = known[(known >= 0) & (known < classes)]
-    counts = np.bincount(inside, minlength=classes).astype(np.int64)
+    numbers, counts = _counted(sample.label_map)
+    pixels = np.zeros(classes, np.int64)
+    inside = (numbers >= 0) & (numbers < classes)
+    pixels[numbers[inside]] = counts[inside]
+    ignored = int(counts[numbers == info.ignore_index].sum())
     total = sample.label_map.size
-    return LabelFacts(counts, total - len(known), len(known) - len(inside), total)
+    return LabelFacts(pixels, ignored, total - ignored - int(pixels.sum()), total)
 
 
-def _object_facts(objects: Instances, size: Size, info: DatasetInfo) -> ObjectFacts:
-    boxes, (height, width) = objects.boxes, size
-    sides = boxes[:, 2:] - boxes[:, :2]
-    outside = (sides <= 0).any(1) | (boxes < 0).any(1) | (boxes[:, 2] > width) | (boxes[:, 3] > height)
-    named = np.concatenate([boxes, objects.labels[:, None]], 1)
-    return ObjectFacts(
-        labels=objects.labels,
-        crowd=objects.crowd,
-        sides=sides,
-        areas=_areas(objects, sides),
-        empty=0 if objects.masks is None else sum(not mask.any() for mask in objects.masks),
-        repeated=len(named) - len(np.unique(named, axis=0)),
-        outside=int(outside.sum()),
-        unknown=int((~np.isin(objects.labels, info.things)).sum()),
-    )
-
-
-def _areas(objects: Instances, sides: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the areas (N,) by which COCO calls objects small, medium or large."""
-    if objects.areas is not None:
-        return objects.areas
-    areas: npt.NDArray[Any] = sides.prod(1) if objects.masks is None else objects.masks.sum((1, 2))
-    return areas.astype(np.float64)
+def _counted(label_map: Pixels) -> tuple[Counts, Counts]:
+    """Return the numbers in a label map, and how many pixels have each."""
+    if label_map.dtype == np.uint8 or (label_map.size and label_map.min() >= 0 and label_map.max() < MOST_NUMBERS):
+        counts = np.bincount(label_map.ravel())  # much faster than sorting
+        return np.arange(len(counts)), counts
+    numbers, counts = np.unique(label_map, return_counts=True)
+    return numbers.astype(np.int64), counts

@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from coatseg.data.annotations.classes import check_same_classes
+from coatseg.data.inspection.checks.base import Finding
 from coatseg.data.inspection.facts import SampleFacts, Unreadable, read_facts
-from coatseg.data.inspection.findings import Finding, find, unopened
+from coatseg.data.inspection.findings import find, unopened
 from coatseg.data.inspection.splits import SplitFacts
 from coatseg.data.loading.module import as_is, one_thread
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, DownloadError, SplitNotFoundError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coatseg.data.inspection.findings import Finding
+from coatseg.data.inspection.checks.base import Finding
 from coatseg.data.inspection.reading import Inspection
 from coatseg.data.inspection.tables import tables
 from coatseg.system.atomic import whole_file

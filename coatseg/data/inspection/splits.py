@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.inspection.facts import Counts, LabelFacts, ObjectFacts, SampleFacts, Unreadable
+from coatseg.data.inspection.facts import Counts, LabelFacts, SampleFacts, Unreadable
+from coatseg.data.inspection.object_facts import ObjectFacts
 from coatseg.structures import DatasetInfo, Size
 
 SMALL, LARGE = 32**2, 96**2
@@ -20,7 +21,8 @@ SMALL, LARGE = 32**2, 96**2
 class SplitFacts:
     """The facts of the samples that were read of a split, which has `total` samples.
 
-    `repairs` are lines on what its reader mended in the annotations or left out of them.
+    `repairs` are lines on what its reader mended in the annotations or left out of them. `whole` says whether samples
+    are whole images rather than windows drawn from them.
     """
 
     name: str
@@ -29,11 +31,12 @@ class SplitFacts:
     samples: tuple[SampleFacts, ...]
     unreadable: tuple[Unreadable, ...]
     repairs: tuple[str, ...]
+    whole: bool = True
 
     @property
     def complete(self) -> bool:
-        """Whether every sample was read, or found to be unreadable."""
-        return len(self.samples) + len(self.unreadable) == self.total
+        """Whether every image was read, or found to be unreadable."""
+        return self.whole and len(self.samples) + len(self.unreadable) == self.total
 
     @cached_property
     def sizes(self) -> Counter[Size]:
@@ -47,11 +50,11 @@ class SplitFacts:
 
     @cached_property
     def statistics(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-        """Mean and standard deviation (C,) of all pixels, on the pixel scale; None if there are none to compute."""
-        good = [sample for sample in self.samples if not sample.not_finite]
+        """Mean and standard deviation (C,) of the measured pixels, on the pixel scale; None if there are none."""
+        good = [sample for sample in self.samples if sample.measured]
         if not good or len({len(sample.mean) for sample in good}) > 1:
             return None
-        weights = np.array([np.prod(sample.size) for sample in good], np.float64)[:, None]
+        weights = np.array([sample.measured for sample in good], np.float64)[:, None]
         means = np.stack([sample.mean for sample in good])
         squares = np.stack([sample.std for sample in good]) ** 2 + means**2
         mean = (weights * means).sum(0) / weights.sum()

@@ -110,6 +110,12 @@ def _ignored(split: SplitFacts) -> str:
     return f"{sum(facts.ignored for facts in split.labels) / total:.2%}" if total else ""
 
 
+def _without_data(split: SplitFacts) -> str:
+    nothing = sum(sample.without_data + sample.stated for sample in split.samples)
+    total = sum(height * width for height, width in (sample.size for sample in split.samples))
+    return f"{nothing / total:.2%}" if nothing else ""
+
+
 def _statistics(split: SplitFacts, number: int) -> str:
     return "" if split.statistics is None else " ".join(f"{value:.3f}" for value in split.statistics[number])
 
@@ -138,6 +144,7 @@ LINES: dict[str, Callable[[SplitFacts], str]] = {
     "channels and type": _kinds,
     "mean of each channel": lambda split: _statistics(split, 0),
     "standard deviation": lambda split: _statistics(split, 1),
+    "pixels without data": _without_data,
     "ignored pixels": _ignored,
     "objects": lambda split: str(split.class_objects.sum()) if split.objects else "",
     "objects an image": lambda split: _range(split.objects_per_image),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
 import cv2
 import lightning
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -30,8 +28,6 @@ from coatseg.structures import (
     ObjectDataset,
     Sample,
 )
-
-VERIFY_SECONDS = 4.0
 
 OBJECT_TRUTHS = frozenset(kind.truth for kind in PREDICTION_KINDS if kind.prediction is InstancePrediction)
 """The truths from which objects are learnt, and no classes of pixels."""
@@ -91,12 +87,6 @@ class DataModule(lightning.LightningDataModule):
             dataset = self.dataset(self.train_split if name == "train" else name)
             self._splits[name] = dataset if self.limit is None else Limited(dataset, self.limit)
         return self._splits[name]
-
-    def verify(self, splits: Sequence[str], seconds: float = VERIFY_SECONDS) -> str:
-        """Check files and label ranges for at most `seconds`, spread evenly; return how many were checked, in words."""
-        checked = [verify_dataset(self.split(name), seconds / len(splits)) for name in splits]
-        counts = (f"{count} of {len(self.split(name))} {name}" for name, count in zip(splits, checked, strict=True))
-        return f"checked the files and labels of {', '.join(counts)} samples"
 
     def repairs(self, name: str) -> tuple[str, ...]:
         """Return lines on what the reader of a split mended in its annotations or left out of them."""
@@ -228,17 +218,6 @@ def check_rare_classes(temperature: float | None, needs: str | None) -> None:
             "data.rare_class_temperature counts the pixels of classes, and the task learns from objects.",
             "Set data.rare_class_temperature=null.",
         )
-
-
-def verify_dataset(dataset: Dataset, seconds: float) -> int:
-    """Check samples in random order for at most `seconds`, and return how many were checked."""
-    end = time.monotonic() + seconds
-    order = np.random.default_rng(0).permutation(len(dataset)).tolist()
-    for count, index in enumerate(order):
-        if time.monotonic() > end:
-            return count
-        dataset.verify(index)
-    return len(order)
 
 
 def loading_workers() -> int:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from coatseg.data.loading.balance import labels_of
 from coatseg.errors import ConfigError
-from coatseg.structures import Dataset, ObjectDataset, Pixels, RandomDataset, Sample, Size, SizedDataset
+from coatseg.structures import Colour, Dataset, ObjectDataset, Pixels, RandomDataset, Sample, Size, SizedDataset
 
 
 class Limited:
@@ -18,6 +18,7 @@ class Limited:
         self.limit = limit
         self.info = dataset.info
         self.draws = draws(dataset)
+        self.generated = is_generated(dataset)
         self.repairs: tuple[str, ...] = getattr(dataset, "repairs", ())
         self.has_truth: bool = getattr(dataset, "has_truth", True)
 
@@ -43,9 +44,19 @@ class Limited:
         """Return whether one sample has an object to learn; None if the dataset does not know it."""
         return self.dataset.has_objects(index) if isinstance(self.dataset, ObjectDataset) else None
 
-    def verify(self, index: int) -> None:
-        """Check the files and labels of one sample."""
-        self.dataset.verify(index)
+    def verify(self, index: int) -> Sample | None:
+        """Check the files and labels of one sample; return it if it was read for that."""
+        return self.dataset.verify(index)
+
+    def palette(self, index: int) -> tuple[Colour, ...]:
+        """Return the palette of one sample's mask (see `palette_of`)."""
+        return palette_of(self.dataset, index)
+
+
+def palette_of(dataset: Dataset, index: int) -> tuple[Colour, ...]:
+    """Return the palette of a mask that is read by its numbers; empty where there is none, or the reader knows none."""
+    palette: tuple[Colour, ...] = dataset.palette(index) if hasattr(dataset, "palette") else ()
+    return palette
 
 
 def example(dataset: Dataset, index: int, seed: int) -> Sample:
@@ -56,6 +67,11 @@ def example(dataset: Dataset, index: int, seed: int) -> Sample:
 def draws(dataset: Dataset) -> bool:
     """Return whether a dataset draws its training examples itself, such as windows of large images."""
     return isinstance(dataset, RandomDataset) and dataset.draws
+
+
+def is_generated(dataset: Dataset) -> bool:
+    """Return whether a dataset makes its samples rather than read them, so that none can be damaged."""
+    return bool(getattr(dataset, "generated", False))
 
 
 def lying(dataset: Dataset) -> npt.NDArray[np.int64]:

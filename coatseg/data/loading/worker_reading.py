@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from coatseg.data.images.nodata import check_finite
 from coatseg.data.loading.sampling import Draw
 from coatseg.data.loading.subset import example
 from coatseg.data.loading.worker_transfer import DrawnSamples
@@ -23,7 +24,7 @@ class DrawnSteps(torch.utils.data.Dataset[DrawnSamples | CoatsegError]):
 
     Truths that the task does not need are dropped first. `transform` augments draws that have a seed, `as_read` is
     applied to the others. An error is returned as a value: raised in a worker, it would arrive without its type and
-    mend.
+    mend, and so is one for an image with values that are no numbers.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class DrawnSteps(torch.utils.data.Dataset[DrawnSamples | CoatsegError]):
 
     def _sample(self, draw: Draw) -> Sample:
         if self.transform is None or draw.seed is None:
-            sample = only_needed(self.dataset[draw.index], self.needs)
+            sample = _finite(only_needed(self.dataset[draw.index], self.needs))
             return sample if self.as_read is None else self.as_read(sample)
-        sample = only_needed(example(self.dataset, draw.index, draw.seed), self.needs)
+        sample = _finite(only_needed(example(self.dataset, draw.index, draw.seed), self.needs))
         return self.transform(replace(sample, focus=draw.focus), draw.seed)
 
 
@@ -70,6 +71,13 @@ class Batches:
             if isinstance(drawn, CoatsegError):
                 raise drawn
             yield from drawn.batches() if isinstance(drawn, DrawnSamples) else drawn  # if pinned, they are batches
+
+
+def _finite(sample: Sample) -> Sample:
+    """Return a sample, without where it has no data; raise ImageError if its image has values that are no numbers."""
+    mend = "Give them a value, such as the mean; data=folder leaves nan out with data.nodata=nan."
+    check_finite(sample.file or f"The image {sample.id}", sample.image, mend)
+    return replace(sample, nodata=None)
 
 
 def _bare(sample: Sample) -> Sample:

@@ -88,4 +88,4 @@ def export_record(facts: Facts, file: str) -> dict[str, Any]:
             f"{file} was written by coatseg {record.get('version')}, in a layout that this version does not know.",
             "Export the model anew, or install that version.",
         )
-    return {**record, **{name: fitting(record[name], hint, f"{file}: {name}") for name, hint in IMAGES.items()}}
+    return {**record, **{name: fitting(record.get(name), hint, f"{file}: {name}") for name, hint in IMAGES.items()}}

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import fsspec
 
+from coatseg.data.images.nodata import NoData
 from coatseg.data.images.resizing import resize_image, size_within
 from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.data.images.sources import Skipped, Source, Sources, read_source
@@ -55,14 +56,18 @@ class FolderImages:
         *,
         sides: tuple[int, int] | None = None,
         bands: Sequence[int] | None = None,
+        nodata: NoData | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.sources = sources
         self.info = info
         self.sides = sides
         self.bands = bands
+        self.nodata = nodata
         self.max_pixels = max_pixels
         self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands}
+        if nodata is not None:
+            self.made = {**self.made, "nodata": nodata.value}
         self.lengths: Mapping[str, int] = {source.id: _length(source) for source in sources.images}
         self.digest = _digest(f"{source.id}\n{source.address}\n" for source in sources.images)
 
@@ -76,7 +81,7 @@ class FolderImages:
     def __getitem__(self, index: int) -> Sample | Skipped:
         source = self.sources.images[index]
         try:
-            image = read_source(source, self.info.channels, self.bands, self.max_pixels)
+            image = read_source(source, self.info.channels, self.bands, self.max_pixels, self.nodata)
         except ImageError as error:
             return Skipped(source.id, source.address, error.what)
         size = (image.shape[0], image.shape[1])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from coatseg.data.images.decoding import is_deep, orientation, plain_mode
+from coatseg.data.images.nodata import NoData, check_finite
 from coatseg.data.images.normalization import with_channels
 from coatseg.data.images.numpy_files import NUMPY
 from coatseg.data.images.raster import Window
@@ -32,7 +35,10 @@ Of these, an array does not say whether a second or fourth channel is alpha, so 
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows."""
+    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows.
+
+    With `nodata`, pixels that hold `held` hold no data, and are read as the mean.
+    """
 
     id: str
     size: Size
@@ -40,6 +46,8 @@ class OpenedImage:
     pixels: Pixels | None = None
     path: Path | None = None
     bands: tuple[int, ...] | None = None
+    nodata: NoData | None = None
+    held: float = math.nan
 
     def read(self, window: Window | None = None) -> Pixels:
         """Return a window of the image, or all of it: (h, w, C).
@@ -48,12 +56,14 @@ class OpenedImage:
             ImageError: the file is damaged, or some of its pixels are not finite.
         """
         pixels = self._read(window)
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise ImageError(
-                f"{self.path or f'Image {self.id}'} has pixels that are no numbers.",
-                "Give them a value, such as the mean.",
-            )
+        if self.nodata is not None:
+            pixels, _ = self.nodata.filled(pixels, self.held)
+        check_finite(self.path or f"Image {self.id}", pixels)
         return pixels
+
+    def nowhere(self, window: Window | None = None) -> npt.NDArray[np.bool_] | None:
+        """Return where a window of the image, or all of it, holds no data: (h, w), None if everywhere it holds some."""
+        return None if self.nodata is None else self.nodata.filled(self._read(window), self.held)[1]
 
     def _read(self, window: Window | None) -> Pixels:
         if self.pixels is not None:
@@ -71,6 +81,7 @@ def open_path(
     *,
     max_pixels: int = MAX_PIXELS,
     windows: bool = False,
+    nodata: NoData | None = None,
 ) -> OpenedImage:
     """Open an image file; with `windows`, windows of it are read later, if its format has them.
 
@@ -80,10 +91,12 @@ def open_path(
     with any_pixels():
         size = checked_size(path, channels, bands, max_pixels)
         chosen = None if bands is None else tuple(bands)
+        held = math.nan if nodata is None else nodata.held(path)
         if windows and has_windows(path, channels, bands):
             check_length(path)
-            return OpenedImage(name, size, channels, None, path, chosen)
-        return OpenedImage(name, size, channels, whole_image(path, channels, bands))
+            return OpenedImage(name, size, channels, None, path, chosen, nodata, held)
+        pixels = whole_image(path, channels, bands)
+        return OpenedImage(name, size, channels, pixels, nodata=nodata, held=held)
 
 
 def has_windows(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> bool:
@@ -95,7 +108,14 @@ def has_windows(path: Path, channels: int | None = None, bands: Sequence[int] | 
 
 
 def open_given(
-    given: ImageLike, place: int, channels: int, bands: Sequence[int] | None, *, max_pixels: int, windows: bool
+    given: ImageLike,
+    place: int,
+    channels: int,
+    bands: Sequence[int] | None,
+    *,
+    max_pixels: int,
+    windows: bool,
+    nodata: NoData | None = None,
 ) -> OpenedImage:
     """Open an image that a caller passes; without a file name it is named by its `place` in the caller's list.
 
@@ -104,7 +124,9 @@ def open_given(
     """
     if isinstance(given, str | os.PathLike):
         path = Path(given)
-        return open_path(stem_of(Path(path.name)), path, channels, bands, max_pixels=max_pixels, windows=windows)
+        return open_path(
+            stem_of(Path(path.name)), path, channels, bands, max_pixels=max_pixels, windows=windows, nodata=nodata
+        )
     alpha = isinstance(given, Image.Image) and plain_mode(given) in ("LA", "RGBA")
     pixels = _pixels_of(given, place) if isinstance(given, Image.Image) else given
     if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or not pixels.size:
@@ -116,7 +138,8 @@ def open_given(
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # a file may have another byte order
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     pixels = with_channels(f"Image {place}", pixels, channels, alpha=alpha)
-    return OpenedImage(str(place), (pixels.shape[0], pixels.shape[1]), channels, np.ascontiguousarray(pixels))
+    size, held = (pixels.shape[0], pixels.shape[1]), math.nan if nodata is None else nodata.held(None)
+    return OpenedImage(str(place), size, channels, np.ascontiguousarray(pixels), nodata=nodata, held=held)
 
 
 def _pixels_of(image: Image.Image, place: int) -> Pixels:

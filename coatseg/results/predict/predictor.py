@@ -7,15 +7,18 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any, overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.normalization import normalise
 from coatseg.data.images.raster import Window
 from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.data.loading.batching import collate
 from coatseg.data.loading.module import with_image_resized
-from coatseg.errors import ConfigError, ImageError
+from coatseg.errors import ConfigError
 from coatseg.results.predict.canvas import (
     Fields,
     Prediction,
@@ -26,11 +29,13 @@ from coatseg.results.predict.canvas import (
     to_write,
 )
 from coatseg.results.predict.memory_limit import BY_WINDOWS, check_images_fit
+from coatseg.results.predict.nodata import emptied
 from coatseg.results.predict.opened_image import ImageLike, OpenedImage, open_given
 from coatseg.structures import DatasetInfo, InstancePrediction, MultilabelPrediction, Sample, SemanticPrediction
 from coatseg.system.memory import BY_TILES, too_large
 from coatseg.tasks.base import Task
 from coatseg.tasks.dense import DenseTask
+from coatseg.tasks.finite_outputs import not_finite
 from coatseg.tasks.inference.strips import LargeMap, Rows
 
 
@@ -38,9 +43,10 @@ class Predictor:
     """Predicts images by a task: `predictor(image)` gives a prediction, `predictor([image, ...])` a list of them.
 
     An image is a path, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow; a prediction is
-    a SemanticPrediction, MultilabelPrediction or InstancePrediction at its size. `evaluation_resize` and `bands` are
-    those of the data that the task was trained on. `score_threshold` drops objects of a lower score, gives pixels of a
-    lower probability the ignore index, and replaces the threshold of layers; None leaves all as in evaluation.
+    a SemanticPrediction, MultilabelPrediction or InstancePrediction at its size. `evaluation_resize`, `bands` and
+    `nodata` are those of the data that the task was trained on; where there is no data, there is no class either.
+    `score_threshold` drops objects of a lower score, gives pixels of a lower probability the ignore index, and replaces
+    the threshold of layers; None leaves all as in evaluation.
     `batch_size` images go through the model together; files of more than `max_pixels` are refused. `weights` identify
     what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in unless it is told otherwise.
 
@@ -57,6 +63,7 @@ class Predictor:
         *,
         evaluation_resize: tuple[int, int] | None = None,
         bands: Sequence[int] | None = None,
+        nodata: NoDataOption = None,
         score_threshold: float | None = None,
         batch_size: int = 1,
         max_pixels: int = MAX_PIXELS,
@@ -66,6 +73,7 @@ class Predictor:
         self.task = task.eval()
         self.evaluation_resize = evaluation_resize
         self.bands = None if bands is None else tuple(bands)
+        self.nodata = NoData.of(nodata, task.info.mean)
         self.score_threshold = score_threshold
         self.batch_size = batch_size
         self.max_pixels = max_pixels
@@ -122,7 +130,13 @@ class Predictor:
 
     def _open(self, given: ImageLike, place: int) -> OpenedImage:
         return open_given(
-            given, place, self.info.channels, self.bands, max_pixels=self.max_pixels, windows=self.reads_windows
+            given,
+            place,
+            self.info.channels,
+            self.bands,
+            max_pixels=self.max_pixels,
+            windows=self.reads_windows,
+            nodata=self.nodata,
         )
 
     @property
@@ -169,7 +183,8 @@ class Predictor:
             if self.evaluation_resize is not None:
                 samples = [with_image_resized(sample, self.evaluation_resize) for sample in samples]
             batch = collate(samples, self.info, [False] * len(samples)).to(self.task.device)
-            return [_on_cpu(self._decided(prediction)) for prediction in self.task.predict(batch)]
+            found = zip(self.task.predict(batch), images, strict=True)
+            return [_on_cpu(self._decided(prediction, image.nowhere())) for prediction, image in found]
 
     def _streamed(self, images: Sequence[OpenedImage], kept: Callable[[type], Fields]) -> list[Prediction]:
         predictions: list[Prediction] = []
@@ -188,7 +203,7 @@ class Predictor:
         seen = image
         if self.evaluation_resize is not None:
             small = with_image_resized(Sample(image.id, image.read(), image.size), self.evaluation_resize).image
-            seen = replace(image, size=(small.shape[0], small.shape[1]), pixels=small)
+            seen = replace(image, size=(small.shape[0], small.shape[1]), pixels=small, nodata=None)
 
         def strip(left: int, right: int) -> Rows:
             def rows(top: int, bottom: int) -> Tensor:
@@ -205,22 +220,21 @@ class Predictor:
             image.size,
         )
         for top, left, logits in pieces:
-            yield top, left, self._decided(task.decode(logits, image.id))
+            place = Window(top, left, logits.shape[-2], logits.shape[-1])
+            yield top, left, self._decided(task.decode(logits, image.id), image.nowhere(place))
 
-    def _decided(self, prediction: Any) -> Any:
-        """Apply the score threshold.
+    def _decided(self, prediction: Any, nowhere: npt.NDArray[np.bool_] | None = None) -> Any:
+        """Apply the score threshold, and leave no class `nowhere`, (H, W) where the image holds no data.
 
         Raises:
             ImageError: the model gives no numbers.
         """
         if not prediction.scores.isfinite().all():
-            raise ImageError(
-                f"{prediction.id}: what the model gives is not finite.", "Look at its weights, and at the precision."
-            )
+            raise not_finite(prediction.id)
         apply = THRESHOLDS.get(type(prediction))
-        if self.score_threshold is None or apply is None:
-            return prediction
-        return apply(prediction, self.score_threshold, self.info)
+        if self.score_threshold is not None and apply is not None:
+            prediction = apply(prediction, self.score_threshold, self.info)
+        return emptied(prediction, nowhere, self.info)
 
 
 def _on_cpu(prediction: Any) -> Any:

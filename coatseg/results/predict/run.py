@@ -49,6 +49,7 @@ class Loading(torch.utils.data.Dataset[list[ReadImage]]):
         self.bands = predictor.bands
         self.max_pixels = predictor.max_pixels
         self.windows = predictor.reads_windows
+        self.nodata = predictor.nodata
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -61,7 +62,13 @@ class Loading(torch.utils.data.Dataset[list[ReadImage]]):
             with fetched(source) as path:
                 windows = self.windows and str(path) == source.address  # a copy is gone when they are read
                 image = open_path(
-                    source.id, path, self.channels, self.bands, max_pixels=self.max_pixels, windows=windows
+                    source.id,
+                    path,
+                    self.channels,
+                    self.bands,
+                    max_pixels=self.max_pixels,
+                    windows=windows,
+                    nodata=self.nodata,
                 )
                 return ReadImage(source, image, tags_of(path))
         except ImageError as error:

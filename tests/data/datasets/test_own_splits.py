@@ -273,8 +273,8 @@ def test_lists_beside_folders_that_hold_no_split_are_read(made):
 @pytest.mark.parametrize("folder", ["", "train/"])
 def test_an_empty_split_names_the_files_that_are_passed_over(made, folder):
     root = made(f"{folder}masks/a.png")
-    write(root, f"{folder}images/a.dcm")
-    with pytest.raises(DatasetError, match=rf"(?s)is empty.*{folder}images holds a.dcm; files end in .bmp"):
+    write(root, f"{folder}images/a.abc")
+    with pytest.raises(DatasetError, match=rf"(?s)is empty.*{folder}images holds a.abc; files end in .bmp"):
         found(root, "images", "masks", splits=Splits())
 
 

@@ -12,6 +12,7 @@ from coatseg.data.datasets import windowed_files
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.datasets.windowed_files import draw_window
 from coatseg.data.images.reading import read_image
+from coatseg.data.inspection.first_look import look_first
 from coatseg.data.loading.module import DataModule
 from coatseg.data.loading.sampling import Draw
 from coatseg.data.loading.subset import Limited, example
@@ -139,7 +140,7 @@ def test_a_limit_keeps_windows_of_the_first_images(tmp_path):
     assert isinstance(limited, RandomDataset)
     assert len(limited) == 3
     assert_same(limited.drawn(1, seed=9), make("train").drawn(1, seed=9))
-    assert "3 of 3 train" in module.verify(["train"])
+    assert "3 of 3 train" in look_first(module, ["train"]).words
 
 
 def test_datasets_that_do_not_draw_are_read_as_they_are(tmp_path):

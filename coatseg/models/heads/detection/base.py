@@ -188,8 +188,9 @@ class Anchors(AnchorGenerator):  # type: ignore[misc]
 
 
 def in_float32(module: nn.Module) -> nn.Module:
-    """Have a module give its tensors in float32, in whatever precision it computes."""
+    """Have a module that predicts give its tensors in float32, in whatever precision it computes."""
     module.register_forward_hook(_cast)
+    module.predicts = True  # type: ignore[assignment]  # by which tasks find what has to be finite
     return module
 
 
