@@ -66,7 +66,7 @@ class WindowedObjects:
         own = slice(self.objects.begins[row], self.objects.begins[row + 1])
         x1, y1, x2, y2 = self.reach[own].T
         there = (x1 < window.x + window.width) & (y1 < window.y + window.height) & (x2 > window.x) & (y2 > window.y)
-        return np.flatnonzero(there) + own.start
+        return np.arange(own.start, own.stop)[there]
 
     def runs(self, places: Places, image: Size, window: Window) -> list[npt.NDArray[np.int64]]:
         """Return the run lengths of the objects at `places`, all of one image of this size, in a window of it.
