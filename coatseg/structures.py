@@ -129,12 +129,12 @@ class DatasetInfo:
 class Instances:
     """The objects of one image, N of them.
 
-    boxes (N, 4) float32; labels (N,) int64 class numbers; masks (N, H, W) bool, or None where only boxes are known;
-    crowd (N,) bool marks regions that hold many objects, or objects not to be counted; areas (N,) float64 in pixels as
-    the annotations state them, or None where they do not.
+    boxes (N, 4) float64, as they are stated; labels (N,) int64 class numbers; masks (N, H, W) bool, or None where only
+    boxes are known; crowd (N,) bool marks regions that hold many objects, or objects not to be counted; areas (N,)
+    float64 in pixels as the annotations state them, or None where they do not.
     """
 
-    boxes: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
     masks: npt.NDArray[np.bool_] | None
     crowd: npt.NDArray[np.bool_]
@@ -236,7 +236,7 @@ class ObjectDataset(Dataset, Protocol):
 class InstanceTarget:
     """The objects of one image as tensors; shapes are those of Instances.
 
-    boxes float32, labels int64, masks bool or None, crowd bool, areas float64 or None.
+    boxes float64, in which they are scored, labels int64, masks bool or None, crowd bool, areas float64 or None.
     """
 
     boxes: Tensor
@@ -316,8 +316,14 @@ class Batch:
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Move the tensors to a device."""
-        return self.apply(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """Move the tensors to a device; Apple's has no doubles, so that those become float32."""
+        narrow = torch.device(device).type == "mps"
+
+        def moved(tensor: Tensor) -> Tensor:
+            fits = tensor.float() if narrow and tensor.dtype == torch.float64 else tensor
+            return fits.to(device, non_blocking=non_blocking)
+
+        return self.apply(moved)
 
     def pin_memory(self) -> Batch:
         """Move the tensors to page-locked memory."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coatseg.structures import DatasetInfo, InstancePrediction, InstanceTarget
 
+DECIMALS = 9
 RLE = dict[str, Any]
 """A mask in COCO's compressed run-length encoding: {"size": [height, width], "counts": bytes}."""
 
@@ -33,9 +34,20 @@ class EncodedObjects:
 def encode(objects: InstancePrediction | InstanceTarget, with_masks: bool) -> EncodedObjects:
     """Encode the labels and boxes of objects, and their masks if `with_masks`."""
     boxes = objects.boxes.cpu().numpy().astype(np.float64).reshape(-1, 4)
-    boxes[:, 2:] -= boxes[:, :2]
+    boxes[:, 2:] = _sides(boxes)
     masks = tuple(encode_masks(objects.masks)) if with_masks and objects.masks is not None else None
     return EncodedObjects(objects.labels.cpu().numpy().astype(np.int64), boxes, masks)
+
+
+def _sides(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the width and height (N, 2) of boxes (N, 4) given by their corners, as the annotations stated them.
+
+    Of 10.1 and 10.1 + 20.3 the difference is not 20.3 but a few of the last bits beside it, which decides where an IoU
+    lies exactly on a threshold. Where a number of nine decimals is that near, it is the one that was stated.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    stated = np.round(sides, DECIMALS)
+    return np.where(np.abs(stated - sides) <= 2 * np.spacing(np.abs(boxes[:, 2:])), stated, sides)
 
 
 def encode_masks(masks: Tensor) -> list[RLE]:

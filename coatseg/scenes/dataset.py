@@ -92,7 +92,7 @@ class Scenes:
 def _instances(scene: Scene, labels: np.ndarray, things: np.ndarray) -> Instances:
     """Return the things with these identities (N,) as the instances of a scene."""
     masks = scene.ids[None] == things[:, None, None].astype(np.uint8)
-    corners = np.array([cv2.boundingRect(mask.view(np.uint8)) for mask in masks], np.float32).reshape(-1, 4)
+    corners = np.array([cv2.boundingRect(mask.view(np.uint8)) for mask in masks], np.float64).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
     return Instances(
         boxes=corners, labels=labels[things].astype(np.int64), masks=masks, crowd=np.zeros(len(things), bool)

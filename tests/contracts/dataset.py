@@ -173,7 +173,7 @@ def check_instances(sample: Sample, info: DatasetInfo) -> None:
     count = len(instances)
     assert ("instances" in info.annotates) == (instances.masks is not None)
     assert instances.boxes.shape == (count, 4)
-    assert instances.boxes.dtype == np.float32
+    assert instances.boxes.dtype == np.float64
     assert instances.labels.shape == instances.crowd.shape == (count,)
     assert (instances.labels.dtype, instances.crowd.dtype) == (np.int64, np.bool_)
     assert instances.areas is None or (instances.areas.shape, instances.areas.dtype) == ((count,), np.float64)

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from pycocotools import mask as official_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from coatseg.data.annotations.coco_objects import read_objects
+from coatseg.data.loading.batching import target_of
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts, coco_scores
-from coatseg.metrics.coco_format import results
-from coatseg.structures import DatasetInfo, InstancePrediction, InstanceTarget
+from coatseg.metrics.coco_format import encode, results
+from coatseg.structures import DatasetInfo, InstancePrediction, InstanceTarget, Sample
 
 NAMES, NUMBERS = ("cat", "dog", "owl"), (4, 0, 2)
 """Three of five classes, in an order of their own; there is never an owl."""
@@ -302,3 +305,39 @@ def test_an_evaluation_says_nothing(capfd: pytest.CaptureFixture[str], caplog: p
     with caplog.at_level("INFO"):
         scored(generated(2))
     assert (*capfd.readouterr(), caplog.text) == ("", "", "")
+
+
+@pytest.mark.parametrize(("side", "threshold"), [(10.2, 0.5), (10.9, 0.5), (0.7, 0.5)])
+def test_an_iou_on_a_threshold_at_fractions_of_a_pixel_is_that_of_pycocotools(
+    tmp_path: Path, side: float, threshold: float
+) -> None:
+    """Half a box in float32 is half of it or a little less in doubles, which its annotation is in."""
+    corner = 3.3
+    dataset = {
+        "images": [{"id": 1, "file_name": "a.png", "height": SIZE[0], "width": SIZE[1]}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 4, "iscrowd": 0, "area": 10 * side, "bbox": [corner, 0, side, 10]}
+        ],
+        "categories": [{"id": number, "name": str(number)} for number in NUMBERS],
+    }
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(dataset))
+    instances = read_objects(path).instances(0)
+    truth = target_of(Sample("1", np.zeros((*SIZE, 3), np.uint8), SIZE, instances=instances)).instances
+    assert truth is not None
+    for shift in (0.0, 1e-7, -1e-7):
+        box = torch.tensor([[corner, 0, corner + side * threshold + shift, 10]], dtype=torch.float32)
+        prediction = InstancePrediction("1", SIZE, box, torch.tensor([4]), torch.ones(1))
+        counts = CocoCounts(("cat",), (0,), masks=False)
+        counts.update(replace(prediction, labels=torch.tensor([0])), truth)
+        ours = counts.scores().of["box"].ap(threshold)
+        theirs = official(dataset, results(prediction, INFO), "bbox").stats[1]
+        assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_sides_of_boxes_are_those_that_were_stated() -> None:
+    stated = np.random.default_rng(0).integers(1, 60_000, (2000, 4)) / 100
+    corners = np.concatenate([stated[:, :2], stated[:, :2] + stated[:, 2:]], 1)
+    assert ((corners[:, 2:] - corners[:, :2]) != stated[:, 2:]).any()
+    truth = InstanceTarget(torch.from_numpy(corners), torch.zeros(2000, dtype=torch.int64), None, torch.zeros(2000))
+    np.testing.assert_array_equal(encode(truth, False).boxes, stated)

@@ -84,7 +84,7 @@ def test_what_a_sample_holds(samples):
         assert sample.label_map.dtype == np.uint8
         assert sample.label_map.max() < len(info.classes)
         assert sample.instances.masks.dtype == bool
-        assert sample.instances.boxes.dtype == np.float32
+        assert sample.instances.boxes.dtype == np.float64
         assert sample.instances.labels.dtype == np.int64
         assert set(sample.instances.labels) <= set(info.things)
         assert not sample.instances.crowd.any()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from coatseg.errors import DatasetError
 
 Boxes = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -51,7 +54,7 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
     limits = sizes[:, ::-1]
     excess = np.maximum(-low, high - limits).max(1, initial=0)
     low, high = low.clip(0, limits), high.clip(0, limits)
-    # In float32, in which a reader returns boxes, a sliver of a box may have no area.
+    # In float32, which models compute in, a sliver of a box may have no area.
     outside = (low.astype(np.float32) >= high.astype(np.float32)).any(1) & ~empty
     clipped = (excess >= TOLERANCE) & ~outside & ~empty
     return MendedBoxes(
@@ -64,6 +67,16 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
             "reaching out of the image clipped": np.flatnonzero(clipped),
         },
     )
+
+
+def check_not_fractions(source: Path, what: str, boxes: Boxes) -> None:
+    """Raise DatasetError if all boxes (N, 4), given by corners, are fractions of their images; NaN is no box."""
+    known = boxes[~np.isnan(boxes).any(1)]
+    if len(known) and (known >= 0).all() and (known <= 1).all() and (known != np.rint(known)).any():
+        raise DatasetError(
+            f"{source}: the {what} are fractions of the image, all between 0 and 1.",
+            "Multiply x by the width of the image and y by its height, or export them in pixels.",
+        )
 
 
 def repair_line(kind: tuple[str, str], count: int, done: str, first: str) -> str:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from coatseg.structures import Pixels
 
 
-def objects_of(ids: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def objects_of(ids: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the objects of an id map (H, W): their ids (N,), ascending, and boxes (N, 4); 0 is background.
 
     It works on runs of equal pixels along the rows, of which there are far fewer than pixels.
@@ -36,10 +36,10 @@ def objects_of(ids: Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float
         (3, np.maximum, rows + 1),
     ):
         reduce.at(boxes[:, column], place, of_runs)
-    return found, boxes.astype(np.float32)
+    return found, boxes.astype(np.float64)
 
 
-def masks_of(ids: Pixels, found: npt.NDArray[np.int64], boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def masks_of(ids: Pixels, found: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Cut the masks (N, H, W) of objects out of an id map, given their ids (N,) and boxes (N, 4)."""
     masks = np.zeros((len(found), *ids.shape), bool)
     for mask, number, (x1, y1, x2, y2) in zip(masks, found, boxes.astype(int), strict=True):
@@ -76,7 +76,7 @@ def pack(masks: Masks) -> Packed:
     return Packed(np.stack(maps), places)
 
 
-def unpack(packed: Packed) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Masks]:
+def unpack(packed: Packed) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], Masks]:
     """Unpack the masks that still have pixels.
 
     Returns the numbers of these K masks, their tight boxes (K, 4) and the masks themselves (K, H, W).
@@ -89,4 +89,4 @@ def unpack(packed: Packed) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float3
         mask[box] = packed.maps[place][box] == number + 1
     corners = [(columns.start, rows.start, columns.stop, rows.stop) for _, _, (rows, columns) in kept]
     numbers = np.array([number for number, _, _ in kept], np.int64)
-    return numbers, np.array(corners, np.float32).reshape(-1, 4), masks
+    return numbers, np.array(corners, np.float64).reshape(-1, 4), masks

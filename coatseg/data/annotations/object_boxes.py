@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.annotations.boxes import BOXES
+from coatseg.data.annotations.boxes import BOXES, check_not_fractions
 from coatseg.data.annotations.coco_columns import Place, unfitting
 from coatseg.data.annotations.object_masks import Boxes, EntryMasks, Flags, Numbers
 from coatseg.data.annotations.segmentations import SegmentationError
-from coatseg.errors import DatasetError
 
 OBJECTS = ("object", "objects")
 NEARLY_ALL = 0.95
@@ -41,7 +40,8 @@ def boxes_of_entries(
     Raises:
         DatasetError: boxes or polygons are fractions of the image, or run lengths do not fill it.
     """
-    _check_fractions(path, stated, masks)
+    check_not_fractions(path, "boxes", stated)
+    check_not_fractions(path, "polygons", masks.segmentations.extents())
     absent = np.isnan(stated).any(1)
     flat = (stated[:, :2] == stated[:, 2:]).any(1)
     short = _short_boxes(stated, masks, masks.segmentations.coded & ~crowd, sizes)
@@ -66,16 +66,6 @@ def boxes_of_entries(
             (OBJECTS, "whose mask has no pixel left out", np.flatnonzero(absent & masks.there & ~taken)),
         ),
     )
-
-
-def _check_fractions(path: Path, stated: Boxes, masks: EntryMasks) -> None:
-    for what, boxes in (("boxes", stated), ("polygons", masks.segmentations.extents())):
-        known = boxes[~np.isnan(boxes).any(1)]
-        if len(known) and (known >= 0).all() and (known <= 1).all() and (known != np.rint(known)).any():
-            raise DatasetError(
-                f"{path}: the {what} are fractions of the image, all between 0 and 1.",
-                "Multiply x by the width of the image and y by its height, or export them in pixels.",
-            )
 
 
 def _short_boxes(stated: Boxes, masks: EntryMasks, coded: Flags, sizes: Numbers) -> Flags:

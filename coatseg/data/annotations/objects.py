@@ -78,7 +78,7 @@ class ObjectAnnotations:
     files: tuple[str, ...]
     sizes: Numbers
     begins: Numbers
-    boxes: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float64]
     labels: Numbers
     crowd: npt.NDArray[np.bool_]
     areas: npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ class ObjectAnnotations:
             return None
         if not bare.any():
             return areas
-        boxes = self.boxes[own].astype(np.float64)
+        boxes = self.boxes[own]
         return np.where(bare, (boxes[:, 2:] - boxes[:, :2]).prod(1) if masks is None else masks.sum((1, 2)), areas)
 
 
@@ -174,7 +174,7 @@ def annotations_of_entries(
         tuple(files),
         sizes,
         np.searchsorted(rows[numbers], np.arange(len(images) + 1)),
-        objects.boxes[numbers].astype(np.float32),
+        objects.boxes[numbers],
         chosen.labels[kinds][numbers],
         objects.crowd[numbers],
         stated_areas(path, annotations, places.__getitem__)[numbers],

@@ -91,7 +91,7 @@ def _kept_instances(before: Instances, packed: Packed | None, moved: Pixels | No
     rows = np.empty((0, 5), np.float32) if moved is None or not len(moved) else moved
     kept = rows[:, 4].astype(np.int64)
     none = None if before.masks is None else np.empty((0, *size), np.bool_)
-    return Instances(rows[:, :4].astype(np.float32), before.labels[kept], none, before.crowd[kept])
+    return Instances(rows[:, :4].astype(np.float64), before.labels[kept], none, before.crowd[kept])
 
 
 def _kept_segments(before: Panoptic, ids: Pixels) -> Panoptic:

@@ -56,7 +56,7 @@ class ImageFolder:
 
     def _is_file(self, name: str) -> bool:
         try:
-            return not Path(name).is_absolute() and (self.path / name).is_file()
+            return (self.path / name).is_file()
         except (OSError, ValueError):  # a name that is too long, or has a null in it
             return False
 

@@ -109,9 +109,9 @@ class CocoFiles(ObjectFiles):
         return stated if any(stated) else super().size(index)
 
     @property
-    def unannotated(self) -> bool:
-        """Whether the json states no annotations at all, as those of test sets do."""
-        return self._annotations.unannotated
+    def has_truth(self) -> bool:
+        """Whether the json states annotations, which those of test sets do not."""
+        return not self._annotations.unannotated
 
     def has_objects(self, index: int) -> bool:
         """Return whether a sample has an object that is no crowd."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from coatseg.data.annotations.boxes import BOXES, Boxes, mend_boxes, repair_line
+from coatseg.data.annotations.boxes import BOXES, Boxes, check_not_fractions, mend_boxes, repair_line
 from coatseg.data.annotations.classes import check_class_names, generated_palette
 from coatseg.data.annotations.voc_xml import VOCObject, read_boxes
 from coatseg.data.datasets.object_files import ObjectFiles
@@ -72,7 +72,7 @@ class VOCBoxes(ObjectFiles):
         )
         self._pairs, self.repairs = found.pairs, found.repairs
         self._part_bare(found.annotations, without_xml)
-        self._read_objects(one_based, frozenset(leave_out), without_xml == "empty")
+        self._read_objects(found.annotations, one_based, frozenset(leave_out), without_xml == "empty")
 
     def _part_bare(self, folder: Path, without_xml: str) -> None:
         """Leave out the images without an xml, or keep them as images that show nothing, and count them."""
@@ -87,7 +87,7 @@ class VOCBoxes(ObjectFiles):
             done = "left out" if without_xml == "leave_out" else "taken to show nothing"
             self.repairs += (repair_line(IMAGES_WORDS, len(bare), f"without an xml {done}", bare[0].id),)
 
-    def _read_objects(self, one_based: bool, leave_out: frozenset[str], empty: bool) -> None:
+    def _read_objects(self, folder: Path, one_based: bool, leave_out: frozenset[str], empty: bool) -> None:
         """Read all xml files into arrays, which are fast to pass to worker processes; one may be missing if `empty`."""
         sizes: list[Size] = []
         taken: list[tuple[int, int, VOCObject]] = []
@@ -101,6 +101,7 @@ class VOCBoxes(ObjectFiles):
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         owner = np.array([index for index, _, _ in taken], np.int64)
         stated = np.array([part.corners for _, _, part in taken], np.float64).reshape(-1, 4)
+        check_not_fractions(folder, "boxes", stated)
         mended = mend_boxes(stated, self._sizes[owner], first_pixel=1 if one_based else None)
         names = [self._pairs[index].mask.name for index in owner.tolist()]
         self.repairs += mended.repairs(names.__getitem__)
@@ -108,7 +109,7 @@ class VOCBoxes(ObjectFiles):
         if left_out:
             first = self._pairs[left_out[0]].mask.name
             self.repairs += (repair_line(OBJECTS, len(left_out), "of classes in data.leave_out left out", first),)
-        self._boxes = mended.boxes[mended.kept].astype(np.float32)
+        self._boxes = mended.boxes[mended.kept]
         self._labels = np.array([label for _, label, _ in taken], np.int64)[mended.kept]
         self._difficult = np.array([part.difficult for _, _, part in taken], bool)[mended.kept]
         self._begins = np.searchsorted(owner[mended.kept], np.arange(len(self._pairs) + 1))

@@ -33,7 +33,7 @@ class LabelFacts:
 class ObjectFacts:
     """The objects of an image, N of them.
 
-    labels (N,); crowd (N,); sides (N, 2) float32, width and height of the boxes in pixels; areas (N,) float64 in pixels
+    labels (N,); crowd (N,); sides (N, 2) float64, width and height of the boxes in pixels; areas (N,) float64 in pixels
     as the annotations state them, else those of the masks, else of the boxes; `empty` counts masks without a pixel,
     `repeated` objects that have the box and class of another one, `outside` boxes without area or reaching out of the
     image, `unknown` labels that are no class with instances.
@@ -41,7 +41,7 @@ class ObjectFacts:
 
     labels: Counts
     crowd: npt.NDArray[np.bool_]
-    sides: npt.NDArray[np.float32]
+    sides: npt.NDArray[np.float64]
     areas: npt.NDArray[np.float64]
     empty: int
     repeated: int
@@ -173,7 +173,7 @@ def _object_facts(objects: Instances, size: Size, info: DatasetInfo) -> ObjectFa
     )
 
 
-def _areas(objects: Instances, sides: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _areas(objects: Instances, sides: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the areas (N,) by which COCO calls objects small, medium or large."""
     if objects.areas is not None:
         return objects.areas

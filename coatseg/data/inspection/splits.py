@@ -96,9 +96,9 @@ class SplitFacts:
         return np.array([len(facts.labels) for facts in self.objects], np.int64)
 
     @cached_property
-    def box_sides(self) -> npt.NDArray[np.float32]:
+    def box_sides(self) -> npt.NDArray[np.float64]:
         """Width and height of every box (N, 2) in pixels."""
-        return np.concatenate([np.zeros((0, 2), np.float32), *(facts.sides for facts in self.objects)])
+        return np.concatenate([np.zeros((0, 2)), *(facts.sides for facts in self.objects)])
 
     @property
     def object_sizes(self) -> dict[str, int]:

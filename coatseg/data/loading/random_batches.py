@@ -69,7 +69,7 @@ def _objects(info: DatasetInfo, size: Size) -> InstanceTarget:
     corners = torch.rand(OBJECTS, 2) * 0.5 * sides
     boxes = torch.cat([corners, corners + 0.4 * sides], 1).round()
     labels, crowd = torch.randint(len(info.classes), (OBJECTS,)), torch.zeros(OBJECTS, dtype=torch.bool)
-    return InstanceTarget(boxes, labels, None, crowd)
+    return InstanceTarget(boxes.double(), labels, None, crowd)
 
 
 TRUTHS: Mapping[str, Callable[[DatasetInfo, Size], Target]] = {

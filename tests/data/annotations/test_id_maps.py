@@ -33,7 +33,7 @@ def test_masks_come_back_with_tight_boxes_without_the_empty_ones():
     numbers, boxes, found = unpack(pack(masks))
     assert numbers.tolist() == [0, 2]
     np.testing.assert_array_equal(found, masks[[0, 2]])
-    assert boxes.dtype == np.float32
+    assert boxes.dtype == np.float64
     assert boxes.tolist() == [[0, 0, 3, 3], [2, 2, 4, 5]]
     packed = pack(masks)
     numbers, boxes, found = unpack(replace(packed, maps=np.zeros_like(packed.maps)))

@@ -262,12 +262,12 @@ def test_fractions_of_the_image_are_refused(tmp_path, annotation, what):
 
 def test_a_json_without_annotations_is_read_and_marked(tmp_path):
     root = write_json(tmp_path, [])
-    assert not opened(root).unannotated
+    assert opened(root).has_truth
     content = json.loads((root / "annotations.json").read_text())
     del content["annotations"]
     (root / "annotations.json").write_text(json.dumps(content))
     dataset = opened(root)
-    assert dataset.unannotated
+    assert not dataset.has_truth
     assert len(dataset[0].instances) == 0
     assert not dataset.has_objects(0)
 
@@ -393,6 +393,15 @@ def test_voc_difficult_in_other_words_is_an_error(tmp_path):
     with pytest.raises(
         DatasetError, match=r"000001.xml .*an object 'cat' is 'rather' in <difficult>, which is neither"
     ):
+        VOCBoxes(tmp_path, "train")
+
+
+def test_voc_boxes_in_fractions_of_the_image_are_refused(tmp_path):
+    write_voc_boxes(tmp_path)
+    for name in ("000001", "000002"):
+        path = tmp_path / "VOCdevkit" / "VOC2007" / "Annotations" / f"{name}.xml"
+        path.write_text(xml_of(name, [("cat", (0.25, 0.5, 0.75, 1), 0)]))
+    with pytest.raises(DatasetError, match=r"Annotations: the boxes are fractions of the image"):
         VOCBoxes(tmp_path, "train")
 
 

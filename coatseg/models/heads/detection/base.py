@@ -203,7 +203,7 @@ def _cast(module: nn.Module, inputs: Any, outputs: Any) -> Any:
 
 
 def _as_torchvision(target: InstanceTarget) -> dict[str, Tensor]:
-    tensors = {"boxes": target.boxes, "labels": target.labels}
+    tensors = {"boxes": target.boxes.float(), "labels": target.labels}
     return tensors if target.masks is None else {**tensors, "masks": target.masks}
 
 
