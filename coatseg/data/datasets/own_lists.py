@@ -27,22 +27,27 @@ LIST_PLACES = (".", "ImageSets/Segmentation", "ImageSets/Main")
 """Where lists are looked for, relative to the root: in it, and where Pascal VOC keeps them."""
 
 
-def find_list(tree: OwnTree, names: Sequence[str], folder: str | None) -> Path:
-    """Return the list of a split, which may go by `names`, in a folder or in that of LIST_PLACES that has one.
+def find_list(tree: OwnTree, names: Sequence[str], folder: str) -> Path:
+    """Return the list of a split, which may go by `names`, the first before the others, in a folder below the root.
 
     Raises:
         SplitNotFoundError: there is none.
+        DatasetError: two of the others are there.
     """
-    places = LIST_PLACES if folder is None else (folder,)
-    paths = (tree.root / place / f"{name}.txt" for place in places for name in names)
-    found = next((path for path in paths if path.is_file()), None)
-    if found is not None:
-        return found
-    there = sorted({path.stem for place in places for path in _lists_in(tree, place)})
-    raise SplitNotFoundError(
-        f"{tree.root if folder is None else tree.root / folder} has no list {names[0]}.txt.",
-        nearest(names[0], there) if set(there) - {"default"} else missing_list(tree.root, places),
-    )
+    place = tree.root / folder
+    found = [place / f"{name}.txt" for name in names if (place / f"{name}.txt").is_file()]
+    if not found:
+        there = [path.stem for path in place.glob("*.txt") if path != tree.root / tree.classes]
+        raise SplitNotFoundError(
+            f"{place} has no list {names[0]}.txt.",
+            nearest(names[0], there) if set(there) - {"default"} else missing_list(tree.root, (folder, *LIST_PLACES)),
+        )
+    if found[0].stem != names[0] and len(found) > 1:
+        raise DatasetError(
+            f"{place} has {' and '.join(path.name for path in found)}, both of which may list the split {names[0]!r}.",
+            f"Rename the one that is meant to {names[0]}.txt.",
+        )
+    return found[0]
 
 
 def missing_list(root: Path, places: Sequence[str] = LIST_PLACES) -> str:
@@ -95,10 +100,6 @@ def _entry(tree: OwnTree, files: PairedFolders, line: str, place: str) -> Masked
     if stem is None:
         raise DatasetError(f"{place}: there is no image {line!r} in {files.folder}.", LISTS_FORMAT)
     return stem
-
-
-def _lists_in(tree: OwnTree, place: str) -> list[Path]:
-    return [path for path in (tree.root / place).glob("*.txt") if path != tree.root / tree.classes]
 
 
 def _two_paths(line: str, suffixes: Collection[str]) -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ from coatseg.registry.options import OptionGroup
 
 SPLIT_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
 """What tools call a split: the names of a line are taken for each other."""
+KNOWN_NAMES = tuple(name for names in SPLIT_NAMES for name in names)
 
 
 def names_of_split(split: str) -> tuple[str, ...]:
@@ -115,13 +116,20 @@ def _automatic(tree: OwnTree, splits: Splits) -> str:
     """Return the way to split that the files look like: a missing or misnamed split is then an error, not a hash."""
     if splits.lists is not None:
         return "fraction" if (tree.root / splits.lists).is_file() else "lists"
-    known = [name for names in SPLIT_NAMES for name in names]
-    if not _split_folders(tree).keys().isdisjoint(known):
+    if not _split_folders(tree).keys().isdisjoint(KNOWN_NAMES):
         return "folders"
-    if any((tree.root / place / f"{name}.txt").is_file() for place in LIST_PLACES for name in known):
+    if _place_of_lists(tree) is not None:
         return "lists"
-    named = any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in known)
+    named = any((place / name).is_dir() for place in (tree.root, tree.root / tree.images) for name in KNOWN_NAMES)
     return "folders" if named else "fraction"
+
+
+def _place_of_lists(tree: OwnTree) -> str | None:
+    """Return the first of LIST_PLACES that has the list of a split: all splits are by the lists there."""
+    return next(
+        (place for place in LIST_PLACES if any((tree.root / place / f"{name}.txt").is_file() for name in KNOWN_NAMES)),
+        None,
+    )
 
 
 def _check_lists(tree: OwnTree, splits: Splits, chosen: str) -> None:
@@ -187,8 +195,8 @@ def _decides(outer: tuple[Path, Path], inner: tuple[Path, Path] | None) -> bool:
 
 
 def _by_lists(tree: OwnTree, split: str, splits: Splits) -> FoundPairs:
-    names = names_of_split(split)
-    return listed_pairs(tree, find_list(tree, names, splits.lists))
+    place = _place_of_lists(tree) or "." if splits.lists is None else splits.lists
+    return listed_pairs(tree, find_list(tree, names_of_split(split), place))
 
 
 def _hashed(tree: OwnTree, split: str, splits: Splits, is_val: Callable[[str], bool]) -> FoundPairs:

@@ -114,6 +114,20 @@ def test_two_folders_that_may_be_the_split_are_named(made):
     with pytest.raises(DatasetError, match=r"valid and validation, both of which may be the split 'val'"):
         found(root, "images", "masks", "val", Splits())
     assert len(found(root, "images", "masks", "validation", Splits())) == 1
+    for split in ("valid", "validation"):
+        write(root, f"lists/{split}.txt", "valid/images/a")
+    with pytest.raises(DatasetError, match=r"lists has valid.txt and validation.txt, both of which may list"):
+        found(root, ".", ".", "val", Splits(lists="lists"))
+
+
+def test_all_splits_are_by_the_lists_of_one_place(made):
+    root = made(*(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "ab"))
+    write(root, "train.txt", "a")
+    write(root, "ImageSets/Segmentation/train.txt", "b")
+    write(root, "ImageSets/Segmentation/val.txt", "a")
+    assert [one[0] for one in found(root, "images", "masks", splits=Splits())] == ["a"]
+    with pytest.raises(SplitNotFoundError, match=r"(?s)has no list val.txt.*Choices: train"):
+        found(root, "images", "masks", "val", Splits())
 
 
 @pytest.mark.parametrize("splits", [Splits(), Splits(lists="ImageSets/Segmentation"), Splits(split_by="lists")])
