@@ -34,7 +34,7 @@ class WindowedObjects:
     def of(cls, objects: ObjectAnnotations) -> Self:
         """Find out where objects may be."""
         if objects.segmentations is None:
-            return cls(objects, objects.boxes.astype(np.float64))
+            return cls(objects, objects.boxes)
         extents = objects.segmentations.extents()[objects.numbers] + [-ROUNDING, -ROUNDING, ROUNDING, ROUNDING]
         return cls(objects, np.where(np.isnan(extents), [-np.inf, -np.inf, np.inf, np.inf], extents))
 
@@ -50,12 +50,12 @@ class WindowedObjects:
         places, objects, size = self.places(row, window), self.objects, (window.height, window.width)
         if objects.segmentations is None:
             corner, limits = [window.x, window.y] * 2, [window.width, window.height] * 2
-            boxes = (objects.boxes[places] - np.array(corner)).clip(0, limits).astype(np.float32)
+            boxes = (objects.boxes[places] - np.array(corner)).clip(0, limits)
             return Instances(boxes, objects.labels[places], None, objects.crowd[places])
         counts = self.runs(places, image, window)
         runs = [Runs.of_counts(one, size) for one in counts]
         seen = [number for number, one in enumerate(runs) if len(one.starts)]
-        boxes = np.array([runs[number].bbox() for number in seen], np.float32).reshape(-1, 4)
+        boxes = np.array([runs[number].bbox() for number in seen], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         areas = np.array([runs[number].area for number in seen], np.float64)
         places, masks = places[seen], painted([counts[number] for number in seen], size)
@@ -66,7 +66,8 @@ class WindowedObjects:
         own = slice(self.objects.begins[row], self.objects.begins[row + 1])
         x1, y1, x2, y2 = self.reach[own].T
         there = (x1 < window.x + window.width) & (y1 < window.y + window.height) & (x2 > window.x) & (y2 > window.y)
-        return np.arange(own.start, own.stop)[there]
+        places: Places = np.arange(own.start, own.stop)[there]
+        return places
 
     def runs(self, places: Places, image: Size, window: Window) -> list[npt.NDArray[np.int64]]:
         """Return the run lengths of the objects at `places`, all of one image of this size, in a window of it.
