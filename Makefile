@@ -4,7 +4,7 @@
 #   make benchmark   measures speed and memory against timm, smp, albumentations and ONNX Runtime, in a short version
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := backbone memory training loading loop onnx large_images
+BENCHMARKS := backbone memory training loading readers loop onnx large_images
 
 .PHONY: train test benchmark
 

@@ -118,7 +118,8 @@ class Segmentations:
         """Return the compressed run lengths of a mask of polygons."""
         polygons = [self._polygon(ring, window) for ring in range(self.rings[number], self.rings[number + 1])]
         height, width = size if window is None else (window.height, window.width)
-        return coco_masks.merge(coco_masks.frPyObjects(polygons, height, width))
+        coded = coco_masks.frPyObjects(polygons, height, width)
+        return coded[0] if len(coded) == 1 else coco_masks.merge(coded)
 
     def _polygon(self, ring: int, window: Window | None) -> list[float]:
         numbers = self.coordinates[self.points[ring] : self.points[ring + 1]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from coatseg.data.annotations.objects import ObjectAnnotations
-from coatseg.data.annotations.windowed_objects import instances_in
+from coatseg.data.annotations.windowed_objects import WindowedObjects
 from coatseg.data.datasets.object_files import CocoFiles
 from coatseg.data.datasets.painted_labels import Painter
 from coatseg.data.datasets.windowed_files import Windows, draw_window
@@ -45,6 +45,7 @@ class OwnObjects(CocoFiles):
     ) -> None:
         super().__init__(name, images, annotations, rows, colours=colours)
         self._windows = windows
+        self._windowed = WindowedObjects.of(annotations)
         if semantic and annotations.segmentations is None:
             raise DatasetError(
                 f"{annotations.path} has objects without a mask, and data.semantic=true paints masks.",
@@ -104,7 +105,7 @@ class OwnObjects(CocoFiles):
             return None
         row = index % super().__len__()
         size = self._checked_size(row)
-        return self._painter.paint(self._annotations, self._rows[row], size, Window(0, 0, *size))
+        return self._painter.paint(self._windowed, self._rows[row], size, Window(0, 0, *size))
 
     def has_objects(self, index: int) -> bool:
         """Return whether the image of a sample has an object that is no crowd."""
@@ -127,8 +128,8 @@ class OwnObjects(CocoFiles):
         """Return the sample of an image of this (height, width), or of a window of it, whose pixels are `image`."""
         shown, file, place = (image.shape[0], image.shape[1]), str(self.image_of(row)[1]), self._rows[row]
         if self._painter is not None:
-            label_map = self._painter.paint(self._annotations, place, size, window or Window(0, 0, *size))
+            label_map = self._painter.paint(self._windowed, place, size, window or Window(0, 0, *size))
             return Sample(name, image, shown, label_map, file=file)
         if window is None:
             return Sample(name, image, shown, instances=self._annotations.instances(place, size), file=file)
-        return Sample(name, image, shown, instances=instances_in(self._annotations, place, size, window), file=file)
+        return Sample(name, image, shown, instances=self._windowed.instances(place, size, window), file=file)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coatseg.data.annotations.objects import ObjectAnnotations
+from coatseg.data.annotations.run_lengths import Runs
 from coatseg.data.annotations.segmentations import painted
-from coatseg.data.annotations.windowed_objects import runs_in
+from coatseg.data.annotations.windowed_objects import WindowedObjects
 from coatseg.data.images.raster import Window
 from coatseg.errors import ConfigError
 from coatseg.structures import DatasetInfo, Pixels, Size
@@ -51,7 +50,7 @@ class Painter:
         labels = (numbers[place] if place in numbers else special[name] for place, name in enumerate(info.classes))
         return cls(facts, tuple(labels))
 
-    def paint(self, objects: ObjectAnnotations, row: int, image: Size, window: Window) -> Pixels:
+    def paint(self, objects: WindowedObjects, row: int, image: Size, window: Window) -> Pixels:
         """Paint the objects of image `row`, which has the size `image`, in a window of it.
 
         Returns (H, W) uint8, or int32 where labels need it.
@@ -60,18 +59,14 @@ class Painter:
             DatasetError: the run lengths of an object do not fill the image.
         """
         fits = len(self.info.classes) <= self.info.ignore_index
-        label_map = np.zeros((window.height, window.width), np.uint8 if fits else np.int32)
-        for place in range(objects.begins[row], objects.begins[row + 1]):
-            part = _common(window, objects.boxes[place].tolist())
-            if part is not None:
-                (mask,) = painted(runs_in(objects, np.array([place]), image, part), (part.height, part.width))
-                y, x = part.y - window.y, part.x - window.x
-                label_map[y : y + part.height, x : x + part.width][mask] = self.labels[objects.labels[place]]
+        size = window.height, window.width
+        label_map = np.zeros(size, np.uint8 if fits else np.int32)
+        for place in objects.places(row, window):  # one by one, as masks of the whole image take much memory
+            (counts,) = objects.runs(np.array([place]), image, window)
+            runs = Runs.of_counts(counts, size)
+            if len(runs.starts):
+                (mask,) = painted([counts], size)
+                x, y, width, height = map(int, runs.bbox())
+                part = Window(y, x, height, width)
+                part.cut(label_map)[part.cut(mask)] = self.labels[objects.objects.labels[place]]
         return label_map
-
-
-def _common(window: Window, box: list[float]) -> Window | None:
-    """Return the part of a window that a box touches, or None."""
-    y1, x1 = max(window.y, math.floor(box[1])), max(window.x, math.floor(box[0]))
-    y2, x2 = min(window.y + window.height, math.ceil(box[3])), min(window.x + window.width, math.ceil(box[2]))
-    return Window(y1, x1, y2 - y1, x2 - x1) if y1 < y2 and x1 < x2 else None

@@ -169,6 +169,14 @@ def test_windows_cut_polygons_run_lengths_and_crowds(tmp_path):
         np.testing.assert_array_equal(sample.instances.crowd, truth.instances.crowd[seen])
 
 
+def test_what_is_painted_does_not_depend_on_the_stated_boxes(tmp_path):
+    rewritten(tmp_path, lambda annotation: annotation.update(bbox=[0, 0, 3, 3]))
+    whole, painted = (CocoJson(tmp_path, "train", semantic=semantic) for semantic in (False, True))
+    np.testing.assert_array_equal(painted[0].label_map > 0, whole[0].instances.masks.any(0))
+    windows = CocoJson(tmp_path, "train", window=(48, 64))
+    np.testing.assert_array_equal(windows[0].instances.masks, whole[0].instances.masks)
+
+
 def test_windows_of_boxes_alone_clip_them(tmp_path):
     rewritten(tmp_path, lambda annotation: annotation.pop("segmentation"))
     dataset = CocoJson(tmp_path, "train", window=(20, 20))

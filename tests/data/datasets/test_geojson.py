@@ -7,7 +7,7 @@ from pycocotools import mask as coco_masks
 
 from coatseg.data.annotations.entries import ObjectEntries
 from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
-from coatseg.data.annotations.windowed_objects import instances_in
+from coatseg.data.annotations.windowed_objects import WindowedObjects
 from coatseg.data.datasets.geojson import GeoJson
 from coatseg.data.images.raster import Window
 from coatseg.errors import DatasetError
@@ -207,8 +207,7 @@ def test_an_object_of_a_huge_image_is_painted_in_its_window_alone(tmp_path):
     entries.add(0, "feature 1", bbox=[150_000, 150_000, 20, 20], segmentation=[
         [150_000, 150_000, 150_020, 150_000, 150_020, 150_020, 150_000, 150_020]
     ])  # fmt: skip
-    objects = instances_in(
-        entries.collected(tmp_path, ObjectOptions()), 0, (200_000, 200_000), Window(149_990, 149_995, 64, 64)
-    )
+    windowed = WindowedObjects.of(entries.collected(tmp_path, ObjectOptions()))
+    objects = windowed.instances(0, (200_000, 200_000), Window(149_990, 149_995, 64, 64))
     assert objects.masks.sum() == 400
     assert objects.boxes.tolist() == [[5, 10, 25, 30]]

@@ -49,6 +49,22 @@ def test_parts_joined_by_ultralytics_are_painted_without_the_line_between_them(t
     assert masks[0, 10:20, 20:30].all()
 
 
+def test_a_hole_that_supervision_joined_to_its_outline_stays_one(tmp_path):
+    """The line is what supervision 0.31.2 writes for 30x20 pixels at (10, 40) with a hole of 10x5 at (20, 45).
+
+    It walks through the centres of pixels, so that a square of 20 has 361 pixels; the file does not tell.
+    """
+    line = (
+        "1 0.08333 0.40000 0.15833 0.45000 0.16667 0.44000 0.24167 0.44000 0.25000 0.45000 0.25000 0.49000 0.24167 "
+        "0.50000 0.16667 0.50000 0.15833 0.49000 0.15833 0.45000 0.08333 0.40000 0.08333 0.59000 0.32500 0.59000 "
+        "0.32500 0.40000"
+    )
+    (mask,) = one(tmp_path, line, size=(100, 120))[0].instances.masks
+    assert mask[40:59, 10:39].sum() == mask.sum()
+    assert not mask[45:49, 20:29].any()
+    assert mask.sum() == pytest.approx(29 * 19 - 64, abs=2)
+
+
 def test_boxes_are_of_their_centre(tmp_path):
     dataset = one(tmp_path, "0 0.5 0.5 0.25 0.5")
     assert dataset.info.annotates == {"boxes"}
