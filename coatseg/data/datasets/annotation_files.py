@@ -9,7 +9,7 @@ from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.datasets.own_splits import Splits, find_pairs
-from coatseg.data.datasets.own_tree import FoundPairs, OwnTree
+from coatseg.data.datasets.own_tree import FoundPairs, OwnTree, stem_of
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
 from coatseg.errors import DatasetError, DatasetNotFoundError
@@ -111,5 +111,5 @@ def check_root(root: Path) -> None:
 def files_of_images(root: Path, suffixes: Collection[str]) -> list[Path]:
     """Return the annotation files of all splits: those below the root that are called as an image is, in order."""
     paths = list(walk(root))
-    stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
-    return sorted(path for path in paths if path.suffix.lower() in suffixes and path.stem in stems)
+    stems = {stem_of(Path(path.name)) for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+    return sorted(path for path in paths if path.suffix.lower() in suffixes and stem_of(Path(path.name)) in stems)

@@ -211,3 +211,11 @@ def test_an_object_of_a_huge_image_is_painted_in_its_window_alone(tmp_path):
     objects = windowed.instances(0, (200_000, 200_000), Window(149_990, 149_995, 64, 64))
     assert objects.masks.sum() == 400
     assert objects.boxes.tolist() == [[5, 10, 25, 30]]
+
+
+def test_a_double_suffix_is_no_part_of_the_name(tmp_path):
+    one(tmp_path, [feature([OUTLINE], "a")])
+    image = tmp_path / "train" / "x.png"
+    Image.open(image).save(tmp_path / "train" / "x.ome.tif")
+    image.unlink()
+    assert GeoJson(tmp_path, "train")[0].instances.masks.sum() == 400
