@@ -23,11 +23,20 @@ TINY = ("backbone=coat_lite_tiny", "head.width=32", "head.pyramid_width=16", *TI
 """Overrides that make a run of four steps an epoch, a second long."""
 
 
+WANTED = {
+    "real": ("COATSEG_REAL_DATA", "names no folder of real data"),
+    "tools": ("COATSEG_TOOLS_PYTHON", "names no python that has other people's tools"),
+}
+"""What tests with a marker find by an environment variable, and what is said where it is not set."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "COATSEG_REAL_DATA" not in os.environ:
+    for marker, (variable, lacks) in WANTED.items():
+        if variable in os.environ:
+            continue
         for item in items:
-            if item.get_closest_marker("real"):
-                item.add_marker(pytest.mark.skip(reason="COATSEG_REAL_DATA names no folder of real data"))
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"{variable} {lacks}"))
 
 
 @pytest.fixture(autouse=True)
