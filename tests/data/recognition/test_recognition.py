@@ -20,7 +20,7 @@ from coatseg.errors import DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset, Sample
 from tests.conftest import ROOT
 from tests.contracts.dataset import check_sample
-from tests.data.exports import EXPORTS, Export
+from tests.data.exports import EXPORTS, WHOLE, Export
 from tests.data.exports.scene import PICTURES
 from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks
@@ -99,6 +99,12 @@ def test_the_page_on_exports_has_the_line_of_every_export() -> None:
     assert rows == lines
 
 
+@pytest.mark.parametrize("name", [name for name, export in EXPORTS.items() if export.truth is not None])
+def test_an_export_is_read_as_its_line_says(tmp_path: Path, name: str) -> None:
+    root, (best, *_) = recognise(EXPORTS[name].write(tmp_path / name))
+    check_export(best, root, EXPORTS[name].truth)
+
+
 OBJECTS = {
     "cvat_masks": "data=instance_masks data.images=JPEGImages data.masks=SegmentationObject "
     "data.class_masks=SegmentationClass data.classes=labelmap.txt data.lists=ImageSets/Segmentation/default.txt "
@@ -115,6 +121,12 @@ def test_masks_of_objects_beside_those_of_classes_have_a_line_too(tmp_path: Path
     data, *rest = OBJECTS[name].split()
     assert objects.sure == best.sure  # it is printed
     assert objects.arguments(root) == [data, f"data.root={root}", *rest]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_masks_of_objects_are_read(tmp_path: Path, name: str) -> None:
+    root, (_, objects, *_) = recognise(EXPORTS[name].write(tmp_path / name))
+    check_export(objects, root, {name: things for name, things in WHOLE.items() if things})
 
 
 OFFICIAL = {
