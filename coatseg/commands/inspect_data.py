@@ -1,4 +1,4 @@
-"""`coatseg inspect data=...`: print what is in a dataset and what is wrong with it, before hours are spent.
+"""`coatseg inspect data=...`, or the path of a folder: what is in a dataset and what is wrong, before hours are spent.
 
 The file has another name than its verb, since processes that are started from this folder would find it in place of
 Python's own module inspect.
@@ -21,6 +21,10 @@ if TYPE_CHECKING:  # importing it takes seconds, too long for --help
     from coatseg.structures import Dataset, Sample
 
 USAGE = """Usage: coatseg inspect data=NAME [data.KEY=VALUE ...] [split=NAME] [samples=N] [workers=N] [output=DIR]
+       coatseg inspect PATH [data.KEY=VALUE ...] [split=NAME] [samples=N] [workers=N] [output=DIR]
+
+With the PATH of a folder alone it says which tool's export that is and why, prints the line that trains with it, and
+inspects with that line. Keys that are given besides come after those of the line, and replace them.
 
 Reads every sample of a dataset, or with samples=N so many of each split, evenly spread, and prints what is in it and
 what is wrong. Splits are train, val and, if there is one, test, or those named with split=val or split=[train,val];
@@ -52,14 +56,53 @@ def main() -> None:
 
 
 def inspect_typed(arguments: list[str]) -> int:
-    """Inspect the dataset that the arguments name, and return the exit code."""
-    options = read_keys(
-        arguments, "inspect", OWN, "data=camvid", sections=("data",), groups=("data",), verbatim=("output",)
-    )
+    """Inspect the dataset that the arguments name, or that lies in the folder that they name; return the exit code."""
     try:
+        options = read_keys(
+            _with_line(arguments),
+            "inspect",
+            OWN,
+            "data=camvid, or the path of a folder",
+            sections=("data",),
+            groups=("data",),
+            verbatim=("output",),
+        )
         return BROKEN if inspect_data(options) else 0
     except DatasetError as error:
         leave(error, BROKEN)
+
+
+def _with_line(arguments: list[str]) -> list[str]:
+    """Replace the path of a folder by the arguments that read what is in it, which are said."""
+    paths = [argument for argument in arguments if is_path(argument)]
+    if not paths:
+        return arguments
+    if len(paths) > 1:
+        raise ConfigError(f"{paths[0]} and {paths[1]} are two folders.", "Inspect one after the other.")
+    rest = [argument for argument in arguments if argument != paths[0]]
+    if any(argument.startswith("data=") for argument in rest):
+        raise ConfigError(
+            f"{paths[0]} beside data=NAME is too much.", f"Leave data= out, or write data.root={paths[0]}."
+        )
+    from coatseg.data.recognition import recognise
+
+    root, (best, *others) = recognise(Path(paths[0]))
+    say(f"{root} is {best.name}: {best.reason}")
+    for note in best.notes:
+        say(f"  {note}")
+    say(f"python train.py {best.line(root)}")
+    for other in others:
+        if other.sure == best.sure:
+            say(f"it could also be {other.name}: {other.reason}\npython train.py {other.line(root)}")
+    if best.first:
+        raise DatasetError(f"{root} cannot be read as it is.", best.first)
+    return [*best.data_arguments(root), *rest]
+
+
+def is_path(argument: str) -> bool:
+    """Return whether an argument is the path of a folder and no key: one that is there, or one with a slash."""
+    key, equals, _ = argument.partition("=")
+    return "/" in key or (not equals and Path(argument).is_dir())
 
 
 def inspect_data(options: Mapping[str, Any]) -> bool:

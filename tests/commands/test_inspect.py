@@ -14,6 +14,9 @@ from coatseg.commands.terminal import progress
 from coatseg.registry import names
 from coatseg.registry.names import table
 from coatseg.scenes import Scenes
+from tests.data.exports.coco import write_label_studio_coco
+from tests.data.exports.masks import write_label_studio_brush
+from tests.data.exports.polygons import write_labelme
 from tests.data.generate import write_folder
 from tests.data.objects import write_coco, write_coco_json
 
@@ -158,10 +161,50 @@ def test_what_no_reader_should_give_is_told_and_not_pictured(
     assert not (tmp_path / "seen" / "samples.png").exists()
 
 
+def test_a_folder_alone_is_recognised_and_inspected_with_the_line_that_is_printed(
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_label_studio_coco(tmp_path / "mine")
+    assert typed("mine", "workers=0", "pictures=0", "output=seen") == 0
+    printed = capsys.readouterr().out
+    assert "mine is Label Studio COCO: result.json in COCO's format, with images in ." in printed
+    line = "data=coco_json data.root=mine data.annotations=result.json data.images=."
+    assert f"python train.py {line} task=inst\n" in printed
+    folders = json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]
+    assert typed(*line.split(), "workers=0", "pictures=0", "output=by_hand") == 0
+    assert folders == json.loads((tmp_path / "by_hand" / "inspection.json").read_text())["splits"]
+    assert typed("mine", "data.val_fraction=0.6", "workers=0", "pictures=0", "output=seen") == 0
+    other = json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]
+    assert other["val"]["samples"] > folders["val"]["samples"]
+
+
+def test_an_ambiguous_folder_is_read_as_the_first_and_the_others_are_named(
+    tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_label_studio_coco(tmp_path / "mine")
+    write_labelme(tmp_path / "mine" / "images")
+    assert typed("mine", "workers=0", "pictures=0", "output=seen") == 0
+    printed = capsys.readouterr().out
+    assert "mine is Label Studio COCO" in printed
+    assert "it could also be LabelMe: " in printed
+
+
+def test_what_has_to_be_done_first_is_said(tmp_path: Path, typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    write_label_studio_brush(tmp_path / "mine")
+    assert typed("mine") == 1
+    output = capsys.readouterr()
+    assert "python train.py data=folder data.root=mine data.layers=true task=multilabel" in output.out
+    assert output.err.startswith("error: mine cannot be read as it is.\nIts files are named by tasks")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["split=val"], "Which data?"),
+        (["./nowhere"], "There is no folder nowhere."),
+        (["taken", "data=camvid"], "Leave data= out, or write data.root=taken."),
+        (["taken", "./taken"], "taken and ./taken are two folders."),
         (["data=camvd"], "Did you mean camvid?"),
         (["data=camvid"], "CamVid is not in data/camvid"),
         (["data=scenes", "data.sise=3"], "Did you mean size?"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from coatseg.commands import VERBS
+from tests.data.exports.coco import write_label_studio_coco
 from tests.docs.checks import READERS, WrongCommandError, check_command, check_imports
 from tests.docs.pages import PAGES, Command, code_blocks, commands_of, name_of
 
@@ -16,10 +17,11 @@ COMMANDS = [command for page in PAGES for command in commands_of(name_of(page), 
 
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder with what a page has the user write: a head of their own."""
+    """Work in a folder with what pages have the user bring: a head of their own, and an export of a tool."""
     page = next(page for page in PAGES if page.name == "extending.md")
     (code,) = (block for block in code_blocks(page.read_text()) if "@coatseg.register" in block)
     (tmp_path / "my_heads.py").write_text(code)
+    write_label_studio_coco(tmp_path / "my_export")
     monkeypatch.chdir(tmp_path)
 
 
