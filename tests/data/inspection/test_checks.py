@@ -1,6 +1,5 @@
 """What an inspection finds in files of the wrong kind: palettes, boxes in other units, masks elsewhere, few bits."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,14 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.datasets.coco_json import CocoJson
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.inspection import Inspection, inspect_dataset
 from coatseg.data.inspection.tables import splits_table
 from coatseg.structures import Instances, Sample
 from tests.data.generate import label_map
 from tests.data.inspection.listed import INFO, Listed, found, inspected, noise, objects, sample
-from tests.data.objects import write_coco_json
 from tests.data.rasters import write_tiff
 
 BOX = (1, 1, 5, 5)
@@ -79,16 +76,6 @@ def test_boxes_as_fractions_of_the_image_are_broken(tmp_path: Path) -> None:
     assert is_broken(fractions, what)
     for good in (objects((0, 0, 1, 1), labels=(1,)), objects((0.2, 0.2, 2.5, 2), labels=(1,))):
         assert not any(what in finding.what for finding in inspected(Listed(of(good))).findings)
-
-
-def test_boxes_as_fractions_in_a_json_are_broken(tmp_path: Path) -> None:
-    path = write_coco_json(tmp_path) / "annotations.json"
-    content = json.loads(path.read_text())
-    for annotation in content["annotations"]:
-        del annotation["segmentation"]
-        annotation["bbox"] = [0.25, 0.25, 0.25, 0.375]
-    path.write_text(json.dumps(content))
-    assert is_broken(inspect_dataset(partial(CocoJson, tmp_path), workers=0), "fractions of the image")
 
 
 def test_masks_that_are_not_where_their_boxes_are() -> None:
