@@ -97,23 +97,29 @@ class SemanticFiles:
 
         `corner` (y, x) is where the map begins in its file.
         """
-        count, ignored = len(self.info.classes), self.info.ignore_index
-        wrong = (label_map >= count) | (label_map < 0)
-        wrong &= label_map != ignored
-        if wrong.any():
-            y, x = np.unravel_index(wrong.argmax(), wrong.shape)
-            raise DatasetError(
-                f"The mask {pair.mask} holds the label {label_map[y, x]}, "
-                f"first at (x={x + corner[1]}, y={y + corner[0]}): "
-                f"{self.info.name} has labels 0 to {count - 1}, and {ignored} for pixels to ignore.",
-                f"Add its class, or write {ignored} there to leave these pixels out.",
-            )
-        return label_map.astype(self._label_dtype, copy=False)
+        return check_labels(pair.mask, label_map, self.info, corner)
 
-    @property
-    def _label_dtype(self) -> type[np.uint8] | type[np.int32]:
-        fits = len(self.info.classes) <= 256 and 0 <= self.info.ignore_index < 256
-        return np.uint8 if fits else np.int32
+
+def check_labels(mask: object, label_map: Pixels, info: DatasetInfo, corner: tuple[int, int] = (0, 0)) -> Pixels:
+    """Return a label map as uint8, or int32 if classes or the ignore index need it.
+
+    `mask` is its name in errors, and `corner` (y, x) where the map begins in it.
+
+    Raises:
+        DatasetError: a label is neither a class nor ignored.
+    """
+    count, ignored = len(info.classes), info.ignore_index
+    wrong = (label_map >= count) | (label_map < 0)
+    wrong &= label_map != ignored
+    if wrong.any():
+        y, x = np.unravel_index(wrong.argmax(), wrong.shape)
+        raise DatasetError(
+            f"The mask {mask} holds the label {label_map[y, x]}, "
+            f"first at (x={x + corner[1]}, y={y + corner[0]}): "
+            f"{info.name} has labels 0 to {count - 1}, and {ignored} for pixels to ignore.",
+            f"Add its class, or write {ignored} there to leave these pixels out.",
+        )
+    return label_map.astype(np.uint8 if count <= 256 and 0 <= ignored < 256 else np.int32, copy=False)
 
 
 def check_mask_is_there(pair: MaskedImage) -> None:
