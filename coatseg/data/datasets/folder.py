@@ -14,9 +14,10 @@ from coatseg.data.annotations.multilabel_masks import LayerMasks
 from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.reading import read_label_map
+from coatseg.data.images.slides import scale_of
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
-from coatseg.registry.options import PositiveInt, legal
+from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt, legal
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
 MOST_CHANNELS = 16
@@ -38,7 +39,8 @@ class Folder(WindowedFiles):
 
     `channels`, 1 to 16, defaults to 3, or to the number of `bands`: those to pick of each file, counted from 1, in the
     order of the channels. With `window` (height, width) the split "train" is made of random windows, of which an epoch
-    has `windows_per_image` of each image; other splits are read whole.
+    has `windows_per_image` of each image; other splits are read whole. Of slides and pyramids the images are the level
+    of this number, `level`, 0 for full resolution, or of these `microns` a pixel; masks have the level's size.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -66,6 +68,8 @@ class Folder(WindowedFiles):
         std: Sequence[float] | None = None,
         window: WindowSize = None,
         windows_per_image: int = 1,
+        level: NonNegativeInt | None = None,
+        microns: PositiveFloat | None = None,
     ) -> None:
         root = Path(root)
         if not root.is_dir():
@@ -78,6 +82,7 @@ class Folder(WindowedFiles):
             )
         count = _channel_count(channels, bands)
         windows = _windows(window, windows_per_image)
+        scale = scale_of(level, microns)
         if layers and colour_masks:
             raise ConfigError(
                 "data.layers=true and data.colour_masks=true exclude each other.", "Leave one of them out."
@@ -98,7 +103,7 @@ class Folder(WindowedFiles):
         self.repairs = found.repairs
         numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
         drawn = windows if split == "train" else None
-        super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, windows=drawn)
+        super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, scale=scale, windows=drawn)
 
 
 def _channel_count(channels: int | None, bands: Sequence[int] | None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.images.reading import read_image, read_label_map, read_size
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.errors import DatasetError
 from coatseg.structures import DatasetInfo, Pixels, Sample, Size
 
@@ -31,7 +32,8 @@ class SemanticFiles:
     """Reads pairs of files as samples. A dataset finds its pairs and states its facts; this class reads and checks.
 
     Label maps are uint8, or int32 if classes or the ignore index need it. `bands` are those bands of the image files
-    that become channels, counted from 1; None takes all.
+    that become channels, counted from 1; None takes all. `scale` chooses a level of slides and pyramids among the
+    images.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class SemanticFiles:
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
+        scale: Scale = FULL,
     ) -> None:
         self.info = info
         self._pairs = tuple(pairs)
         self._read_mask = read_mask
         self._bands = None if bands is None else tuple(bands)
+        self._scale = scale
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -66,7 +70,7 @@ class SemanticFiles:
 
     def size(self, index: int) -> Size:
         """Read the upright (height, width) of a sample's image from its header."""
-        return read_size(self._pairs[index].image, self.info.channels, self._bands)
+        return read_size(self._pairs[index].image, self.info.channels, self._bands, self._scale)
 
     def labels(self, index: int) -> Pixels:
         """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would."""
@@ -76,7 +80,7 @@ class SemanticFiles:
         return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))
 
     def _read(self, pair: MaskedImage) -> Sample:
-        image = read_image(pair.image, self.info.channels, self._bands)
+        image = read_image(pair.image, self.info.channels, self._bands, scale=self._scale)
         height, width = image.shape[:2]
         check_mask_is_there(pair)
         mask = self._read_mask(pair.mask)

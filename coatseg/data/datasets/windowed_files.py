@@ -18,6 +18,7 @@ from coatseg.data.datasets.mask_files import (
 )
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size
+from coatseg.data.images.slides import FULL, Scale, is_slide
 from coatseg.data.images.tiff import check_length
 from coatseg.structures import DatasetInfo, Sample, Size
 
@@ -48,9 +49,10 @@ class WindowedFiles(SemanticFiles):
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
+        scale: Scale = FULL,
         windows: Windows | None = None,
     ) -> None:
-        super().__init__(info, pairs, read_mask, bands=bands)
+        super().__init__(info, pairs, read_mask, bands=bands, scale=scale)
         self._windows = windows
 
     @property
@@ -93,7 +95,8 @@ class WindowedFiles(SemanticFiles):
             pair = self._pairs[index % len(self._pairs)]
             self._checked_size(pair)
             for file in (pair.image, *self._mask_files(pair)):
-                check_length(file)
+                if not is_slide(file, FULL):
+                    check_length(file)
         self[index]
 
     def size(self, index: int) -> Size:
@@ -104,7 +107,7 @@ class WindowedFiles(SemanticFiles):
         return min(height, self._windows.size[0]), min(width, self._windows.size[1])
 
     def _checked_size(self, pair: MaskedImage) -> Size:
-        size = read_size(pair.image, self.info.channels, self._bands)
+        size = read_size(pair.image, self.info.channels, self._bands, self._scale)
         check_mask_is_there(pair)
         for file in self._mask_files(pair):
             check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
@@ -114,7 +117,7 @@ class WindowedFiles(SemanticFiles):
         return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]
 
     def _read_window(self, pair: MaskedImage, window: Window) -> Sample:
-        image = read_image(pair.image, self.info.channels, self._bands, window)
+        image = read_image(pair.image, self.info.channels, self._bands, window, self._scale)
         mask = self._read_mask(pair.mask, window)
         return self._sample(pair, f"{pair.id}@{window.y},{window.x}", image, mask, (window.y, window.x))
 

@@ -28,11 +28,12 @@ from coatseg.data.images.decoding import (
 )
 from coatseg.data.images.normalization import check_channels, with_channels
 from coatseg.data.images.raster import Window, check_bands, read_band, read_raster
+from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale, is_slide, read_slide, read_slide_size
 from coatseg.data.images.tiff import JPEG, TiffHeader, is_plain_map, is_plain_tiff, read_header
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Pixels, Size
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}) | SLIDE_SUFFIXES
 
 _LABELS_FORMAT = (
     "Save class numbers as an 8- or 16-bit single-channel PNG or TIFF; an own dataset may use colours instead: "
@@ -41,43 +42,50 @@ _LABELS_FORMAT = (
 
 
 def read_image(
-    path: Path, channels: int | None = None, bands: Sequence[int] | None = None, window: Window | None = None
+    path: Path,
+    channels: int | None = None,
+    bands: Sequence[int] | None = None,
+    window: Window | None = None,
+    scale: Scale = FULL,
 ) -> Pixels:
     """Read an image, upright by its EXIF orientation.
 
     Returns (H, W, C) uint8, uint16 or float32, in the bit depth of the file. C is `channels`, with grey repeated to RGB
     and a fourth channel dropped, or what the file has. `bands` selects channels, counted from 1, before that. A
     `window` of a TIFF is read by itself; other files, and a TIFF that is rotated or in other colours than RGB, are
-    decoded whole and then cut.
+    decoded whole and then cut. `scale` chooses a level of a slide or pyramid, in whose pixels the window is.
 
     Raises:
         ImageError: there is no such file; it is damaged or cut short, has other pixel types, channels or bands, or is
             not a TIFF and has more pixels than Pillow allows; or rasterio is needed and not installed.
     """
+    if is_slide(path, scale):
+        pixels = with_bands(path, read_slide(path, scale, window), bands)
+        return np.require(with_channels(path, pixels, channels), requirements=["C", "W"])
     header = read_header(path)
     plain = header is None or _is_plain(path, header, channels, bands)
     alone = window is not None and header is not None and (header.is_as_stored or not plain) and header.orientation == 1
     if header is not None and (alone or not plain):
         pixels = upright(read_raster(path, bands, window if alone else None), header.orientation)
     else:
-        pixels = decode_image(path)
-        check_bands(path, pixels.shape[2], bands)
-        pixels = pixels if bands is None else pixels[..., [band - 1 for band in bands]]
+        pixels = with_bands(path, decode_image(path), bands)
     if window is not None and not alone:
         pixels = window.cut(pixels)
     # Pillow's arrays are read-only, and neither OpenCV nor torch takes reversed strides.
     return np.require(with_channels(path, pixels, channels), requirements=["C", "W"])
 
 
-def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> Size:
+def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None, scale: Scale = FULL) -> Size:
     """Read the upright (height, width) from an image's header, without decoding it.
 
     Raises:
         ImageError: as `read_image` would, as far as the header tells.
     """
-    header = read_header(path)
+    header = None if is_slide(path, scale) else read_header(path)
+    if is_slide(path, scale):
+        size, stored = read_slide_size(path, scale)
     # Pillow does not count all channels of files with more than 8 bit.
-    if header is not None and (not _is_plain(path, header, channels, bands) or header.bits >= 16):
+    elif header is not None and (not _is_plain(path, header, channels, bands) or header.bits >= 16):
         size, stored = header.upright_size, header.channels
     else:
         size, stored = _size_and_channels(path)
@@ -156,6 +164,16 @@ class ColourMasks:
                 f"Give it to its class in classes.txt, or leave its pixels out with the line: ignore {colour}",
             )
         return np.asarray(labels[place])
+
+
+def with_bands(path: Path, pixels: Pixels, bands: Sequence[int] | None) -> Pixels:
+    """Return those bands (H, W, len(bands)) of a whole image, counted from 1; None keeps all.
+
+    Raises:
+        ImageError: the image lacks a band.
+    """
+    check_bands(path, pixels.shape[2], bands)
+    return pixels if bands is None else pixels[..., [band - 1 for band in bands]]
 
 
 def _size_and_channels(path: Path) -> tuple[Size, int]:

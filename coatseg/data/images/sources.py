@@ -15,6 +15,7 @@ from typing import Any
 
 from coatseg.data.images.reading import IMAGE_SUFFIXES, read_image
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels
 
@@ -137,7 +138,11 @@ def fetched(source: Source) -> Iterator[Path]:
 
 
 def read_source(
-    source: Source, channels: int, bands: Sequence[int] | None = None, max_pixels: int = MAX_PIXELS
+    source: Source,
+    channels: int,
+    bands: Sequence[int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    scale: Scale = FULL,
 ) -> Pixels:
     """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32. See `read_image`.
 
@@ -145,14 +150,14 @@ def read_source(
         ImageError: it is unreadable, empty or cut short, has more than `max_pixels`, or other channels or pixel types.
     """
     with fetched(source) as path, any_pixels():
-        checked_size(path, channels, bands, max_pixels)
-        return whole_image(path, channels, bands)
+        checked_size(path, channels, bands, max_pixels, scale)
+        return whole_image(path, channels, bands, scale)
 
 
-def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixels:
+def whole_image(path: Path, channels: int, bands: Sequence[int] | None, scale: Scale = FULL) -> Pixels:
     """Read an image as `read_image` does; if it does not fit into memory, raise an ImageError of this image."""
     try:
-        return read_image(path, channels, bands)
+        return read_image(path, channels, bands, scale=scale)
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
 

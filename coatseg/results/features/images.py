@@ -13,6 +13,7 @@ import fsspec
 
 from coatseg.data.images.resizing import resize_image, size_within
 from coatseg.data.images.size_limit import MAX_PIXELS
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.data.images.sources import Skipped, Source, Sources, read_source
 from coatseg.errors import CoatsegError, ConfigError, ImageError
 from coatseg.results.features.names import path_name
@@ -45,7 +46,7 @@ class FeatureImages(Protocol):
 class FolderImages:
     """The images of `input=`. `sides` are the [short, long] that they are resized to; None keeps their sizes.
 
-    The digest is one of ids and addresses.
+    `scale` is the level of slides and pyramids that is read. The digest is one of ids and addresses.
     """
 
     def __init__(
@@ -56,13 +57,15 @@ class FolderImages:
         sides: tuple[int, int] | None = None,
         bands: Sequence[int] | None = None,
         max_pixels: int = MAX_PIXELS,
+        scale: Scale = FULL,
     ) -> None:
         self.sources = sources
         self.info = info
         self.sides = sides
         self.bands = bands
         self.max_pixels = max_pixels
-        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands}
+        self.scale = scale
+        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands, **scale.settings}
         self.lengths: Mapping[str, int] = {source.id: _length(source) for source in sources.images}
         self.digest = _digest(f"{source.id}\n{source.address}\n" for source in sources.images)
 
@@ -76,7 +79,7 @@ class FolderImages:
     def __getitem__(self, index: int) -> Sample | Skipped:
         source = self.sources.images[index]
         try:
-            image = read_source(source, self.info.channels, self.bands, self.max_pixels)
+            image = read_source(source, self.info.channels, self.bands, self.max_pixels, self.scale)
         except ImageError as error:
             return Skipped(source.id, source.address, error.what)
         size = (image.shape[0], image.shape[1])

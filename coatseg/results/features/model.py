@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from coatseg.config.restore import read_trained
+from coatseg.data.images.slides import FULL, Scale, scale_of
 from coatseg.models.backbones.coat import CoaT
 from coatseg.registry.names import make
 from coatseg.results.features.images import normalised_by
@@ -26,8 +27,8 @@ class FeatureModel:
     """A network in evaluation mode, with what makes and describes its maps.
 
     `info` says how images are normalised, `sides` and `bands` how they are resized and which of their bands are read,
-    as in the checkpoint's evaluation; `made` describes the maps for features.json; `config` is the checkpoint's, or
-    None.
+    and `scale` which level of slides and pyramids, as in the checkpoint's evaluation; `made` describes the maps for
+    features.json; `config` is the checkpoint's, or None.
     """
 
     network: nn.Module
@@ -37,6 +38,7 @@ class FeatureModel:
     sides: tuple[int, int] | None = None
     bands: Sequence[int] | None = None
     config: Mapping[str, Any] | None = None
+    scale: Scale = FULL
 
     @property
     def coat(self) -> CoaT | None:
@@ -94,8 +96,9 @@ def checkpoint_model(path: Path, kind: MapsKind = "backbone", strides: Sequence[
     options = {key: value for section in sections for key, value in described(section, config[section]).items()}
     made = {"model": name, **options, "weights": digest(used), "maps": kind}
     extractor = BackboneMaps(model.backbone, strides) if kind == "backbone" else head_maps(model, strides)
-    sides, bands = trained.images["evaluation_resize"], trained.images["bands"]
-    return FeatureModel(used, extractor, trained.info, made, sides, bands, config)
+    read = trained.images
+    scale = scale_of(read["level"], read["microns"])
+    return FeatureModel(used, extractor, trained.info, made, read["evaluation_resize"], read["bands"], config, scale)
 
 
 def described(section: str, options: Mapping[str, Any]) -> dict[str, Any]:

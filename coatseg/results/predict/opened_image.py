@@ -16,6 +16,7 @@ from coatseg.data.images.normalization import with_channels
 from coatseg.data.images.raster import Window, opened_raster
 from coatseg.data.images.reading import read_image
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
+from coatseg.data.images.slides import FULL, Scale, is_slide
 from coatseg.data.images.sources import whole_image
 from coatseg.data.images.tiff import check_length, read_header
 from coatseg.errors import ImageError
@@ -30,7 +31,7 @@ ImageLike = str | os.PathLike[str] | Pixels | Image.Image
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows."""
+    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows, at a scale."""
 
     id: str
     size: Size
@@ -38,6 +39,7 @@ class OpenedImage:
     pixels: Pixels | None = None
     path: Path | None = None
     bands: tuple[int, ...] | None = None
+    scale: Scale = FULL
 
     def read(self, window: Window | None = None) -> Pixels:
         """Return a window of the image, or all of it: (h, w, C).
@@ -58,7 +60,7 @@ class OpenedImage:
             return self.pixels if window is None else window.cut(self.pixels)
         assert self.path is not None
         with any_pixels():
-            return read_image(self.path, self.channels, self.bands, window)
+            return read_image(self.path, self.channels, self.bands, window, self.scale)
 
 
 def open_path(
@@ -69,23 +71,29 @@ def open_path(
     *,
     max_pixels: int = MAX_PIXELS,
     windows: bool = False,
+    scale: Scale = FULL,
 ) -> OpenedImage:
     """Open an image file; with `windows`, windows of it are read later, if its format has them.
+
+    `scale` chooses a level of a slide or pyramid.
 
     Raises:
         ImageError: it is unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
     """
     with any_pixels():
-        size = checked_size(path, channels, bands, max_pixels)
+        size = checked_size(path, channels, bands, max_pixels, scale)
         chosen = None if bands is None else tuple(bands)
-        if windows and has_windows(path):
-            check_length(path)
-            return OpenedImage(name, size, channels, None, path, chosen)
-        return OpenedImage(name, size, channels, whole_image(path, channels, bands))
+        if windows and has_windows(path, scale):
+            if not is_slide(path, scale):
+                check_length(path)
+            return OpenedImage(name, size, channels, None, path, chosen, scale)
+        return OpenedImage(name, size, channels, whole_image(path, channels, bands, scale))
 
 
-def has_windows(path: Path) -> bool:
-    """Return whether rasterio can read windows of a file alone: it is an upright TIFF in small enough blocks."""
+def has_windows(path: Path, scale: Scale = FULL) -> bool:
+    """Return whether windows of a file can be read alone: of a slide, or an upright TIFF in small enough blocks."""
+    if is_slide(path, scale):
+        return True
     header = read_header(path)
     if header is None or not header.is_as_stored or importlib.util.find_spec("rasterio") is None:
         return False
@@ -95,7 +103,14 @@ def has_windows(path: Path) -> bool:
 
 
 def open_given(
-    given: ImageLike, place: int, channels: int, bands: Sequence[int] | None, *, max_pixels: int, windows: bool
+    given: ImageLike,
+    place: int,
+    channels: int,
+    bands: Sequence[int] | None,
+    *,
+    max_pixels: int,
+    windows: bool,
+    scale: Scale = FULL,
 ) -> OpenedImage:
     """Open an image that a caller passes; without a file name it is named by its `place` in the caller's list.
 
@@ -104,7 +119,7 @@ def open_given(
     """
     if isinstance(given, str | os.PathLike):
         path = Path(given)
-        return open_path(path.stem, path, channels, bands, max_pixels=max_pixels, windows=windows)
+        return open_path(path.stem, path, channels, bands, max_pixels=max_pixels, windows=windows, scale=scale)
     pixels = _pixels_of(given, place) if isinstance(given, Image.Image) else given
     if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or not pixels.size:
         found = f"shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(given).__name__

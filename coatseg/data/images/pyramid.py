@@ -1,0 +1,159 @@
+"""The levels of a whole-slide image or another pyramid in TIFF, and windows of them, by tifffile.
+
+tifffile knows which pages of a slide are levels of the image, and which its label, macro and thumbnail. Only the tiles
+under a window are decoded, and pixels are those that are stored. It comes with `pip install "coatseg[slides]"`, and is
+imported only where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coatseg.data.images.decoding import DAMAGED, unreadable
+from coatseg.data.images.raster import Window
+from coatseg.errors import ImageError
+from coatseg.structures import Pixels, Size
+
+MEND = "Save it as a pyramid of tiled TIFF in RGB, or one level as a file of its own."
+
+# Numbers of the TIFF specification: compressions, photometric interpretations, and units of resolution.
+_JPEG = frozenset({7, 33007, 34892})
+_APERIO_YCBCR = 33003  # JPEG 2000 whose colours tifffile does not convert
+_BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
+_MICRONS = {2: 25400.0, 3: 10000.0, 4: 1000.0, 5: 1.0}
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """An opened pyramid: (height, width) of its levels, the finest first, and their microns a pixel, 0 if not stated.
+
+    `pages` are those of tifffile, in the same order.
+    """
+
+    path: Path
+    pages: tuple[Any, ...]
+    sizes: tuple[Size, ...]
+    microns: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        """How many channels its pixels have."""
+        return int(self.pages[0].shaped[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its pixels."""
+        return np.dtype(self.pages[0].dtype)
+
+    @property
+    def words(self) -> str:
+        """The levels, in words."""
+        stated = (f", {microns:.4g} microns a pixel" if microns else "" for microns in self.microns)
+        levels = zip(self.sizes, stated, strict=True)
+        return "; ".join(f"{number}: {height}x{width}{more}" for number, ((height, width), more) in enumerate(levels))
+
+    def read(self, level: int, window: Window | None = None) -> Pixels:
+        """Read a level, or a window of it in the level's pixels: (H, W, C). A tile that is not stored is zero.
+
+        Raises:
+            ImageError: it is damaged, cut short, or of a codec that is not known.
+        """
+        page, (height, width) = self.pages[level], self.sizes[level]
+        place = window or Window(0, 0, height, width)
+        if place.y + place.height > height or place.x + place.width > width:
+            raise ValueError(f"{place} is not in {self.path}, which is {height}x{width}")
+        pixels = np.zeros((place.height, place.width, self.channels), self.dtype)
+        try:
+            for tile, (y, x) in _tiles(page, place):
+                top, left = max(y, place.y), max(x, place.x)
+                piece = tile[top - y : place.y + place.height - y, left - x : place.x + place.width - x]
+                rows, columns = piece.shape[:2]
+                pixels[top - place.y :, left - place.x :][:rows, :columns] = piece
+        except Exception as error:  # its decoders may raise any error when bytes make no sense
+            raise ImageError(f"{self.path} cannot be decoded: {error}.", DAMAGED) from error
+        return pixels
+
+
+def _tiles(page: Any, place: Window) -> Any:
+    """Yield the stored tiles, or strips, that a window of a page touches, (h, w, C), with their corners (y, x)."""
+    height, width = page.chunks[:2]
+    columns = page.chunked[1]
+    rows = range(place.y // height, (place.y + place.height - 1) // height + 1)
+    across = range(place.x // width, (place.x + place.width - 1) // width + 1)
+    wanted = [row * columns + column for row in rows for column in across]
+    keyframe = page.keyframe
+    tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader} if keyframe.compression in _JPEG else {}
+    offsets, counts = ([numbers[place] for place in wanted] for numbers in (page.dataoffsets, page.databytecounts))
+    for content, index in page.parent.filehandle.read_segments(offsets, counts, wanted):
+        if content is not None:
+            tile, (_, _, y, x, _), _ = keyframe.decode(content, index, **tables)
+            yield tile[0], (y, x)
+
+
+def open_pyramid(path: Path) -> Pyramid:
+    """Open a pyramid, or take it from the few that this process has open.
+
+    Raises:
+        ImageError: there is no such file, tifffile is not installed, or it is no pyramid of plain pixels.
+    """
+    try:
+        stated = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return _open(path, stated.st_mtime_ns, stated.st_size, os.getpid())
+
+
+@lru_cache(maxsize=16)
+def _open(path: Path, modified: int, size: int, process: int) -> Pyramid:
+    """Open a file as it is now; a process does not share its handles with those that it is forked into."""
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImageError(
+            f"{path} is read by the library tifffile.", 'Install it with: pip install "coatseg[slides]"'
+        ) from error
+    try:
+        file = tifffile.TiffFile(path)
+        file.filehandle.set_lock(True)  # several threads may read windows
+        levels = file.series[0].levels
+        pages = tuple(level.keyframe for level in levels)
+        sizes = tuple((int(page.imagelength), int(page.imagewidth)) for page in pages)
+        microns = _microns(file, pages[0])
+    except Exception as error:  # as in Pyramid.read
+        raise ImageError(f"{path} is no TIFF that has levels: {error}.", MEND) from error
+    for level, page in zip(levels, pages, strict=True):
+        _check_plain(path, level.axes, page)
+    area = sizes[0][0] * sizes[0][1]
+    return Pyramid(path, pages, sizes, tuple(microns * (area / (rows * columns)) ** 0.5 for rows, columns in sizes))
+
+
+def _check_plain(path: Path, axes: str, page: Any) -> None:
+    """Raise ImageError if a level's pixels are not RGB or grey once they are decoded."""
+    photometric, compression = int(page.photometric), int(page.compression)
+    plain = photometric in (_BLACK_IS_ZERO, _RGB) and compression != _APERIO_YCBCR
+    if axes in ("YX", "YXS") and (plain or (photometric == _YCBCR and compression in _JPEG)):
+        return
+    raise ImageError(
+        f"{path} has levels of axes {axes}, colours {page.photometric.name} and compression {page.compression.name}, "
+        "which are not read.",
+        MEND,
+    )
+
+
+def _microns(file: Any, page: Any) -> float:
+    """Return the microns a pixel of full resolution: as Aperio describes it, or by the tags of resolution; else 0."""
+    if file.is_svs:
+        from tifffile.tifffile import svs_description_metadata
+
+        if stated := svs_description_metadata(page.description).get("MPP"):
+            return float(stated)
+    unit, across, down = (page.tags.valueof(tag) for tag in ("ResolutionUnit", "XResolution", "YResolution"))
+    if unit is None or int(unit) not in _MICRONS or across is None or down is None or 0 in (*across, *down):
+        return 0.0
+    return float(_MICRONS[int(unit)] * (across[1] / across[0] * down[1] / down[0]) ** 0.5)
