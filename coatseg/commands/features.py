@@ -50,7 +50,7 @@ the exit code is then 1.
   batch_size=4 shard_images=64  images that go through the network together, and into a shard
   workers=N max_pixels=1e9      threads that read ahead; the size above which a file is refused as a bomb
   trainer.devices=2             processes, which share the shards; trainer.{accelerator,strategy,num_nodes,precision}
-  microns=0.5 or level=1        which level of slides (svs, ndpi, scn) and pyramids, if another than in training
+  microns=0.5 or level=1        which level of slides (svs, ndpi) and pyramids, if another than in training
   plugins=[NAME] keep_memory=false
 
 coatseg.read_features(DIR)[id, stride] gives a map back."""

@@ -30,7 +30,7 @@ of objects/ID.json. ID is the path below the input without its suffix.
                           layers have the pixels above it; pictures show objects from 0.3 on
   batch_size=1            images that go through the model together; workers=N processes read them
   resume=true             go on with an output that was begun: what is done is skipped
-  microns=0.5 or level=1  which level of slides (svs, ndpi, scn) and pyramids, if another than in training
+  microns=0.5 or level=1  which level of slides (svs, ndpi) and pyramids, if another than in training
   max_pixels=1e9          a file of more pixels is refused as a decompression bomb
   trainer.devices=2       processes, and other keys of Lightning's Trainer, such as trainer.precision=bf16-mixed
   plugins=[NAME]          modules of your own that the checkpoint needs: it imports nothing by itself

@@ -11,10 +11,11 @@ from typing import Annotated
 
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
+from coatseg.data.datasets.level_masks import LevelMasks
 from coatseg.data.datasets.own_splits import LAYOUT, OwnTree, Splits, files_by_stem, find_pairs
 from coatseg.data.datasets.windowed_files import WindowedFiles, Windows
 from coatseg.data.images.reading import read_label_map
-from coatseg.data.images.slides import scale_of
+from coatseg.data.images.slides import FULL, scale_of
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt, legal
@@ -40,7 +41,8 @@ class Folder(WindowedFiles):
     `channels`, 1 to 16, defaults to 3, or to the number of `bands`: those to pick of each file, counted from 1, in the
     order of the channels. With `window` (height, width) the split "train" is made of random windows, of which an epoch
     has `windows_per_image` of each image; other splits are read whole. Of slides and pyramids the images are the level
-    of this number, `level`, 0 for full resolution, or of these `microns` a pixel; masks have the level's size.
+    of this number, `level`, 0 for full resolution, or of these `microns` a pixel; masks have the level's size, or
+    are pyramids of class numbers that have such a level.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -101,7 +103,8 @@ class Folder(WindowedFiles):
         tree = OwnTree(root, images, masks, classes, layer_masks)
         found = find_pairs(tree, split, splits)
         self.repairs = found.repairs
-        numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else read_label_map
+        at_scale = read_label_map if scale == FULL else LevelMasks(scale)
+        numbers = listed.colour_masks(root / classes, ignore_index) if colour_masks else at_scale
         drawn = windows if split == "train" else None
         super().__init__(info, found.pairs, layer_masks or numbers, bands=bands, scale=scale, windows=drawn)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.annotations.multilabel_masks import LayerMasks
+from coatseg.data.datasets.level_masks import LevelMasks
 from coatseg.data.datasets.mask_files import (
     MaskedImage,
     MaskReader,
@@ -110,8 +111,11 @@ class WindowedFiles(SemanticFiles):
         size = read_size(pair.image, self.info.channels, self._bands, self._scale)
         check_mask_is_there(pair)
         for file in self._mask_files(pair):
-            check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
+            check_mask_size(replace(pair, mask=file), self._mask_size(file), size)
         return size
+
+    def _mask_size(self, file: Path) -> Size:
+        return self._read_mask.size(file) if isinstance(self._read_mask, LevelMasks) else read_mask_size(file)
 
     def _mask_files(self, pair: MaskedImage) -> list[Path]:
         return self._read_mask.files(pair.mask) if isinstance(self._read_mask, LayerMasks) else [pair.mask]

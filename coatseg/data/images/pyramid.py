@@ -25,7 +25,8 @@ MEND = "Save it as a pyramid of tiled TIFF in RGB, or one level as a file of its
 # Numbers of the TIFF specification: compressions, photometric interpretations, and units of resolution.
 _JPEG = frozenset({7, 33007, 34892})
 _APERIO_YCBCR = 33003  # JPEG 2000 whose colours tifffile does not convert
-_BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
+_LOSSLESS = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})  # none, LZW, deflate, PackBits, LZMA, zstd
+_BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 1, 2, 3, 6
 _MICRONS = {2: 25400.0, 3: 10000.0, 4: 1000.0, 5: 1.0}
 
 
@@ -40,6 +41,27 @@ class Pyramid:
     pages: tuple[Any, ...]
     sizes: tuple[Size, ...]
     microns: tuple[float, ...]
+    axes: str
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its pixels, once decoded, are grey or RGB."""
+        return self.axes in ("YX", "YXS") and all(map(_is_plain, self.pages))
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its pixels are whole numbers, one each, as they were written."""
+        photometric, compression = int(self.pages[0].photometric), int(self.pages[0].compression)
+        numbers = photometric in (_BLACK_IS_ZERO, _PALETTE) and self.dtype.kind in "ui"
+        return self.axes == "YX" and numbers and compression in _LOSSLESS
+
+    @property
+    def kind(self) -> str:
+        """What its pixels are, in words."""
+        page = self.pages[0]
+        return (
+            f"{self.dtype} pixels of axes {self.axes}, {page.photometric.name}, compressed by {page.compression.name}"
+        )
 
     @property
     def channels(self) -> int:
@@ -100,7 +122,7 @@ def open_pyramid(path: Path) -> Pyramid:
     """Open a pyramid, or take it from the few that this process has open.
 
     Raises:
-        ImageError: there is no such file, tifffile is not installed, or it is no pyramid of plain pixels.
+        ImageError: there is no such file, tifffile is not installed, or it has no levels.
     """
     try:
         stated = path.stat()
@@ -127,23 +149,17 @@ def _open(path: Path, modified: int, size: int, process: int) -> Pyramid:
         microns = _microns(file, pages[0])
     except Exception as error:  # as in Pyramid.read
         raise ImageError(f"{path} is no TIFF that has levels: {error}.", MEND) from error
-    for level, page in zip(levels, pages, strict=True):
-        _check_plain(path, level.axes, page)
     area = sizes[0][0] * sizes[0][1]
-    return Pyramid(path, pages, sizes, tuple(microns * (area / (rows * columns)) ** 0.5 for rows, columns in sizes))
+    scaled = tuple(microns * (area / (rows * columns)) ** 0.5 for rows, columns in sizes)
+    return Pyramid(path, pages, sizes, scaled, levels[0].axes)
 
 
-def _check_plain(path: Path, axes: str, page: Any) -> None:
-    """Raise ImageError if a level's pixels are not RGB or grey once they are decoded."""
+def _is_plain(page: Any) -> bool:
+    """Return whether a level's pixels are grey or RGB once they are decoded."""
     photometric, compression = int(page.photometric), int(page.compression)
-    plain = photometric in (_BLACK_IS_ZERO, _RGB) and compression != _APERIO_YCBCR
-    if axes in ("YX", "YXS") and (plain or (photometric == _YCBCR and compression in _JPEG)):
-        return
-    raise ImageError(
-        f"{path} has levels of axes {axes}, colours {page.photometric.name} and compression {page.compression.name}, "
-        "which are not read.",
-        MEND,
-    )
+    if photometric == _YCBCR:
+        return compression in _JPEG
+    return photometric in (_BLACK_IS_ZERO, _RGB) and compression != _APERIO_YCBCR
 
 
 def _microns(file: Any, page: Any) -> float:

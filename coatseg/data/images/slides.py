@@ -8,7 +8,7 @@ from typing import Any
 
 from coatseg.data.images.decoding import unsupported
 from coatseg.data.images.normalization import PIXEL_RANGE
-from coatseg.data.images.pyramid import Pyramid, open_pyramid
+from coatseg.data.images.pyramid import MEND, Pyramid, open_pyramid
 from coatseg.data.images.raster import Window
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels, Size
@@ -73,6 +73,8 @@ def read_slide(path: Path, scale: Scale, window: Window | None = None) -> Pixels
 
 def _opened(path: Path) -> Pyramid:
     pyramid = open_pyramid(path)
+    if not pyramid.is_image:
+        raise ImageError(f"{path} has levels that are not read: {pyramid.kind}.", MEND)
     if pyramid.dtype not in PIXEL_RANGE:
         raise unsupported(path, pyramid.dtype)
     return pyramid

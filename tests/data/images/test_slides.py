@@ -7,7 +7,7 @@ from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.data.images.slides import Scale, read_slide, scale_of
 from coatseg.errors import ConfigError, ImageError
-from tests.data.slides import MICRONS, SIZES, level_pixels, write_pyramid, write_svs
+from tests.data.slides import LABEL, MICRONS, SIZES, level_pixels, write_pyramid, write_svs
 
 LEVELS = range(len(SIZES))
 
@@ -97,3 +97,50 @@ def test_level_and_microns_exclude_each_other():
     assert scale_of(None, 0.5) == Scale(0, 0.5)
     with pytest.raises(ConfigError, match="both choose a level"):
         scale_of(1, 0.5)
+
+
+def test_the_thumbnail_the_label_and_the_macro_are_never_read(tmp_path):
+    path = write_svs(tmp_path / "a.svs", compression="deflate")
+    with tifffile.TiffFile(path) as file:
+        assert [series.name for series in file.series] == ["Baseline", "Thumbnail", "Label", "Macro"]
+    sizes = []
+    for level in LEVELS:
+        pixels = read_image(path, 3, scale=Scale(level))
+        assert not (pixels == LABEL).all(-1).any()
+        sizes.append(pixels.shape[:2])
+    assert sizes == list(SIZES)
+    with pytest.raises(ImageError, match="has no level 3"):
+        read_image(path, 3, scale=Scale(3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_levels_keep_their_depth(tmp_path, dtype):
+    levels = [(level_pixels(level)[..., 0] * dtype(1)).astype(dtype) for level in LEVELS]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for level, pixels in enumerate(levels):
+            file.write(pixels, tile=(64, 64), photometric="minisblack", subfiletype=min(level, 1), metadata=None)
+    read = read_image(tmp_path / "a.tif", 1, scale=Scale(1))
+    np.testing.assert_array_equal(read[..., 0], levels[1])
+    assert read.dtype == dtype
+
+
+def test_levels_of_jpeg_2000_in_rgb(tmp_path):
+    lossless = {"compression": "jpeg2000", "compressionargs": {"level": 0, "reversible": True}}
+    path = write_pyramid(tmp_path / "a.tif", **lossless)
+    np.testing.assert_array_equal(read_image(path, 3, scale=Scale(1)), level_pixels(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"compression": 33003}, "RGB, compressed by APERIO_JP2000_YCBC"),
+        ({"photometric": "miniswhite"}, "MINISWHITE"),
+        ({"photometric": "ycbcr", "compression": None}, "YCBCR, compressed by NONE"),
+    ],
+)
+def test_levels_in_other_colours_are_refused(tmp_path, options, said):
+    pixels = level_pixels(0)[..., 0] if options.get("photometric") == "miniswhite" else level_pixels(0)
+    with tifffile.TiffWriter(tmp_path / "a.svs") as file:
+        file.write(pixels, tile=(64, 64), metadata=None, **{"photometric": "rgb", **options})
+    with pytest.raises(ImageError, match=f"a.svs has levels that are not read: .*{said}"):
+        read_size(tmp_path / "a.svs", 3)
