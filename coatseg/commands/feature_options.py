@@ -35,7 +35,7 @@ OWN: dict[str, tuple[Any, Any]] = {
     "shard_images": (PositiveInt, 64),
     "workers": (NonNegativeInt | None, None),
     "max_pixels": (PositiveFloat, 1e9),
-    "level": (NonNegativeInt | None, None),
+    "level": (Annotated[NonNegativeInt | None, legal("A slide's level is one number. Did you mean levels?")], None),
     "microns": (PositiveFloat | None, None),
     "plugins": (list[str], []),
     "keep_memory": (bool, True),

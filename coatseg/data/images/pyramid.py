@@ -20,7 +20,7 @@ from coatseg.data.images.raster import Window
 from coatseg.errors import ImageError
 from coatseg.structures import Pixels, Size
 
-MEND = "Save it as a pyramid of tiled TIFF in RGB, or one level as a file of its own."
+MEND = "Save it as a pyramid of tiled TIFF in RGB; or set level=0 for files that have no levels."
 
 # Numbers of the TIFF specification: compressions, photometric interpretations, and units of resolution.
 _JPEG = frozenset({7, 33007, 34892})
