@@ -337,12 +337,13 @@ def test_a_level_is_an_argument() -> None:
 
 
 def test_a_level_of_a_geotiff_keeps_its_place(run: Run, images: Path, tmp_path: Path) -> None:
-    from rasterio import Affine, open
+    import rasterio
     from rasterio.enums import Resampling
 
-    place = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 300000, 0, -0.25, 5000000), "photometric": "RGB"}
+    transform = rasterio.Affine(0.5, 0, 300000, 0, -0.25, 5000000)
+    place = {"crs": "EPSG:32632", "transform": transform, "photometric": "RGB"}
     write_tiff(images / "map.tif", blotches(96, 64), tiled=True, **place)
-    with open(images / "map.tif", "r+") as raster:
+    with rasterio.open(images / "map.tif", "r+") as raster:
         raster.build_overviews([2], Resampling.nearest)
     assert run(f"input={images}/map.tif", predictor=small_predictor(level=1)) == 0
     tags = read_tags(tmp_path / "out" / "labels" / "map.tif")

@@ -71,7 +71,8 @@ class Pyramid:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of its pixels."""
-        return np.dtype(self.pages[0].dtype)
+        dtype: np.dtype[Any] = np.dtype(self.pages[0].dtype)
+        return dtype
 
     @property
     def words(self) -> str:
