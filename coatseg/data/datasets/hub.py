@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette
 from coatseg.data.datasets.hub_masks import MaskTruth, mask_classes, mask_reader
@@ -79,6 +80,7 @@ class Hub:
         box_format: BoxFormat = "xywh",
         splits: TableSplits = TableSplits(),
     ) -> None:
+        _check_options(columns, leave_out=leave_out, colour_masks=colour_masks)
         place = Place(Path(root), repository, revision, subset)
         tables = open_tables(place)
         self._table, belongs = _find(place, tables, split, splits)
@@ -190,11 +192,19 @@ def _named(tables: Mapping[str, Table], split: str) -> str | None:
     return next((name for name in (split, *same) if name in tables), None)
 
 
+def _check_options(columns: Columns, **options: Any) -> None:
+    """Raise ConfigError for an option of the truth that is not chosen."""
+    if columns.mask_column is not None and columns.objects_column is not None:
+        raise ConfigError("data.mask_column and data.objects_column exclude each other.", "Leave one of them out.")
+    needed = {"leave_out": "objects_column", "colour_masks": "mask_column"}
+    for option, value in options.items():
+        if value and getattr(columns, needed[option]) is None:
+            raise ConfigError(f"data.{option} goes with data.{needed[option]}.", f"Leave data.{option} out.")
+
+
 def _check_columns(table: Table, columns: Columns) -> None:
     """Raise DatasetError if columns are not there or of another type, ConfigError if not one holds the truth."""
     table.check_images("image_column", columns.image_column)
-    if columns.mask_column is not None and columns.objects_column is not None:
-        raise ConfigError("data.mask_column and data.objects_column exclude each other.", "Leave one of them out.")
     if columns.mask_column is not None:
         table.check_images("mask_column", columns.mask_column)
     elif columns.objects_column is not None:

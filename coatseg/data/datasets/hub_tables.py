@@ -18,8 +18,8 @@ LAYOUT = (
     "Put parquet files there, such as data/train-00000-of-00001.parquet, or set data.repository=NAME or data.root=."
 )
 EMBED = (
-    "Write the files into the table: map the dataset with datasets.table.embed_table_storage before to_parquet, or "
-    "push it to the hub, which does. Folders of image files are read by data=folder."
+    'Write the files into the table with dataset.with_format("arrow").map(datasets.table.embed_table_storage, '
+    "batched=True) before to_parquet, or push it to the hub, which does. Folders of image files are read by data=folder."
 )
 
 
@@ -137,10 +137,15 @@ def open_tables(place: Place) -> Mapping[str, Table]:
     """Open the table of every split of a dataset; their rows stay on disk, memory-mapped.
 
     Raises:
-        ConfigError: the library is not installed.
+        ConfigError: the library is not installed, or a folder is to have a revision.
         DatasetNotFoundError: there is no such folder or repository.
         DatasetError: it cannot be opened.
     """
+    if place.repository is None and place.revision is not None:
+        raise ConfigError(
+            f"data.revision={place.revision} is one of a repository, and {place.root} is a folder.",
+            "Set data.repository=NAME as well, or leave data.revision out.",
+        )
     if place.repository is None and not place.root.is_dir():
         raise DatasetNotFoundError(f"There is no folder {place.root}.", LAYOUT)
     try:

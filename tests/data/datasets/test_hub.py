@@ -248,3 +248,27 @@ def test_what_is_no_dataset_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetNotFoundError, match="empty cannot be opened"):
         Hub(tmp_path / "empty", "train")
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path):
+    root = write_masks(tmp_path / "mine")
+    with pytest.raises(ConfigError, match=r"data.leave_out goes with data.objects_column"):
+        Hub(root, "train", columns=MASKS, classes=CLASSES, leave_out=("cat",))
+    with pytest.raises(ConfigError, match=r"data.colour_masks goes with data.mask_column"):
+        Hub(root, "train", columns=OBJECTS, colour_masks=True)
+    with pytest.raises(ConfigError, match=r"data.revision=main is one of a repository, and .*mine is a folder"):
+        Hub(root, "train", columns=MASKS, classes=CLASSES, revision="main")
+
+
+def test_a_repository_that_cannot_be_had_is_said(tmp_path, monkeypatch):
+    asked = []
+
+    def unreachable(*given, **options):
+        asked.append((given, options))
+        raise ConnectionError("Couldn't reach 'owner/name' on the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    said = r"The repository owner/name cannot be had: Couldn't reach .*\nCheck data.repository, data.revision, the net"
+    with pytest.raises(DatasetNotFoundError, match=said):
+        Hub(tmp_path, "train", repository="owner/name", revision="v1", subset="small", columns=MASKS, classes=CLASSES)
+    assert asked == [(("owner/name", "small"), {"revision": "v1"})]
