@@ -19,7 +19,7 @@ LAYOUT = (
 )
 EMBED = (
     'Write the files into the table with dataset.with_format("arrow").map(datasets.table.embed_table_storage, '
-    "batched=True) before to_parquet, or push it to the hub, which does. Folders of image files are read by data=folder."
+    "batched=True) before to_parquet, or push it to the hub, which does. data=folder reads folders of image files."
 )
 
 
