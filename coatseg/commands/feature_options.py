@@ -35,6 +35,8 @@ OWN: dict[str, tuple[Any, Any]] = {
     "shard_images": (PositiveInt, 64),
     "workers": (NonNegativeInt | None, None),
     "max_pixels": (PositiveFloat, 1e9),
+    "level": (Annotated[NonNegativeInt | None, legal("A slide's level is one number. Did you mean levels?")], None),
+    "microns": (PositiveFloat | None, None),
     "plugins": (list[str], []),
     "keep_memory": (bool, True),
 }

@@ -50,6 +50,7 @@ the exit code is then 1.
   batch_size=4 shard_images=64  images that go through the network together, and into a shard
   workers=N max_pixels=1e9      threads that read ahead; the size above which a file is refused as a bomb
   trainer.devices=2             processes, which share the shards; trainer.{accelerator,strategy,num_nodes,precision}
+  microns=0.5 or level=1        which level of slides (svs, ndpi) and pyramids, if another than in training
   plugins=[NAME] keep_memory=false
 
 coatseg.read_features(DIR)[id, stride] gives a map back."""
@@ -184,12 +185,14 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
     """Return the images of the input, or those of a dataset's split."""
     from coatseg.config.data import DRAWING, open_split
     from coatseg.config.read import read_data
+    from coatseg.data.images.slides import scale_of
     from coatseg.data.images.sources import find_sources
     from coatseg.results.features.images import DatasetImages, FolderImages
 
     if options["input"] is not None:
         sources = find_sources(options["input"], output=options["output"])
         say(f"input: {sources.words}")
+        asked = scale_of(options["level"], options["microns"])
         return FolderImages(
             sources,
             model.info,
@@ -197,6 +200,7 @@ def find_images(options: Mapping[str, Any], model: FeatureModel) -> FeatureImage
             bands=model.bands,
             nodata=model.nodata,
             max_pixels=int(options["max_pixels"]),
+            scale=model.scale if options["level"] is options["microns"] is None else asked,
         )
     given, split = options["data"], options["split"] or "val"
     section = given if "name" in given else {**(model.config or {})["data"], **given}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # importing torch takes seconds, too long for --help
 USAGE = """Usage: coatseg predict checkpoint=PATH input=DIR|FILE|GLOB output=DIR [KEY=VALUE ...]
 
 Predicts every image of a folder and those below it, of a pattern (input='a/**/*.jpg') or of one file, at its original
-size: jpg, png, tif, webp, bmp, jp2, npy, of 8 or 16 bit, grey or with alpha, turned upright. Written are, for
+size: jpg, png, tif, webp, bmp, jp2, npy, svs, of 8 or 16 bit, grey or with alpha, turned upright. Written are, for
 segmentation labels/ID.png, class numbers with the palette (16 bit beyond 255 classes, GeoTIFF for GeoTIFF; for
 layers labels/CLASS/ID.png, 255 where the class is), and for objects instances.json in COCO's format with masks as RLE,
 joined of objects/ID.json. ID is the path below the input without its suffix.
@@ -41,6 +41,7 @@ joined of objects/ID.json. ID is the path below the input without its suffix.
                           layers have the pixels above it; pictures show objects from 0.3 on
   batch_size=1            images that go through the model together; workers=N processes read them
   resume=true             go on with an output that was begun: what is done is skipped
+  microns=0.5 or level=1  which level of slides (svs, ndpi) and pyramids, if another than in training
   max_pixels=1e9          a file of more pixels is refused as a decompression bomb
   trainer.devices=2       processes, and other keys of Lightning's Trainer, such as trainer.precision=bf16-mixed
   plugins=[NAME]          modules of your own that the checkpoint needs: it imports nothing by itself
@@ -53,7 +54,9 @@ OWN = (
     *PATHS,
     "batch_size",
     "keep_memory",
+    "level",
     "max_pixels",
+    "microns",
     "numbers",
     "pictures",
     "plugins",
@@ -64,6 +67,8 @@ OWN = (
 SECTIONS = ("inference", "trainer")
 FORM = "for"
 """The section of a form: for=NAME chooses one, for.KEY=VALUE are its options."""
+LOADED = ("inference", "score_threshold", "batch_size", "max_pixels", "level", "microns")
+"""The keys that are options of the predictor."""
 
 
 def main() -> None:
@@ -122,8 +127,7 @@ def _from_checkpoint(options: Mapping[str, Any]) -> Predictor:
     from coatseg.registry.options import fitting
     from coatseg.results.predict.loading import load
 
-    names = ("inference", "score_threshold", "batch_size", "max_pixels")
-    given = {name: options[name] for name in names if name in options}
+    given = {name: options[name] for name in LOADED if name in options}
     given["plugins"] = fitting(options.get("plugins", []), list[str], "plugins")
     return load(options["checkpoint"], device="cpu", **given)  # the trainer moves it
 
@@ -135,8 +139,7 @@ def _from_onnx(options: Mapping[str, Any]) -> Predictor:
         raise ConfigError("plugins= does not go with model=, which holds all that it needs.", "Leave plugins out.")
     if str(options.get("trainer", {}).get("precision", "32-true")) != "32-true":
         raise ConfigError("model= computes in float32, whatever trainer.precision is.", "Leave trainer.precision out.")
-    names = ("inference", "score_threshold", "batch_size", "max_pixels")
-    return load_onnx(options["model"], **{name: options[name] for name in names if name in options})
+    return load_onnx(options["model"], **{name: options[name] for name in LOADED if name in options})
 
 
 def predict_files(options: Mapping[str, Any]) -> int:

@@ -24,7 +24,13 @@ from coatseg.training.callbacks.checkpoints import RECORD, read_checkpoint
 NAMED = ("backbone", "head", "task", "optimizer", "data")
 """The sections of a checkpoint's configuration without which nothing can be built."""
 
-IMAGES: Mapping[str, Any] = {"evaluation_resize": Sides | None, "bands": list[int] | None, "nodata": NoDataOption}
+IMAGES: Mapping[str, Any] = {
+    "evaluation_resize": Sides | None,
+    "bands": list[int] | None,
+    "nodata": NoDataOption,
+    "level": int | None,
+    "microns": float | None,
+}
 """The data options that say how an image becomes the model's input, with their types."""
 
 

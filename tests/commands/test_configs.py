@@ -49,6 +49,7 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "scenes": lambda root: [*TINY_SCENES, "data.train_images=4", "data.batch_size=2"],
     "camvid": lambda root: [f"data.root={write_camvid(root)}", *SMALL],
     "folder": lambda root: [f"data.root={write_folder(root)}", "data.val_fraction=0.5", *SMALL],
+    "hub": lambda root: [*table_of_masks(root), *SMALL_OBJECTS],
     "ade20k": lambda root: [f"data.root={write_ade20k(root)}", *SMALL],
     "cityscapes": lambda root: [f"data.root={write_cityscapes(root)}", *SMALL],
     "voc": lambda root: [f"data.root={write_voc(root, augmented=1)}", "data.augmented=true", *SMALL],
@@ -64,6 +65,14 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "geojson": lambda root: [f"data.root={write_geojson(root)}", *SMALL_OBJECTS],
     "kaggle_rle": lambda root: [f"data.root={write_kaggle_rle(root)}", "data.val_fraction=0.5", *SMALL_OBJECTS],
 }
+
+
+def table_of_masks(root: Path) -> list[str]:
+    from tests.data.tables import CLASSES, save_masks  # importing its library takes a second
+
+    return [f"data.root={save_masks(root)}", "data.mask_column=annotation", f"data.classes=[{','.join(CLASSES)}]"]
+
+
 OBJECT_SCENES = ("data.size=[64,64]", "data.train_images=4", "data.val_images=3", "data.batch_size=2")
 OBJECTS = ("coco", "coco_json", "voc_boxes", "instance_masks", "yolo", "labelme", "geojson", "kaggle_rle")
 """The datasets that have no labels of pixels."""

@@ -17,6 +17,7 @@ from coatseg import commands, read_features
 from coatseg.commands import feature_options
 from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from tests.conftest import ROOT, TINY
+from tests.data.slides import SIZES, write_svs
 
 Composed = Callable[..., dict[str, Any]]
 Typed = Callable[..., tuple[int, str, str]]
@@ -71,6 +72,18 @@ def test_a_folder_through_a_named_backbone(typed: Typed, folder: Path, tmp_path:
     code, _, error = typed(*words, "pictures=true", "query=[10,5]", "backbone.drop_path=0.1")
     assert code == 2
     assert "backbone.drop_path None there, 0.1 now" in error
+
+
+def test_a_level_of_slides(typed: Typed, tmp_path: Path) -> None:
+    write_svs(tmp_path / "in" / "a.svs")
+    words = ["backbone=coat_lite_tiny", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}", "levels=[8]"]
+    assert typed(*words, "level=1")[0] == 0
+    assert read_features(tmp_path / "out")["a", 8].shape == (128, SIZES[1][0] // 8, SIZES[1][1] // 8)
+    code, _, error = typed(*words, "level=2")
+    assert code == 2
+    assert "level 1 there, 2 now" in error
+    code, _, error = typed(*words, "level=1", "microns=2")
+    assert "both choose a level" in error
 
 
 def test_exit_code_1_says_that_files_were_skipped(typed: Typed, folder: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from coatseg.tasks.inference.options import Inference
 from coatseg.tasks.multilabel import MultilabelTask
 from tests.conftest import ROOT
 from tests.data.rasters import write_tiff
+from tests.data.slides import SIZES, write_svs
 from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
 from tests.results.models import blotches, small_predictor
 
@@ -317,6 +318,38 @@ def test_a_geotiff_becomes_a_geotiff_at_its_place(run: Run, images: Path, tmp_pa
     labels = tmp_path / "out" / "labels"
     assert read_tags(labels / "map.tif") == read_tags(images / "map.tif")
     assert np.array_equal(read_label_map(labels / "map.tif"), read_label_map(labels / "plain.png"))
+
+
+def test_slides_have_labels_of_the_level_s_size(
+    run: Run, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_svs(images / "a.svs")
+    write_svs(images / "bare.svs", microns=None)
+    assert (
+        run("input=" + str(images / "*.svs"), predictor=small_predictor(Inference(window=(32, 32)), microns=2.0)) == 1
+    )
+    assert read_label_map(tmp_path / "out" / "labels" / "a.png").shape == SIZES[1]
+    assert "bare.svs does not state its microns a pixel; it has 0: 301x405; 1: 75x101" in capsys.readouterr().out
+
+
+def test_a_level_is_an_argument() -> None:
+    options = predict.read_arguments(["checkpoint=a.ckpt", "input=in", "output=out", "level=1", "microns=0.5"])
+    assert (options["level"], options["microns"]) == (1, 0.5)
+
+
+def test_a_level_of_a_geotiff_keeps_its_place(run: Run, images: Path, tmp_path: Path) -> None:
+    import rasterio
+    from rasterio.enums import Resampling
+
+    transform = rasterio.Affine(0.5, 0, 300000, 0, -0.25, 5000000)
+    place = {"crs": "EPSG:32632", "transform": transform, "photometric": "RGB"}
+    write_tiff(images / "map.tif", blotches(96, 64), tiled=True, **place)
+    with rasterio.open(images / "map.tif", "r+") as raster:
+        raster.build_overviews([2], Resampling.nearest)
+    assert run(f"input={images}/map.tif", predictor=small_predictor(level=1)) == 0
+    tags = read_tags(tmp_path / "out" / "labels" / "map.tif")
+    assert tags.transform == (1.0, 0, 300000, 0, -0.5, 5000000)
+    assert read_label_map(tmp_path / "out" / "labels" / "map.tif").shape == (48, 32)
 
 
 def test_what_a_geotiff_loses_without_rasterio_is_said(

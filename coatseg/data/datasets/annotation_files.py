@@ -9,8 +9,8 @@ from typing import Literal
 
 from coatseg.data.annotations.boxes import repair_line
 from coatseg.data.datasets.own_splits import Splits, find_pairs
-from coatseg.data.datasets.own_tree import FoundPairs, OwnTree, stem_of
-from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.datasets.own_tree import FoundPairs, OwnTree
+from coatseg.data.images.reading import IMAGE_SUFFIXES, stem_of
 from coatseg.data.images.walking import walk
 from coatseg.errors import DatasetError, DatasetNotFoundError
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from coatseg.data.annotations.classes import ClassList, check_same_lists, generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
+from coatseg.data.datasets.level_masks import LevelMasks
 from coatseg.data.datasets.mask_files import MaskReader
 from coatseg.data.datasets.official import NumberedMasks
 from coatseg.data.datasets.own_splits import Splits, find_pairs
@@ -19,8 +20,10 @@ from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
 from coatseg.data.datasets.windowed_files import WindowedFiles, WindowSize, windows_of
 from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.reading import LabelMaps
+from coatseg.data.images.slides import FULL, Scale, scale_of
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
+from coatseg.registry.options import NonNegativeInt, PositiveFloat
 from coatseg.structures import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 
 MOST_CHANNELS = 16
@@ -44,7 +47,9 @@ class Folder(WindowedFiles):
     order of the channels. `nodata` says what pixels without data hold: "stated" for the value that each file states, a
     number, or "nan". They get the mean, and the label there is ignored; None takes them for any others. With `window`
     (height, width) the split "train" is made of random windows, of which an epoch has `windows_per_image` of each
-    image; other splits are read whole.
+    image; other splits are read whole. Of slides and pyramids the images are the level of this number, `level`, 0 for
+    full resolution, or of these `microns` a pixel; masks have the level's size, or are pyramids of class numbers that
+    have such a level.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -75,6 +80,8 @@ class Folder(WindowedFiles):
         nodata: NoDataOption = None,
         window: WindowSize = None,
         windows_per_image: int = 1,
+        level: NonNegativeInt | None = None,
+        microns: PositiveFloat | None = None,
     ) -> None:
         root = Path(root)
         if not root.is_dir():
@@ -87,6 +94,7 @@ class Folder(WindowedFiles):
             )
         count = _channel_count(channels, bands)
         windows = windows_of(window, windows_per_image)
+        scale = scale_of(level, microns)
         if layers and colour_masks:
             raise ConfigError(
                 "data.layers=true and data.colour_masks=true exclude each other.", "Leave one of them out."
@@ -111,9 +119,10 @@ class Folder(WindowedFiles):
         if colour_masks:
             reader: MaskReader = listed.colour_masks(root / classes, ignore_index)
         else:
-            reader = layer_masks or _reader_of_numbers(listed, root / classes, ignore_index)
+            reader = layer_masks or _reader_of_numbers(listed, root / classes, ignore_index, scale)
         drawn = windows if split == "train" else None
-        super().__init__(info, found.pairs, reader, bands=bands, windows=drawn, nodata=NoData.of(nodata, info.mean))
+        filled = NoData.of(nodata, info.mean)
+        super().__init__(info, found.pairs, reader, bands=bands, scale=scale, windows=drawn, nodata=filled)
 
 
 def _classes_of(root: Path, classes: str) -> ClassList:
@@ -125,10 +134,11 @@ def _classes_of(root: Path, classes: str) -> ClassList:
     return read
 
 
-def _reader_of_numbers(classes: ClassList, path: Path, ignore_index: int) -> MaskReader:
+def _reader_of_numbers(classes: ClassList, path: Path, ignore_index: int, scale: Scale) -> MaskReader:
     numbers = classes.labels_of_numbers(ignore_index)
     if not numbers:
-        return LabelMaps(len(classes.names), ignore_index)
+        maps = LabelMaps(len(classes.names), ignore_index)
+        return maps if scale == FULL else LevelMasks(scale, maps)
     return NumberedMasks(str(path), numbers, f"Give it a line in {path}; one called ignore leaves its pixels out.")
 
 

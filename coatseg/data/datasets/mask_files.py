@@ -14,6 +14,7 @@ from coatseg.data.images.nodata import NoData
 from coatseg.data.images.palettes import read_palette
 from coatseg.data.images.reading import ColourMasks, read_image, read_label_map, read_size
 from coatseg.data.images.same_place import check_same_place
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, DatasetInfo, Pixels, Sample, Size
 
@@ -36,8 +37,8 @@ class SemanticFiles:
     """Reads pairs of files as samples. A dataset finds its pairs and states its facts; this class reads and checks.
 
     Label maps are uint8, or int32 if classes or the ignore index need it. `bands` are those bands of the image files
-    that become channels, counted from 1; None takes all. Where `nodata` finds none, an image gets the mean and its mask
-    the ignore index.
+    that become channels, counted from 1; None takes all. `scale` chooses a level of slides and pyramids among the
+    images. Where `nodata` finds none, an image gets the mean and its mask the ignore index.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class SemanticFiles:
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
+        scale: Scale = FULL,
         nodata: NoData | None = None,
     ) -> None:
         self.info = info
         self._pairs = tuple(pairs)
         self._read_mask = read_mask
         self._bands = None if bands is None else tuple(bands)
+        self._scale = scale
         self._nodata = nodata
 
     def __len__(self) -> int:
@@ -86,7 +89,7 @@ class SemanticFiles:
 
     def size(self, index: int) -> Size:
         """Read the upright (height, width) of a sample's image from its header."""
-        return read_size(self._pairs[index].image, self.info.channels, self._bands)
+        return read_size(self._pairs[index].image, self.info.channels, self._bands, self._scale)
 
     def labels(self, index: int) -> Pixels:
         """Read only the label map (H, W) or the layers (H, W, K) of a sample; raises what reading all of it would.
@@ -102,7 +105,7 @@ class SemanticFiles:
         return mask if mask.ndim == 3 else self._checked(pair, mask, (0, 0))
 
     def _read(self, pair: MaskedImage) -> Sample:
-        image = read_image(pair.image, self.info.channels, self._bands)
+        image = read_image(pair.image, self.info.channels, self._bands, scale=self._scale)
         height, width = image.shape[:2]
         check_mask_is_there(pair)
         mask = self._read_mask(pair.mask)
@@ -137,23 +140,29 @@ class SemanticFiles:
 
         `corner` (y, x) is where the map begins in its file.
         """
-        count, ignored = len(self.info.classes), self.info.ignore_index
-        wrong = (label_map >= count) | (label_map < 0)
-        wrong &= label_map != ignored
-        if wrong.any():
-            y, x = np.unravel_index(wrong.argmax(), wrong.shape)
-            raise DatasetError(
-                f"The mask {pair.mask} holds the label {label_map[y, x]}, "
-                f"first at (x={x + corner[1]}, y={y + corner[0]}): "
-                f"{self.info.name} has labels 0 to {count - 1}, and {ignored} for pixels to ignore.",
-                f"Add its class, or write {ignored} there to leave these pixels out.",
-            )
-        return label_map.astype(self._label_dtype, copy=False)
+        return check_labels(pair.mask, label_map, self.info, corner)
 
-    @property
-    def _label_dtype(self) -> type[np.uint8] | type[np.int32]:
-        fits = len(self.info.classes) <= 256 and 0 <= self.info.ignore_index < 256
-        return np.uint8 if fits else np.int32
+
+def check_labels(mask: object, label_map: Pixels, info: DatasetInfo, corner: tuple[int, int] = (0, 0)) -> Pixels:
+    """Return a label map as uint8, or int32 if classes or the ignore index need it.
+
+    `mask` is its name in errors, and `corner` (y, x) where the map begins in it.
+
+    Raises:
+        DatasetError: a label is neither a class nor ignored.
+    """
+    count, ignored = len(info.classes), info.ignore_index
+    wrong = (label_map >= count) | (label_map < 0)
+    wrong &= label_map != ignored
+    if wrong.any():
+        y, x = np.unravel_index(wrong.argmax(), wrong.shape)
+        raise DatasetError(
+            f"The mask {mask} holds the label {label_map[y, x]}, "
+            f"first at (x={x + corner[1]}, y={y + corner[0]}): "
+            f"{info.name} has labels 0 to {count - 1}, and {ignored} for pixels to ignore.",
+            f"Add its class, or write {ignored} there to leave these pixels out.",
+        )
+    return label_map.astype(np.uint8 if count <= 256 and 0 <= ignored < 256 else np.int32, copy=False)
 
 
 def check_mask_is_there(pair: MaskedImage) -> None:

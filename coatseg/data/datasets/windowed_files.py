@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
+from coatseg.data.datasets.level_masks import LevelMasks
 from coatseg.data.datasets.mask_files import (
     MaskedImage,
     MaskReader,
@@ -18,6 +20,7 @@ from coatseg.data.datasets.mask_files import (
 from coatseg.data.images.nodata import NoData
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size
+from coatseg.data.images.slides import FULL, Scale, is_slide
 from coatseg.data.images.tiff import check_length
 from coatseg.errors import ConfigError
 from coatseg.registry.options import PositiveInt, legal
@@ -52,10 +55,11 @@ class WindowedFiles(SemanticFiles):
         read_mask: MaskReader = read_label_map,
         *,
         bands: Sequence[int] | None = None,
+        scale: Scale = FULL,
         windows: Windows | None = None,
         nodata: NoData | None = None,
     ) -> None:
-        super().__init__(info, pairs, read_mask, bands=bands, nodata=nodata)
+        super().__init__(info, pairs, read_mask, bands=bands, scale=scale, nodata=nodata)
         self._windows = windows
 
     @property
@@ -104,7 +108,8 @@ class WindowedFiles(SemanticFiles):
         pair = self._pairs[index % len(self._pairs)]
         size = self._checked_size(pair)
         for file in (pair.image, *self._mask_files(pair)):
-            check_length(file)
+            if not is_slide(file, FULL):
+                check_length(file)
         self._check_place(pair, size)
         return self[index]
 
@@ -116,14 +121,17 @@ class WindowedFiles(SemanticFiles):
         return min(height, self._windows.size[0]), min(width, self._windows.size[1])
 
     def _checked_size(self, pair: MaskedImage) -> Size:
-        size = read_size(pair.image, self.info.channels, self._bands)
+        size = read_size(pair.image, self.info.channels, self._bands, self._scale)
         check_mask_is_there(pair)
         for file in self._mask_files(pair):
-            check_mask_size(replace(pair, mask=file), read_mask_size(file), size)
+            check_mask_size(replace(pair, mask=file), self._mask_size(file), size)
         return size
 
+    def _mask_size(self, file: Path) -> Size:
+        return self._read_mask.size(file) if isinstance(self._read_mask, LevelMasks) else read_mask_size(file)
+
     def _read_window(self, pair: MaskedImage, window: Window) -> Sample:
-        image = read_image(pair.image, self.info.channels, self._bands, window)
+        image = read_image(pair.image, self.info.channels, self._bands, window, self._scale)
         mask = self._read_mask(pair.mask, window)
         return self._sample(pair, f"{pair.id}@{window.y},{window.x}", image, mask, (window.y, window.x))
 

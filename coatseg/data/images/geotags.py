@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ class GeoTags:
     transform: Affine
     points: tuple[tuple[float, ...], ...] = ()
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def reduced(self, by: tuple[float, float]) -> GeoTags:
+        """Return the tags of a smaller level, whose pixels are `by` (rows, columns) of these; RPC are left out."""
+        rows, columns = by
+        a, b, c, d, e, f = self.transform
+        points = tuple((row / rows, column / columns, *place) for row, column, *place in self.points)
+        transform = (a * columns, b * rows, c, d * columns, e * rows, f)
+        return replace(self, transform=transform, points=points, texts={**self.texts, RPC: {}})
 
 
 def read_tags(path: Path) -> GeoTags | None:

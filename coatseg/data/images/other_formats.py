@@ -15,7 +15,7 @@ _MEANINGS = {
     _VOLUME: (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mrc"),
     _SCANS: (".dcm", ".dicom"),
     _ARRAYS: (".h5", ".hdf5", ".mat", ".npz", ".zarr", ".n5", ".parquet", ".tfrecord", ".pkl", ".pt"),
-    _SLIDE: (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".bif", ".isyntax"),
+    _SLIDE: (".mrxs", ".scn", ".vms", ".bif", ".isyntax"),
     _PHOTO: (
         ".heic",
         ".heif",

@@ -25,6 +25,7 @@ from coatseg.data.images.normalization import check_channels, with_channels
 from coatseg.data.images.numpy_files import NUMPY, open_array
 from coatseg.data.images.raster import JPEG_2000, Window, check_bands, read_band
 from coatseg.data.images.sample_values import class_numbers
+from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale
 from coatseg.data.images.stored_images import size_and_channels, stored_image
 from coatseg.data.images.tiff import JPEG, TiffHeader, read_header
 from coatseg.data.images.tiff_pages import listed_pages
@@ -32,7 +33,7 @@ from coatseg.data.images.tiff_readers import is_plain_map
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Pixels, Size
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".npy"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".npy"}) | SLIDE_SUFFIXES
 """How the names of image files end."""
 
 NO_IMAGES = ("_seg.npy",)
@@ -56,7 +57,11 @@ def stem_of(path: PurePath) -> str:
 
 
 def read_image(
-    path: Path, channels: int | None = None, bands: Sequence[int] | None = None, window: Window | None = None
+    path: Path,
+    channels: int | None = None,
+    bands: Sequence[int] | None = None,
+    window: Window | None = None,
+    scale: Scale = FULL,
 ) -> Pixels:
     """Read an image, upright by its EXIF orientation.
 
@@ -64,13 +69,14 @@ def read_image(
     bits in 16, is scaled to the whole range. C is `channels`, with grey repeated to RGB and what says that it is alpha
     dropped, or what the file has. `bands` selects channels, counted from 1, before that. A `window` of a TIFF, JPEG
     2000 or numpy file is read by itself; other files, and a TIFF that is rotated or in other colours than grey and RGB,
-    are decoded whole and then cut.
+    are decoded whole and then cut. `scale` chooses a level of a slide or pyramid, in whose pixels
+    the window is.
 
     Raises:
         ImageError: there is no such file; it is damaged or cut short, has other pixel types, channels, bands or pages,
             or is not a TIFF and has more pixels than Pillow allows; or rasterio is needed and not installed.
     """
-    stored = stored_image(path, channels, bands)
+    stored = stored_image(path, channels, bands, scale)
     pixels = stored.read(bands, window)
     alpha = bands is None and pixels.shape[2] != channels and stored.alpha
     converted = with_channels(path, pixels, channels, alpha=alpha)
@@ -78,13 +84,13 @@ def read_image(
     return np.require(converted, requirements=["C", "W"])
 
 
-def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> Size:
+def read_size(path: Path, channels: int | None = None, bands: Sequence[int] | None = None, scale: Scale = FULL) -> Size:
     """Read the upright (height, width) from an image's header, without decoding it.
 
     Raises:
         ImageError: as `read_image` would, as far as the header tells.
     """
-    stored = stored_image(path, channels, bands)
+    stored = stored_image(path, channels, bands, scale)
     size, found = stored.facts()
     check_bands(path, found, bands)
     count = found if bands is None else len(bands)

@@ -10,6 +10,7 @@ from threading import Lock
 from PIL import Image
 
 from coatseg.data.images.reading import read_size
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.errors import ImageError
 from coatseg.structures import Size
 
@@ -17,15 +18,15 @@ MAX_PIXELS = 10**9
 """A file that states more pixels is taken for a decompression bomb."""
 
 
-def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pixels: int) -> Size:
-    """Read the (height, width) from an image's header.
+def checked_size(path: Path, channels: int, bands: Sequence[int] | None, max_pixels: int, scale: Scale = FULL) -> Size:
+    """Read the (height, width) from an image's header, of a pyramid at a scale.
 
     Raises:
         ImageError: it has more than `max_pixels`, or as `read_image` would, as far as the header tells.
     """
     try:
         with any_pixels():  # a header is read whatever it states
-            height, width = read_size(path, channels, bands)
+            height, width = read_size(path, channels, bands, scale)
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory.", "Look at it: it may be no image.") from error
     if height * width > max_pixels:

@@ -17,6 +17,7 @@ from coatseg.data.images.nodata import NoData
 from coatseg.data.images.other_formats import words_on_other_formats
 from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.data.images.walking import walk
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels
@@ -148,6 +149,7 @@ def read_source(
     bands: Sequence[int] | None = None,
     max_pixels: int = MAX_PIXELS,
     nodata: NoData | None = None,
+    scale: Scale = FULL,
 ) -> Pixels:
     """Read a whole image, upright: (H, W, channels) uint8, uint16 or float32, with the mean where it holds no data.
 
@@ -157,15 +159,15 @@ def read_source(
         ImageError: it is unreadable, empty or cut short, has more than `max_pixels`, or other channels or pixel types.
     """
     with fetched(source) as path, any_pixels():
-        checked_size(path, channels, bands, max_pixels)
-        pixels = whole_image(path, channels, bands)
+        checked_size(path, channels, bands, max_pixels, scale)
+        pixels = whole_image(path, channels, bands, scale)
         return pixels if nodata is None else nodata.filled(pixels, nodata.held(path))[0]
 
 
-def whole_image(path: Path, channels: int, bands: Sequence[int] | None) -> Pixels:
+def whole_image(path: Path, channels: int, bands: Sequence[int] | None, scale: Scale = FULL) -> Pixels:
     """Read an image as `read_image` does; if it does not fit into memory, raise an ImageError of this image."""
     try:
-        return read_image(path, channels, bands)
+        return read_image(path, channels, bands, scale=scale)
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory.", "Lower max_pixels=..., or cut it into tiles.") from error
 

@@ -1,7 +1,7 @@
 """The formats of image files: what each states before it is decoded, and how all of it or a window of it is read.
 
 Pillow and OpenCV decode what they read correctly; rasterio reads all other TIFF, windows of TIFF, and JPEG 2000; numpy
-its own files.
+its own files; tifffile the levels of slides.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from coatseg.data.images.raster import (
     read_raster,
 )
 from coatseg.data.images.sample_values import full_range
+from coatseg.data.images.slides import FULL, Scale, is_slide, read_slide, read_slide_size
 from coatseg.data.images.tiff import WHITE_IS_ZERO, TiffHeader, read_header
 from coatseg.data.images.tiff_pages import channel_pages
 from coatseg.data.images.tiff_readers import check_colours, is_plain_tiff
@@ -63,13 +64,17 @@ class StoredImage(Protocol):
         """Read the image, or a window of it, upright: (H, W, C) uint8, uint16 or float32 on the scale of its type."""
 
 
-def stored_image(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> StoredImage:
-    """Return an image file by its format; `channels` and `bands` are what is wanted of it.
+def stored_image(
+    path: Path, channels: int | None = None, bands: Sequence[int] | None = None, scale: Scale = FULL
+) -> StoredImage:
+    """Return an image file by its format; `channels`, `bands` and `scale` are what is wanted of it.
 
     Raises:
         ImageError: there is no such file; its header is damaged, of another pixel type than images have, or of several
             pages that are not the channels.
     """
+    if is_slide(path, scale):
+        return SlideImage(path, scale)
     by_suffix = _BY_SUFFIX.get(path.suffix.lower())
     if by_suffix is not None:
         return by_suffix(path)
@@ -215,6 +220,28 @@ class NumpyImage:
         """Copy the image, or a window of it, into memory."""
         pixels = self._array if window is None else window.cut(self._array)
         return np.array(with_bands(self.path, pixels, bands), dtype=pixels.dtype.newbyteorder("="), order="C")
+
+
+@dataclass(frozen=True)
+class SlideImage:
+    """A level of a slide or another pyramid, in tiles."""
+
+    path: Path
+    scale: Scale
+    alpha = False
+    by_windows = True
+
+    def facts(self) -> tuple[Size, int]:
+        """Return the size of the level and the channels."""
+        return read_slide_size(self.path, self.scale)
+
+    def has_small_blocks(self) -> bool:
+        """Return True: only the tiles below a window are decoded."""
+        return True
+
+    def read(self, bands: Sequence[int] | None, window: Window | None) -> Pixels:
+        """Read the level, or a window of it."""
+        return with_bands(self.path, read_slide(self.path, self.scale, window), bands)
 
 
 _BY_SUFFIX: dict[str, Callable[[Path], StoredImage]] = {NUMPY: NumpyImage, JPEG_2000: Jpeg2000Image}

@@ -104,7 +104,7 @@ def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[s
         schedule=_untrained,
         inference=read_inference({**record["inference"], **inference}),
     )
-    return task.eval(), {name: record[name] for name in IMAGES}
+    return task.eval(), {name: record.get(name) for name in IMAGES}
 
 
 def _untrained(given: Any) -> Any:

@@ -14,6 +14,7 @@ import fsspec
 from coatseg.data.images.nodata import NoData
 from coatseg.data.images.resizing import resize_image, size_within
 from coatseg.data.images.size_limit import MAX_PIXELS
+from coatseg.data.images.slides import FULL, Scale
 from coatseg.data.images.sources import Skipped, Source, Sources, read_source
 from coatseg.errors import CoatsegError, ConfigError, ImageError
 from coatseg.results.features.names import path_name
@@ -46,7 +47,7 @@ class FeatureImages(Protocol):
 class FolderImages:
     """The images of `input=`. `sides` are the [short, long] that they are resized to; None keeps their sizes.
 
-    The digest is one of ids and addresses.
+    `scale` is the level of slides and pyramids that is read. The digest is one of ids and addresses.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class FolderImages:
         bands: Sequence[int] | None = None,
         nodata: NoData | None = None,
         max_pixels: int = MAX_PIXELS,
+        scale: Scale = FULL,
     ) -> None:
         self.sources = sources
         self.info = info
@@ -65,7 +67,8 @@ class FolderImages:
         self.bands = bands
         self.nodata = nodata
         self.max_pixels = max_pixels
-        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands}
+        self.scale = scale
+        self.made: Mapping[str, Any] = {"resized_to": sides, "bands": bands, **scale.settings}
         if nodata is not None:
             self.made = {**self.made, "nodata": nodata.value}
         self.lengths: Mapping[str, int] = {source.id: _length(source) for source in sources.images}
@@ -81,7 +84,7 @@ class FolderImages:
     def __getitem__(self, index: int) -> Sample | Skipped:
         source = self.sources.images[index]
         try:
-            image = read_source(source, self.info.channels, self.bands, self.max_pixels, self.nodata)
+            image = read_source(source, self.info.channels, self.bands, self.max_pixels, self.nodata, self.scale)
         except ImageError as error:
             return Skipped(source.id, source.address, error.what)
         size = (image.shape[0], image.shape[1])

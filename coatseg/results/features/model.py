@@ -13,6 +13,7 @@ from torch import nn
 
 from coatseg.config.restore import read_trained
 from coatseg.data.images.nodata import NoData
+from coatseg.data.images.slides import FULL, Scale, scale_of
 from coatseg.models.backbones.coat import CoaT
 from coatseg.registry.names import make
 from coatseg.results.features.images import normalised_by
@@ -27,8 +28,8 @@ class FeatureModel:
     """A network in evaluation mode, with what makes and describes its maps.
 
     `info` says how images are normalised, `sides` and `bands` how they are resized and which of their bands are read,
-    and `nodata` what their pixels without data hold, as in the checkpoint's evaluation; `made` describes the maps for
-    features.json; `config` is the checkpoint's, or None.
+    `nodata` what their pixels without data hold, and `scale` which level of slides and pyramids is read, as in the
+    checkpoint's evaluation; `made` describes the maps for features.json; `config` is the checkpoint's, or None.
     """
 
     network: nn.Module
@@ -39,6 +40,7 @@ class FeatureModel:
     bands: Sequence[int] | None = None
     nodata: NoData | None = None
     config: Mapping[str, Any] | None = None
+    scale: Scale = FULL
 
     @property
     def coat(self) -> CoaT | None:
@@ -96,10 +98,10 @@ def checkpoint_model(path: Path, kind: MapsKind = "backbone", strides: Sequence[
     options = {key: value for section in sections for key, value in described(section, config[section]).items()}
     made = {"model": name, **options, "weights": digest(used), "maps": kind}
     extractor = BackboneMaps(model.backbone, strides) if kind == "backbone" else head_maps(model, strides)
-    images = trained.images
-    nodata = NoData.of(images["nodata"], trained.info.mean)
+    read = trained.images
+    nodata, scale = NoData.of(read["nodata"], trained.info.mean), scale_of(read["level"], read["microns"])
     return FeatureModel(
-        used, extractor, trained.info, made, images["evaluation_resize"], images["bands"], nodata, config
+        used, extractor, trained.info, made, read["evaluation_resize"], read["bands"], nodata, config, scale
     )
 
 

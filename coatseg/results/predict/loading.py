@@ -15,7 +15,7 @@ from coatseg.config.restore import Trained, read_trained
 from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.errors import CheckpointError, ConfigError
 from coatseg.registry.names import load_plugins
-from coatseg.registry.options import PositiveInt, Share, fitting
+from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt, Share, fitting
 from coatseg.results.export.onnx_model import restore_onnx
 from coatseg.results.predict.predictor import Predictor
 from coatseg.structures import Outputs, Size
@@ -30,6 +30,8 @@ def load(
     score_threshold: float | None = None,
     batch_size: int = 1,
     max_pixels: int = MAX_PIXELS,
+    level: int | None = None,
+    microns: float | None = None,
     device: str | torch.device | None = None,
     plugins: Sequence[str] = (),
 ) -> Predictor:
@@ -37,7 +39,8 @@ def load(
 
     A file that ends in .onnx goes to `load_onnx`.
 
-    `inference` changes options of the checkpoint's own inference, such as {"window": [512, 512], "flip": True}. The
+    `inference` changes options of the checkpoint's own inference, such as {"window": [512, 512], "flip": True}. `level`
+    or `microns` choose another level of slides and pyramids than the checkpoint was trained on. The
     `device` is by default an accelerator if there is one, else the CPU. A checkpoint runs no code and imports nothing:
     name modules of your own that it needs as `plugins`. For other options see Predictor.
 
@@ -49,6 +52,7 @@ def load(
         "score_threshold": fitting(score_threshold, Share | None, "score_threshold"),
         "batch_size": fitting(batch_size, PositiveInt, "batch_size"),
         "max_pixels": fitting(max_pixels, PositiveInt, "max_pixels"),
+        **level_options(level, microns),
     }
     if isinstance(checkpoint, str | Path) and Path(checkpoint).suffix == ".onnx":
         if plugins or torch.device(device or "cpu").type != "cpu":
@@ -66,8 +70,7 @@ def load(
         task.model = MeanModel([task.model, *(other.build().model for other in found[1:])], task.activation)
     return Predictor(
         task.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu"),
-        **first.images,
-        **options,
+        **{**first.images, **options},
         weights=[fingerprint(one.path) for one in found],
         precision=str(first.config["trainer"].get("precision", "auto")),
     )
@@ -80,6 +83,8 @@ def load_onnx(
     score_threshold: float | None = None,
     batch_size: int = 1,
     max_pixels: int = MAX_PIXELS,
+    level: int | None = None,
+    microns: float | None = None,
 ) -> Predictor:
     """Return a predictor of an ONNX file that coatseg exported; the options are those of `load`.
 
@@ -91,13 +96,23 @@ def load_onnx(
     task, data = restore_onnx(path, inference or {})
     return Predictor(
         task,
-        **data,
+        **{**data, **level_options(level, microns)},
         score_threshold=fitting(score_threshold, Share | None, "score_threshold"),
         batch_size=fitting(batch_size, PositiveInt, "batch_size"),
         max_pixels=fitting(max_pixels, PositiveInt, "max_pixels"),
         weights=[fingerprint(path)],
         precision="32-true",
     )
+
+
+def level_options(level: int | None, microns: float | None) -> dict[str, Any]:
+    """Return the options of which level is read, checked; none where neither is given, so that data's own stay."""
+    if level is None and microns is None:
+        return {}
+    return {
+        "level": fitting(level, NonNegativeInt | None, "level"),
+        "microns": fitting(microns, PositiveFloat | None, "microns"),
+    }
 
 
 def fingerprint(path: Path) -> str:

@@ -20,6 +20,7 @@ from coatseg.data.images.numpy_files import NUMPY
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
+from coatseg.data.images.slides import FULL, Scale, is_slide
 from coatseg.data.images.sources import whole_image
 from coatseg.data.images.stored_images import stored_image
 from coatseg.data.images.tiff import check_length
@@ -35,7 +36,7 @@ Of these, an array does not say whether a second or fourth channel is alpha, so 
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows.
+    """An image of `size`: its `pixels` (H, W, C), or if they are None a file that is read by windows, at a scale.
 
     With `nodata`, pixels that hold `held` hold no data, and are read as the mean.
     """
@@ -48,6 +49,7 @@ class OpenedImage:
     bands: tuple[int, ...] | None = None
     nodata: NoData | None = None
     held: float = math.nan
+    scale: Scale = FULL
 
     def read(self, window: Window | None = None) -> Pixels:
         """Return a window of the image, or all of it: (h, w, C).
@@ -70,7 +72,7 @@ class OpenedImage:
             return self.pixels if window is None else window.cut(self.pixels)
         assert self.path is not None
         with any_pixels():
-            return read_image(self.path, self.channels, self.bands, window)
+            return read_image(self.path, self.channels, self.bands, window, self.scale)
 
 
 def open_path(
@@ -82,27 +84,34 @@ def open_path(
     max_pixels: int = MAX_PIXELS,
     windows: bool = False,
     nodata: NoData | None = None,
+    scale: Scale = FULL,
 ) -> OpenedImage:
     """Open an image file; with `windows`, windows of it are read later, if its format has them.
+
+    `scale` chooses a level of a slide or pyramid.
 
     Raises:
         ImageError: it is unreadable, empty, cut short, of more than `max_pixels`, or of other channels or pixel types.
     """
     with any_pixels():
-        size = checked_size(path, channels, bands, max_pixels)
+        size = checked_size(path, channels, bands, max_pixels, scale)
         chosen = None if bands is None else tuple(bands)
         held = math.nan if nodata is None else nodata.held(path)
-        if windows and has_windows(path, channels, bands):
-            check_length(path)
-            return OpenedImage(name, size, channels, None, path, chosen, nodata, held)
-        pixels = whole_image(path, channels, bands)
+        if windows and has_windows(path, channels, bands, scale):
+            if not is_slide(path, scale):
+                check_length(path)
+            return OpenedImage(name, size, channels, None, path, chosen, nodata, held, scale)
+        pixels = whole_image(path, channels, bands, scale)
         return OpenedImage(name, size, channels, pixels, nodata=nodata, held=held)
 
 
-def has_windows(path: Path, channels: int | None = None, bands: Sequence[int] | None = None) -> bool:
+def has_windows(
+    path: Path, channels: int | None = None, bands: Sequence[int] | None = None, scale: Scale = FULL
+) -> bool:
     """Return whether windows of a file can be read alone, and in blocks that are small enough for that."""
-    stored = stored_image(path, channels, bands)
-    if not stored.by_windows or (path.suffix.lower() != NUMPY and importlib.util.find_spec("rasterio") is None):
+    stored = stored_image(path, channels, bands, scale)
+    by_itself = is_slide(path, scale) or path.suffix.lower() == NUMPY
+    if not stored.by_windows or not (by_itself or importlib.util.find_spec("rasterio")):
         return False
     return stored.has_small_blocks()
 
@@ -116,6 +125,7 @@ def open_given(
     max_pixels: int,
     windows: bool,
     nodata: NoData | None = None,
+    scale: Scale = FULL,
 ) -> OpenedImage:
     """Open an image that a caller passes; without a file name it is named by its `place` in the caller's list.
 
@@ -124,8 +134,9 @@ def open_given(
     """
     if isinstance(given, str | os.PathLike):
         path = Path(given)
+        name = stem_of(Path(path.name))
         return open_path(
-            stem_of(Path(path.name)), path, channels, bands, max_pixels=max_pixels, windows=windows, nodata=nodata
+            name, path, channels, bands, max_pixels=max_pixels, windows=windows, nodata=nodata, scale=scale
         )
     alpha = isinstance(given, Image.Image) and plain_mode(given) in ("LA", "RGBA")
     pixels = _pixels_of(given, place) if isinstance(given, Image.Image) else given

@@ -16,6 +16,7 @@ from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.normalization import normalise
 from coatseg.data.images.raster import Window
 from coatseg.data.images.size_limit import MAX_PIXELS
+from coatseg.data.images.slides import scale_of
 from coatseg.data.loading.batching import collate
 from coatseg.data.loading.module import with_image_resized
 from coatseg.errors import ConfigError
@@ -43,12 +44,13 @@ class Predictor:
     """Predicts images by a task: `predictor(image)` gives a prediction, `predictor([image, ...])` a list of them.
 
     An image is a path, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow; a prediction is
-    a SemanticPrediction, MultilabelPrediction or InstancePrediction at its size. `evaluation_resize`, `bands` and
-    `nodata` are those of the data that the task was trained on; where there is no data, there is no class either.
-    `score_threshold` drops objects of a lower score, gives pixels of a lower probability the ignore index, and replaces
-    the threshold of layers; None leaves all as in evaluation.
-    `batch_size` images go through the model together; files of more than `max_pixels` are refused. `weights` identify
-    what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in unless it is told otherwise.
+    a SemanticPrediction, MultilabelPrediction or InstancePrediction at its size. `evaluation_resize`, `bands`, `nodata`
+    and which level of a slide or pyramid is predicted, by its number or its `microns` a pixel, are those of the data
+    that the task was trained on; where there is no data, there is no class either. `score_threshold` drops objects of a
+    lower score, gives pixels of a lower probability the ignore index, and replaces the threshold of layers; None leaves
+    all as in evaluation. `batch_size` images go through the model together; files of more than `max_pixels` are
+    refused. `weights` identify what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in
+    unless it is told otherwise.
 
     Where windows slide over an image, it is predicted and decoded piece by piece, and without `evaluation_resize` read
     so too: memory is bounded by a row of windows and by what comes out. Labels are those of the whole image's logits.
@@ -64,6 +66,8 @@ class Predictor:
         evaluation_resize: tuple[int, int] | None = None,
         bands: Sequence[int] | None = None,
         nodata: NoDataOption = None,
+        level: int | None = None,
+        microns: float | None = None,
         score_threshold: float | None = None,
         batch_size: int = 1,
         max_pixels: int = MAX_PIXELS,
@@ -74,6 +78,7 @@ class Predictor:
         self.evaluation_resize = evaluation_resize
         self.bands = None if bands is None else tuple(bands)
         self.nodata = NoData.of(nodata, task.info.mean)
+        self.scale = scale_of(level, microns)
         self.score_threshold = score_threshold
         self.batch_size = batch_size
         self.max_pixels = max_pixels
@@ -106,6 +111,7 @@ class Predictor:
             "inference": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
             "score_threshold": self.score_threshold,
             "batch_size": self.batch_size,
+            **self.scale.settings,
         }
 
     @overload
@@ -137,6 +143,7 @@ class Predictor:
             max_pixels=self.max_pixels,
             windows=self.reads_windows,
             nodata=self.nodata,
+            scale=self.scale,
         )
 
     @property

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from coatseg.data.images.geotags import GeoTags, read_tags
+from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale
 from coatseg.data.images.sources import SKIPPED_FILE, Skipped, Source, fetched
 from coatseg.data.images.tiff import read_header
 from coatseg.data.loading.module import as_is, one_thread
@@ -23,6 +24,7 @@ from coatseg.results.predict.opened_image import OpenedImage, open_path
 from coatseg.results.predict.pictures import picture_of
 from coatseg.results.predict.predictor import Predictor
 from coatseg.results.predict.writers import Writer
+from coatseg.structures import Size
 from coatseg.system.json_lines import write_lines
 from coatseg.visualize.sheets import encode_picture
 
@@ -47,6 +49,7 @@ class Loading(torch.utils.data.Dataset[list[ReadImage]]):
         self.groups = groups
         self.channels = predictor.info.channels
         self.bands = predictor.bands
+        self.scale = predictor.scale
         self.max_pixels = predictor.max_pixels
         self.windows = predictor.reads_windows
         self.nodata = predictor.nodata
@@ -69,8 +72,9 @@ class Loading(torch.utils.data.Dataset[list[ReadImage]]):
                     max_pixels=self.max_pixels,
                     windows=windows,
                     nodata=self.nodata,
+                    scale=self.scale,
                 )
-                return ReadImage(source, image, tags_of(path))
+                return ReadImage(source, image, tags_of(path, self.scale, image.size))
         except ImageError as error:
             return ReadImage(source, None, error=error)
 
@@ -196,13 +200,21 @@ def _picture(source: Source) -> str:
     return f"{PICTURES}/{source.id}.png"
 
 
-def tags_of(path: Path) -> GeoTags | None:
-    """Return the georeference of a file with upright rows; None for one that has none, and without rasterio."""
+def tags_of(path: Path, scale: Scale = FULL, size: Size | None = None) -> GeoTags | None:
+    """Return the georeference of a file with upright rows; None for one that has none, and without rasterio.
+
+    `size` is that of the level that was read at a `scale`.
+    """
+    if path.suffix.lower() in SLIDE_SUFFIXES:
+        return None
     header = read_header(path)
     turned = header is not None and header.orientation != 1
     if turned or importlib.util.find_spec("rasterio") is None:
         return None
-    return read_tags(path)
+    tags = read_tags(path)
+    if tags is None or header is None or size is None or scale == FULL:
+        return tags
+    return tags.reduced((header.size[0] / size[0], header.size[1] / size[1]))
 
 
 def words_on_tags(sources: Sequence[Source]) -> str | None:

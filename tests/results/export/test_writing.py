@@ -78,7 +78,9 @@ def test_an_onnx_file_predicts_as_its_model_does(semantic: tuple[Task, dict[str,
     assert exported.compared == 2 * 70 * 96 + 33 * 64
     assert exported.alike == 1
     restored, reading = restore_onnx(tmp_path / "a.onnx", {})
-    assert reading == {"evaluation_resize": (48, 64), "bands": None, "nodata": None}
+    assert reading == {
+        "evaluation_resize": (48, 64), "bands": None, "nodata": None, "level": None, "microns": None
+    }  # fmt: skip
     assert restored.info == task.info
     assert list(restored.parameters()) == []
     batch = collate(samples((64, 90), (40, 33)), task.info, [False] * 2)

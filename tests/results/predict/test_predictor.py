@@ -20,8 +20,10 @@ from coatseg.structures import InstancePrediction, MultilabelPrediction, Semanti
 from coatseg.tasks.evaluation import evaluate
 from coatseg.tasks.inference.options import Inference
 from coatseg.tasks.multilabel import MultilabelTask
+from coatseg.training.callbacks.checkpoints import RECORD
 from coatseg.training.trainer import make_trainer
 from tests.data.rasters import write_tiff
+from tests.data.slides import SIZES, level_pixels, write_svs
 from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
 from tests.results.models import blotches, small_predictor
 
@@ -126,6 +128,17 @@ def test_a_tiff_is_read_by_windows_and_predicted_as_an_array(tmp_path: Path) -> 
     opened = predictor._open(path, 0)
     assert opened.pixels is None
     assert torch.equal(predictor(path).label_map, predictor(image).label_map)
+
+
+@pytest.mark.parametrize("scale", [{"level": 1}, {"microns": 2.0}])
+def test_a_slide_is_read_by_windows_at_its_level(tmp_path: Path, scale: dict[str, float]) -> None:
+    path = write_svs(tmp_path / "a.svs", compression="deflate")
+    predictor = small_predictor(Inference(window=(32, 32)), **scale)
+    opened = predictor._open(path, 0)
+    assert opened.pixels is None
+    assert opened.size == SIZES[1]
+    assert torch.equal(predictor(path).label_map, predictor(level_pixels(1)).label_map)
+    assert torch.equal(small_predictor(**scale)(path).label_map, small_predictor()(level_pixels(1)).label_map)
 
 
 def test_every_form_of_an_image_is_the_same_image(tmp_path: Path) -> None:
@@ -277,6 +290,16 @@ def test_pixels_of_either_order_of_bytes_are_predicted_alike(order: str) -> None
     predictor = small_predictor()
     pixels = np.arange(40 * 48 * 3, dtype=np.uint16).reshape(40, 48, 3) * 11
     assert torch.equal(predictor(pixels.astype(f"{order}u2")).label_map, predictor(pixels).label_map)
+
+
+def test_a_checkpoint_reads_slides_as_it_was_trained_or_as_it_is_told(composed: Composed, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "slides.ckpt", composed(*SEMANTIC))
+    content = torch.load(tmp_path / "slides.ckpt")
+    content[RECORD]["config"]["data"]["microns"] = 2.0
+    torch.save(content, tmp_path / "slides.ckpt")
+    assert coatseg.load(tmp_path / "slides.ckpt").settings["microns"] == 2.0
+    assert coatseg.load(tmp_path / "slides.ckpt", level=2).settings["level"] == 2
+    assert "microns" not in coatseg.load(tmp_path / "slides.ckpt", level=0).settings
 
 
 def test_an_onnx_file_takes_no_device_and_no_plugins(tmp_path: Path) -> None:
