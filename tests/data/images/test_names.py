@@ -47,10 +47,10 @@ def test_outlines_of_cellpose_are_no_images(tmp_path: Path) -> None:
 
 
 def test_other_formats_are_counted_with_their_mend() -> None:
-    files = [PurePath(name) for name in ("a.nii.gz", "b/c.NII.GZ", "d.svs", "e.png", "notes.txt", "f.b.dcm")]
+    files = [PurePath(name) for name in ("a.nii.gz", "b/c.NII.GZ", "d.mrxs", "e.png", "notes.txt", "f.b.dcm")]
     words = words_on_other_formats(files)
     assert words.startswith("There are 2 .nii.gz files, volumes: save their slices as TIFF, PNG or .npy. ")
-    assert "There is 1 .svs file, slides" in words
+    assert "There is 1 .mrxs file, slides" in words
     assert "There is 1 .dcm file, scans" in words
     assert "txt" not in words
     assert words_on_other_formats([]) == ""
