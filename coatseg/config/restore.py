@@ -12,8 +12,8 @@ from coatseg.config.build import build_task, check_task_fits
 from coatseg.config.plan import TaskPlan
 from coatseg.config.read import read_untrained
 from coatseg.config.sections import named
-from coatseg.data.images.nodata import NoDataOption
 from coatseg.data.images.resizing import Sides
+from coatseg.data.images.statements.nodata import NoDataOption
 from coatseg.errors import CheckpointError, ConfigError, listed
 from coatseg.models.weights.mismatches import mismatches
 from coatseg.registry.options import Options, fitting

@@ -21,9 +21,9 @@ from pycocotools.coco import COCO
 import coatseg
 from coatseg.commands import predict
 from coatseg.commands.terminal import progress
-from coatseg.data.images.geotags import read_tags
 from coatseg.data.images.reading import read_label_map
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import read_tags
 from coatseg.errors import ConfigError, ImageError, OutputError, RunExistsError
 from coatseg.results.predict.canvas import LabelMap
 from coatseg.results.predict.opened_image import OpenedImage

@@ -16,7 +16,7 @@ from pycocotools import mask as official_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from coatseg.data.annotations.coco_objects import read_objects
+from coatseg.data.annotations.formats.coco import read_objects
 from coatseg.data.loading.batching import target_of
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts, coco_scores

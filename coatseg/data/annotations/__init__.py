@@ -1,1 +1,1 @@
-"""Read annotation files to arrays: class lists, boxes, masks, id maps, panoptic segments."""
+"""Read truth files to arrays: lists of classes, id maps, layers, panoptic segments; boxes and masks in the rooms below."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coatseg.data.datasets.mask_files import SemanticFiles
-from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split, official_classes, paired
 from coatseg.data.download import Archive
+from coatseg.data.readers.mask_files import SemanticFiles
+from coatseg.data.readers.official import NumberedMasks, OfficialTree, check_split, official_classes, paired
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo
 from coatseg.system.download import RemoteFile

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.classes import read_lines
-from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
 from coatseg.data.download import Archive, obtain
+from coatseg.data.readers.mask_files import SemanticFiles
+from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, SplitNotFoundError, nearest
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo

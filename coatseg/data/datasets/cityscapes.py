@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from coatseg.data.annotations.id_maps import masks_of, objects_of
-from coatseg.data.annotations.object_options import ClassChoice
-from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles, check_mask_size
-from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
+from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.images.reading import read_image, read_label_map
+from coatseg.data.readers.mask_files import SemanticFiles, check_mask_size
+from coatseg.data.readers.official import NumberedMasks, OfficialTree, check_split
+from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.errors import CoatsegError, ConfigError, DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Pixels, Sample, Size

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coatseg.data.annotations.coco_objects import read_objects
-from coatseg.data.annotations.object_options import ObjectOptions
-from coatseg.data.datasets.object_files import CocoFiles
-from coatseg.data.datasets.official import OfficialTree, check_split
+from coatseg.data.annotations.formats.coco import read_objects
+from coatseg.data.annotations.objects.options import ObjectOptions
 from coatseg.data.download import Archive
+from coatseg.data.readers.object_files import CocoFiles
+from coatseg.data.readers.official import OfficialTree, check_split
 from coatseg.registry.names import register
 from coatseg.system.download import RemoteFile
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coatseg.data.annotations.coco_objects import read_objects
-from coatseg.data.annotations.object_options import ObjectOptions
-from coatseg.data.annotations.objects import ObjectAnnotations
-from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.own_splits import HashedSplits
-from coatseg.data.datasets.split_paths import SplitPaths, is_of_all, path_of_split
-from coatseg.data.datasets.windowed_files import WindowSize, windows_of
+from coatseg.data.annotations.formats.coco import read_objects
+from coatseg.data.annotations.objects.annotations import ObjectAnnotations
+from coatseg.data.annotations.objects.options import ObjectOptions
+from coatseg.data.readers.own_objects import OwnObjects
+from coatseg.data.readers.windowed_files import WindowSize, windows_of
+from coatseg.data.trees.split_paths import SplitPaths, is_of_all, path_of_split
+from coatseg.data.trees.splits import HashedSplits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
 from coatseg.registry.names import register
 

@@ -10,10 +10,11 @@ from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annotations
 from coatseg.data.datasets.coco import IMAGES
 from coatseg.data.datasets.coco_stuff import CATEGORIES
-from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
-from coatseg.data.datasets.official import OfficialTree, check_split, official_classes
-from coatseg.data.datasets.split_paths import SplitPaths, path_of_split
 from coatseg.data.download import Archive
+from coatseg.data.readers.mask_files import SemanticFiles
+from coatseg.data.readers.official import OfficialTree, check_split, official_classes
+from coatseg.data.trees.masked_image import MaskedImage
+from coatseg.data.trees.split_paths import SplitPaths, path_of_split
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo

@@ -12,15 +12,15 @@ from typing import Literal
 
 from coatseg.data.annotations.classes import ClassList, check_same_lists, generated_palette, read_classes
 from coatseg.data.annotations.multilabel_masks import LayerMasks
-from coatseg.data.datasets.level_masks import LevelMasks
-from coatseg.data.datasets.mask_files import MaskReader
-from coatseg.data.datasets.official import NumberedMasks
-from coatseg.data.datasets.own_splits import Splits, find_pairs
-from coatseg.data.datasets.own_tree import LAYOUT, OwnTree, masks_by_stem
-from coatseg.data.datasets.windowed_files import WindowedFiles, WindowSize, windows_of
-from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.reading import LabelMaps
 from coatseg.data.images.slides import FULL, Scale, scale_of
+from coatseg.data.images.statements.nodata import NoData, NoDataOption
+from coatseg.data.readers.level_masks import LevelMasks
+from coatseg.data.readers.mask_files import MaskReader
+from coatseg.data.readers.official import NumberedMasks
+from coatseg.data.readers.windowed_files import WindowedFiles, WindowSize, windows_of
+from coatseg.data.trees.pairs import LAYOUT, OwnTree, masks_by_stem
+from coatseg.data.trees.splits import Splits, find_pairs
 from coatseg.errors import ConfigError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.registry.options import NonNegativeInt, PositiveFloat

@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from coatseg.data.annotations.entries import ObjectEntries, extent_of
-from coatseg.data.annotations.geojson import check_pixels, names_in, read_features
-from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
-from coatseg.data.datasets.annotation_files import (
+from coatseg.data.annotations.formats.geojson import check_pixels, names_in, read_features
+from coatseg.data.annotations.objects.entries import ObjectEntries, extent_of
+from coatseg.data.annotations.objects.options import ClassChoice, ObjectOptions
+from coatseg.data.images.reading import read_size
+from coatseg.data.readers.own_objects import OwnObjects
+from coatseg.data.readers.windowed_files import WindowSize, windows_of
+from coatseg.data.trees.annotation_files import (
     AnnotatedImage,
     AnnotationFiles,
     annotated_images,
     check_root,
     files_of_images,
 )
-from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.windowed_files import WindowSize, windows_of
-from coatseg.data.images.reading import read_size
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
 from coatseg.structures import Colour

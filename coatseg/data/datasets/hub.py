@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette
-from coatseg.data.datasets.hub_masks import MaskTruth, mask_classes, mask_reader
-from coatseg.data.datasets.hub_objects import BoxFormat, BoxTruth, find_categories
-from coatseg.data.datasets.hub_tables import Place, Table, open_tables
-from coatseg.data.datasets.own_splits import Splits
 from coatseg.data.images.embedded import as_file
 from coatseg.data.images.reading import read_image, read_size
+from coatseg.data.readers.hub_masks import MaskTruth, mask_classes, mask_reader
+from coatseg.data.readers.hub_objects import BoxFormat, BoxTruth, find_categories
+from coatseg.data.trees.hub_tables import Place, Table, open_tables
+from coatseg.data.trees.splits import Splits
 from coatseg.errors import ConfigError, DatasetError, SplitNotFoundError, nearest
 from coatseg.registry.names import register
 from coatseg.registry.options import OptionGroup

@@ -16,13 +16,14 @@ from coatseg.data.annotations.class_maps import class_maps
 from coatseg.data.annotations.classes import check_class_names, generated_palette, read_classes
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.annotations.numbered_objects import IGNORED, MIXED, ClassNumbers, labels_of_map
-from coatseg.data.annotations.object_options import ClassChoice
-from coatseg.data.datasets.mask_files import MaskedImage, check_mask_is_there, check_mask_size
-from coatseg.data.datasets.object_files import ObjectFiles
-from coatseg.data.datasets.own_splits import Splits, find_pairs
-from coatseg.data.datasets.own_tree import OwnTree
+from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.images.reading import read_image, read_label_map
-from coatseg.data.images.same_place import check_same_place
+from coatseg.data.images.statements.same_place import check_same_place
+from coatseg.data.readers.mask_files import check_mask_is_there, check_mask_size
+from coatseg.data.readers.object_files import ObjectFiles
+from coatseg.data.trees.masked_image import MaskedImage
+from coatseg.data.trees.pairs import OwnTree
+from coatseg.data.trees.splits import Splits, find_pairs
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt

@@ -8,22 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coatseg.data.annotations.entries import ObjectEntries
-from coatseg.data.annotations.kaggle_csv import Part, Row, RunLengthTable, read_table
-from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
-from coatseg.data.annotations.run_lengths import RunLengthError, read_runs
-from coatseg.data.datasets.annotation_files import (
-    AnnotatedImage,
-    AnnotationFiles,
-    check_root,
-    decide,
-    pairs_of_split,
-)
-from coatseg.data.datasets.mask_files import MaskedImage
-from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.split_paths import path_of_split
+from coatseg.data.annotations.formats.kaggle_csv import Part, Row, RunLengthTable, read_table
+from coatseg.data.annotations.objects.entries import ObjectEntries
+from coatseg.data.annotations.objects.options import ClassChoice, ObjectOptions
+from coatseg.data.annotations.objects.run_lengths import RunLengthError, read_runs
 from coatseg.data.images.reading import IMAGE_SUFFIXES, read_size
 from coatseg.data.images.walking import walk
+from coatseg.data.readers.own_objects import OwnObjects
+from coatseg.data.trees.annotation_files import AnnotatedImage, AnnotationFiles, check_root, decide, pairs_of_split
+from coatseg.data.trees.masked_image import MaskedImage
+from coatseg.data.trees.split_paths import path_of_split
 from coatseg.errors import DatasetError, DatasetNotFoundError, listed
 from coatseg.registry.names import register
 

@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from coatseg.data.annotations.entries import ObjectEntries, extent_of
-from coatseg.data.annotations.labelme import BACKGROUND, IGNORED, LINES, LabelFile, Shape, read_labelme, segmentation_of
-from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
-from coatseg.data.annotations.run_lengths import united
-from coatseg.data.datasets.annotation_files import (
+from coatseg.data.annotations.formats.labelme import (
+    BACKGROUND,
+    IGNORED,
+    LINES,
+    LabelFile,
+    Shape,
+    read_labelme,
+    segmentation_of,
+)
+from coatseg.data.annotations.objects.entries import ObjectEntries, extent_of
+from coatseg.data.annotations.objects.options import ClassChoice, ObjectOptions
+from coatseg.data.annotations.objects.run_lengths import united
+from coatseg.data.images.reading import read_size
+from coatseg.data.readers.own_objects import OwnObjects
+from coatseg.data.trees.annotation_files import (
     AnnotatedImage,
     AnnotationFiles,
     annotated_images,
     check_root,
     files_of_images,
 )
-from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.images.reading import read_size
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, Size

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from coatseg.data.annotations.classes import first_repeated, generated_palette, read_lines
-from coatseg.data.datasets.mask_files import MaskedImage, SemanticFiles
-from coatseg.data.datasets.official import NumberedMasks, OfficialTree, check_split
 from coatseg.data.download import Archive
+from coatseg.data.readers.mask_files import SemanticFiles
+from coatseg.data.readers.official import NumberedMasks, OfficialTree, check_split
+from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.errors import DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
 from coatseg.structures import IGNORE_INDEX, DatasetInfo

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from coatseg.data.annotations.boxes import BOXES, Boxes, check_not_fractions, mend_boxes, repair_line
 from coatseg.data.annotations.classes import check_class_names, generated_palette
-from coatseg.data.annotations.voc_xml import VOCObject, read_boxes
-from coatseg.data.datasets.object_files import ObjectFiles
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.annotations.formats.voc_xml import VOCObject, read_boxes
+from coatseg.data.annotations.objects.mended_boxes import BOXES, Boxes, check_not_fractions, mend_boxes, repair_line
 from coatseg.data.datasets.voc import INFO as VOC
-from coatseg.data.datasets.voc_tree import ANNOTATIONS, IMAGES, find_xml_pairs, names_of_all
+from coatseg.data.readers.object_files import ObjectFiles
+from coatseg.data.trees.splits import Splits
+from coatseg.data.trees.voc_tree import ANNOTATIONS, IMAGES, find_xml_pairs, names_of_all
 from coatseg.errors import ConfigError, DatasetError, nearest
 from coatseg.registry.names import register
 from coatseg.structures import DatasetInfo, Instances, Size

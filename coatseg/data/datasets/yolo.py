@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from coatseg.data.annotations.entries import ObjectEntries
-from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
-from coatseg.data.annotations.yolo import read_yolo
-from coatseg.data.datasets.annotation_files import IMAGES, check_root
-from coatseg.data.datasets.own_objects import OwnObjects
-from coatseg.data.datasets.yolo_tree import YoloTree, labels_of, read_yolo_tree
+from coatseg.data.annotations.formats.yolo import read_yolo
+from coatseg.data.annotations.objects.entries import ObjectEntries
+from coatseg.data.annotations.objects.options import ClassChoice, ObjectOptions
 from coatseg.data.images.reading import read_size, stem_of
+from coatseg.data.readers.own_objects import OwnObjects
+from coatseg.data.trees.annotation_files import IMAGES, check_root
+from coatseg.data.trees.yolo_tree import YoloTree, labels_of, read_yolo_tree
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from coatseg.data.images.decoding import DAMAGED, unsupported
 from coatseg.data.images.normalization import PIXEL_RANGE
-from coatseg.data.images.tiff import read_header
+from coatseg.data.images.tiff.header import read_header
 from coatseg.errors import ImageError
 from coatseg.structures import Pixels
 

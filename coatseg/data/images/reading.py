@@ -24,12 +24,12 @@ from coatseg.data.images.decoding import (
 from coatseg.data.images.normalization import check_channels, with_channels
 from coatseg.data.images.numpy_files import NUMPY, open_array
 from coatseg.data.images.raster import JPEG_2000, Window, check_bands, read_band
-from coatseg.data.images.sample_values import class_numbers
 from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale
+from coatseg.data.images.statements.sample_values import class_numbers
 from coatseg.data.images.stored_images import size_and_channels, stored_image
-from coatseg.data.images.tiff import JPEG, TiffHeader, read_header
-from coatseg.data.images.tiff_pages import listed_pages
-from coatseg.data.images.tiff_readers import is_plain_map
+from coatseg.data.images.tiff.header import JPEG, TiffHeader, read_header
+from coatseg.data.images.tiff.libraries import is_plain_map
+from coatseg.data.images.tiff.pages import listed_pages
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Pixels, Size
 

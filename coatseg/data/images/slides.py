@@ -8,8 +8,8 @@ from typing import Any
 
 from coatseg.data.images.decoding import unsupported
 from coatseg.data.images.normalization import PIXEL_RANGE
-from coatseg.data.images.pyramid import MEND, Pyramid, open_pyramid
 from coatseg.data.images.raster import Window
+from coatseg.data.images.tiff.pyramid import MEND, Pyramid, open_pyramid
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels, Size
 

@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coatseg.data.images.nodata import NoData
 from coatseg.data.images.other_formats import words_on_other_formats
 from coatseg.data.images.reading import IMAGE_SUFFIXES, NO_IMAGES, read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.data.images.slides import FULL, Scale
+from coatseg.data.images.statements.nodata import NoData
 from coatseg.data.images.walking import walk
 from coatseg.errors import ConfigError, ImageError
 from coatseg.structures import Pixels

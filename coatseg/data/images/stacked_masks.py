@@ -8,8 +8,8 @@ import numpy as np
 
 from coatseg.data.images.numpy_files import NUMPY, open_array
 from coatseg.data.images.raster import Window, read_band
-from coatseg.data.images.sample_values import class_numbers
-from coatseg.data.images.tiff import TiffHeader, read_header
+from coatseg.data.images.statements.sample_values import class_numbers
+from coatseg.data.images.tiff.header import TiffHeader, read_header
 from coatseg.errors import DatasetError
 from coatseg.structures import Pixels
 

@@ -35,11 +35,11 @@ from coatseg.data.images.raster import (
     read_bands,
     read_raster,
 )
-from coatseg.data.images.sample_values import full_range
 from coatseg.data.images.slides import FULL, Scale, is_slide, read_slide, read_slide_size
-from coatseg.data.images.tiff import WHITE_IS_ZERO, TiffHeader, read_header
-from coatseg.data.images.tiff_pages import channel_pages
-from coatseg.data.images.tiff_readers import check_colours, is_plain_tiff
+from coatseg.data.images.statements.sample_values import full_range
+from coatseg.data.images.tiff.header import WHITE_IS_ZERO, TiffHeader, read_header
+from coatseg.data.images.tiff.libraries import check_colours, is_plain_tiff
+from coatseg.data.images.tiff.pages import channel_pages
 from coatseg.structures import Pixels, Size
 
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.nodata import stated_nodata, without_data
 from coatseg.data.images.normalization import PIXEL_RANGE
+from coatseg.data.images.statements.nodata import stated_nodata, without_data
 from coatseg.data.inspection.object_facts import ObjectFacts, object_facts
 from coatseg.data.loading.subset import palette_of
 from coatseg.structures import Colour, Dataset, DatasetInfo, Pixels, Sample, Size

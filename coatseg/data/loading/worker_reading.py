@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.data.images.nodata import check_finite
+from coatseg.data.images.statements.nodata import check_finite
 from coatseg.data.loading.sampling import Draw
 from coatseg.data.loading.subset import example
 from coatseg.data.loading.worker_transfer import DrawnSamples

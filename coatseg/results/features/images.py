@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import fsspec
 
-from coatseg.data.images.nodata import NoData
 from coatseg.data.images.resizing import resize_image, size_within
 from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.data.images.slides import FULL, Scale
 from coatseg.data.images.sources import Skipped, Source, Sources, read_source
+from coatseg.data.images.statements.nodata import NoData
 from coatseg.errors import CoatsegError, ConfigError, ImageError
 from coatseg.results.features.names import path_name
 from coatseg.structures import Dataset, DatasetInfo, Pixels, Sample, Size

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from coatseg.config.restore import read_trained
-from coatseg.data.images.nodata import NoData
 from coatseg.data.images.slides import FULL, Scale, scale_of
+from coatseg.data.images.statements.nodata import NoData
 from coatseg.models.backbones.coat import CoaT
 from coatseg.registry.names import make
 from coatseg.results.features.images import normalised_by

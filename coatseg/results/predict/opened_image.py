@@ -14,7 +14,6 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from coatseg.data.images.decoding import is_deep, orientation, plain_mode
-from coatseg.data.images.nodata import NoData, check_finite
 from coatseg.data.images.normalization import with_channels
 from coatseg.data.images.numpy_files import NUMPY
 from coatseg.data.images.raster import Window
@@ -22,8 +21,9 @@ from coatseg.data.images.reading import read_image, stem_of
 from coatseg.data.images.size_limit import MAX_PIXELS, any_pixels, checked_size
 from coatseg.data.images.slides import FULL, Scale, is_slide
 from coatseg.data.images.sources import whole_image
+from coatseg.data.images.statements.nodata import NoData, check_finite
 from coatseg.data.images.stored_images import stored_image
-from coatseg.data.images.tiff import check_length
+from coatseg.data.images.tiff.header import check_length
 from coatseg.errors import ImageError
 from coatseg.structures import Pixels, Size
 

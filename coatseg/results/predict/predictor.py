@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from coatseg.data.images.nodata import NoData, NoDataOption
 from coatseg.data.images.normalization import normalise
 from coatseg.data.images.raster import Window
 from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.data.images.slides import scale_of
+from coatseg.data.images.statements.nodata import NoData, NoDataOption
 from coatseg.data.loading.batching import collate
 from coatseg.data.loading.module import with_image_resized
 from coatseg.errors import ConfigError

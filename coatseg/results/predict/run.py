@@ -14,10 +14,10 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.data.images.geotags import GeoTags, read_tags
 from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale
 from coatseg.data.images.sources import SKIPPED_FILE, Skipped, Source, fetched
-from coatseg.data.images.tiff import read_header
+from coatseg.data.images.statements.geotags import GeoTags, read_tags
+from coatseg.data.images.tiff.header import read_header
 from coatseg.data.loading.module import as_is, one_thread
 from coatseg.errors import CoatsegError, ImageError, NameTooLongError
 from coatseg.results.predict.opened_image import OpenedImage, open_path

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coatseg.data.images.geotags import GeoTags, encode_label_map
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags, encode_label_map
 from coatseg.errors import ConfigError, nearest
 from coatseg.results.predict.canvas import LabelMap, Layers
 from coatseg.results.predict.numbers import NUMBERS, Numbering, dataset_numbering

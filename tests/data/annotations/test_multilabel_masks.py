@@ -12,7 +12,7 @@ from coatseg.data.augmentations.flips import horizontal_flip
 from coatseg.data.augmentations.resize import random_scale
 from coatseg.data.augmentations.transform import Transform
 from coatseg.data.datasets.folder import Folder
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.trees.splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset
 from tests.contracts.dataset import DatasetContract, check_sample

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from coatseg.data.annotations.coco_objects import read_objects
+from coatseg.data.annotations.formats.coco import read_objects
 from coatseg.data.datasets.coco import Coco
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract

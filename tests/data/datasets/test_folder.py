@@ -8,7 +8,7 @@ from PIL import Image
 from coatseg.config.read import read
 from coatseg.data.annotations.classes import generated_palette, read_classes
 from coatseg.data.datasets.folder import Folder
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.trees.splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError
 from coatseg.registry.options import construct
 from coatseg.structures import IMAGENET_MEAN

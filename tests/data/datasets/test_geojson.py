@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from coatseg.data.annotations.entries import ObjectEntries
-from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
-from coatseg.data.annotations.windowed_objects import WindowedObjects
+from coatseg.data.annotations.objects.entries import ObjectEntries
+from coatseg.data.annotations.objects.options import ClassChoice, ObjectOptions
+from coatseg.data.annotations.objects.windowed import WindowedObjects
 from coatseg.data.datasets.geojson import GeoJson
 from coatseg.data.images.raster import Window
 from coatseg.errors import DatasetError

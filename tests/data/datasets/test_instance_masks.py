@@ -8,7 +8,7 @@ from PIL import Image
 
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.datasets.instance_masks import InstanceMasks
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.trees.splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import PLACES, SIZE, mask_of, write_instance_masks

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.annotations.object_options import ClassChoice
-from coatseg.data.datasets.annotation_files import AnnotationFiles
+from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.datasets.labelme import LabelMe
+from coatseg.data.trees.annotation_files import AnnotationFiles
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.formats import labelme_content, png_of, shape, write_labelme

@@ -9,7 +9,7 @@ from PIL import Image
 
 from coatseg.data.datasets.folder import Folder
 from coatseg.data.datasets.instance_masks import InstanceMasks
-from coatseg.data.datasets.own_splits import Splits
+from coatseg.data.trees.splits import Splits
 from coatseg.errors import DatasetError
 from coatseg.structures import Dataset
 from tests.contracts.dataset import DatasetContract

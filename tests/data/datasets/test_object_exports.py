@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.annotations.object_options import ClassChoice, ObjectOptions
+from coatseg.data.annotations.objects.options import ClassChoice, ObjectOptions
 from coatseg.data.datasets.cityscapes import Cityscapes
 from coatseg.data.datasets.coco import Coco
 from coatseg.data.datasets.coco_json import CocoJson
 from coatseg.data.datasets.coco_panoptic import CocoPanoptic
 from coatseg.data.datasets.instance_masks import InstanceMasks
-from coatseg.data.datasets.own_splits import Splits
 from coatseg.data.datasets.voc_boxes import VOCBoxes
+from coatseg.data.trees.splits import Splits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from tests.contracts.dataset import DatasetContract
 from tests.data.objects import (

@@ -12,10 +12,10 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 
 import coatseg
-from coatseg.data.images.geotags import GeoTags, encode_label_map, read_tags
 from coatseg.data.images.raster import Window, read_raster
 from coatseg.data.images.reading import ColourMasks, read_image, read_label_map, read_size
-from coatseg.data.images.tiff import check_length
+from coatseg.data.images.statements.geotags import GeoTags, encode_label_map, read_tags
+from coatseg.data.images.tiff.header import check_length
 from coatseg.errors import DatasetError, ImageError
 from tests.data.rasters import write_tiff
 

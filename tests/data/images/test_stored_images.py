@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from coatseg.data.images.geotags import read_tags
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import read_image, read_label_map, read_mask_size, read_size
+from coatseg.data.images.statements.geotags import read_tags
 from coatseg.errors import DatasetError, ImageError
 from coatseg.results.predict.opened_image import has_windows
 

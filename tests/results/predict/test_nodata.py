@@ -10,8 +10,8 @@ import torch
 
 import coatseg
 from coatseg.config.restore import read_trained
-from coatseg.data.images.nodata import NoData
 from coatseg.data.images.sources import find_sources
+from coatseg.data.images.statements.nodata import NoData
 from coatseg.errors import ImageError
 from coatseg.results.features.images import FolderImages
 from coatseg.results.features.model import checkpoint_model

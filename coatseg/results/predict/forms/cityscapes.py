@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from coatseg.data.datasets.cityscapes import INFO
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError
 from coatseg.results.predict.forms.submission import LabelSubmission, Submission, stem_of
 from coatseg.results.predict.numbers import numbering_of

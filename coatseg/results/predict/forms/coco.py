@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coatseg.data.annotations.classes import first_repeated
-from coatseg.data.annotations.coco_objects import read_objects
-from coatseg.data.annotations.objects import ObjectAnnotations
+from coatseg.data.annotations.formats.coco import read_objects
+from coatseg.data.annotations.objects.annotations import ObjectAnnotations
 from coatseg.data.images.sources import Source
 from coatseg.errors import ConfigError, listed
 from coatseg.metrics.coco_format import image_number

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.metrics.coco_format import encode_mask
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import one_ring, outlines

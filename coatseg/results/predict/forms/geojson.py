@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ImageError
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import Polygon, plain, shapes_of

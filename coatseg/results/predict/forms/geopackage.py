@@ -13,8 +13,8 @@ from contextlib import closing
 
 import numpy as np
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.geojson import FOLDER
 from coatseg.results.predict.forms.outlines import Polygon, shapes_of

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError, nearest
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.regions import regions_of, size_of

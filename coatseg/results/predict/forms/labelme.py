@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import LabelMap, Written
 from coatseg.results.predict.forms.outlines import one_ring, outlines, plain
 from coatseg.results.predict.forms.regions import (

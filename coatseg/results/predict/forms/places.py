@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coatseg.data.images.geotags import GeoTags
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.forms.outlines import Polygon, Ring
 
 UNPLACED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

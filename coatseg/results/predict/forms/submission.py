@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from coatseg.data.annotations.classes import first_repeated
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError
 from coatseg.results.predict.canvas import LabelMap
 from coatseg.results.predict.numbers import numbering_of

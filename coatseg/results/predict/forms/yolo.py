@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import yaml
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import one_ring, shapes_of
 from coatseg.results.predict.forms.regions import Region, labels_left, regions_of, size_of

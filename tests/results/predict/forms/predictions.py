@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import LabelMap, Layers, Written
 from coatseg.results.predict.forms.table import FORMS
 from coatseg.results.predict.writers import Writer

@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from coatseg.data.images.geotags import GeoTags
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ImageError
 from coatseg.results.predict.forms.outlines import one_ring, outlines
 from coatseg.results.predict.forms.regions import regions_of

@@ -18,8 +18,8 @@ from coatseg.commands.evaluate import read_arguments as evaluate_arguments
 from coatseg.commands.predict import predict_files
 from coatseg.commands.predict import read_arguments as predict_arguments
 from coatseg.data.datasets.cityscapes import Cityscapes
-from coatseg.data.images.geotags import GeoTags
 from coatseg.data.images.sources import Source
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.forms.table import FORMS
 from coatseg.structures import InstancePrediction
 from coatseg.system.fsspec_folders import Place

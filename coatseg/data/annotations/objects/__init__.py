@@ -1,0 +1,1 @@
+"""Objects in COCO's form: checked, mended, chosen, and painted."""

@@ -1,0 +1,1 @@
+"""What a file states of its pixels beside them: depth, palette, where there is no data, a place on Earth."""

@@ -1,0 +1,1 @@
+"""What a TIFF states, which library reads it correctly, and its levels where it is a pyramid."""

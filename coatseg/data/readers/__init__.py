@@ -1,0 +1,1 @@
+"""What the readers of datasets share: files of images and masks or objects, to samples."""
