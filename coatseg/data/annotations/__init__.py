@@ -1,1 +1,1 @@
-"""Read truth files to arrays: lists of classes, id maps, layers, panoptic segments; boxes and masks in the rooms below."""
+"""Read truth files to arrays: lists of classes, id maps, layers, panoptic segments; in rooms below, boxes and masks."""
