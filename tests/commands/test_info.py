@@ -96,7 +96,7 @@ def test_datasets_that_are_there_are_told_from_others(tmp_path: Path, typed: Typ
     assert rows["ade20k"][1:] == ("150", "semantic", "data/ade20k", "no")
     assert rows["folder"][4].startswith("not as it should be: There is no classes file")
     assert rows["scenes"][4] == "made when asked for"
-    assert rows["coco_json"][1:] == ("by its json", "boxes, instances", "data/coco_json", "no")
+    assert rows["coco_json"][1:] == ("by its json", "boxes, instances, or semantic", "data/coco_json", "no")
 
 
 def _datasets(tmp_path: Path, typed: Typed) -> list[tuple[str, ...]]:

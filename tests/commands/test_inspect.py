@@ -173,7 +173,7 @@ def test_a_folder_alone_is_recognised_and_inspected_with_the_line_that_is_printe
     folders = json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]
     assert typed(*line.split(), "workers=0", "pictures=0", "output=by_hand") == 0
     assert folders == json.loads((tmp_path / "by_hand" / "inspection.json").read_text())["splits"]
-    assert typed("mine", "data.val_fraction=0.6", "workers=0", "pictures=0", "output=seen") == 0
+    assert typed("mine", "data.val_fraction=0.6", "data.seed=4", "workers=0", "pictures=0", "output=seen") == 0
     other = json.loads((tmp_path / "seen" / "inspection.json").read_text())["splits"]
     assert other["val"]["samples"] > folders["val"]["samples"]
 
