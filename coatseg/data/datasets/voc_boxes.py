@@ -36,9 +36,9 @@ class VOCBoxes(ObjectFiles):
 
     `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in
     `leave_out` are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without
-    `one_based` they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted.
-    All xml files of the split are read when the dataset is opened; where an image has none, that stops, or the image is
-    left out, or taken to be empty, as `without_xml` says.
+    `one_based` they are edges between pixels, counted from 0. Difficult objects are crowd, neither learnt nor counted,
+    or with `crowd` "objects" objects as any other. All xml files of the split are read when the dataset is opened;
+    where an image has none, that stops, or the image is left out, or taken to be empty, as `without_annotation` says.
 
     Raises:
         ConfigError: a class is named twice, or there is none.
@@ -58,7 +58,8 @@ class VOCBoxes(ObjectFiles):
         classes: Sequence[str] | None = CLASSES,
         leave_out: Sequence[str] = (),
         one_based: bool = True,
-        without_xml: Literal["stop", "leave_out", "empty"] = "stop",
+        crowd: Literal["leave_out", "objects"] = "leave_out",
+        without_annotation: Literal["stop", "leave_out", "empty"] = "stop",
         splits: Splits = Splits(),
     ) -> None:
         found = find_xml_pairs(Path(root), split, images, annotations, splits)
@@ -71,20 +72,22 @@ class VOCBoxes(ObjectFiles):
             things=tuple(range(len(names))),
         )
         self._pairs, self.repairs = found.pairs, found.repairs
-        self._part_bare(found.annotations, without_xml)
-        self._read_objects(found.annotations, one_based, frozenset(leave_out), without_xml == "empty")
+        self._part_bare(found.annotations, without_annotation)
+        self._read_objects(found.annotations, one_based, frozenset(leave_out), without_annotation == "empty")
+        if crowd == "objects":
+            self._take_difficult()
 
-    def _part_bare(self, folder: Path, without_xml: str) -> None:
+    def _part_bare(self, folder: Path, without_annotation: str) -> None:
         """Leave out the images without an xml, or keep them as images that show nothing, and count them."""
         bare = [pair for pair in self._pairs if not pair.mask.is_file()]
         if len(bare) == len(self._pairs):
             raise DatasetError(
                 f"No image of the split has an xml in {folder}.", "Name their folder with data.annotations=."
             )
-        if without_xml == "leave_out":
+        if without_annotation == "leave_out":
             self._pairs = tuple(pair for pair in self._pairs if pair.mask.is_file())
-        if bare and without_xml != "stop":
-            done = "left out" if without_xml == "leave_out" else "taken to show nothing"
+        if bare and without_annotation != "stop":
+            done = "left out" if without_annotation == "leave_out" else "taken to show nothing"
             self.repairs += (repair_line(IMAGES_WORDS, len(bare), f"without an xml {done}", bare[0].id),)
 
     def _read_objects(self, folder: Path, one_based: bool, leave_out: frozenset[str], empty: bool) -> None:
@@ -113,6 +116,15 @@ class VOCBoxes(ObjectFiles):
         self._labels = np.array([label for _, label, _ in taken], np.int64)[mended.kept]
         self._difficult = np.array([part.difficult for _, _, part in taken], bool)[mended.kept]
         self._begins = np.searchsorted(owner[mended.kept], np.arange(len(self._pairs) + 1))
+
+    def _take_difficult(self) -> None:
+        """Take the difficult objects as any other, and count them."""
+        taken = np.flatnonzero(self._difficult)
+        if len(taken):
+            owner = int(np.searchsorted(self._begins, taken[0], "right")) - 1
+            done = "marked difficult taken as any other"
+            self.repairs += (repair_line(OBJECTS, len(taken), done, self._pairs[owner].mask.name),)
+        self._difficult = np.zeros(len(self._difficult), bool)
 
     def _label(self, name: str, path: Path) -> int:
         if name not in self.info.classes:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from coatseg.data.recognition.candidate import FORMAT, TOOL, Candidate
-from coatseg.data.recognition.splits import by_split, split_of, trains
+from coatseg.data.recognition.splits import by_split, place_of, shared_by, split_of, split_options, trains
 from coatseg.data.recognition.tree import Tree, stem_of
 
 LOOKED_AT = 20
@@ -61,13 +61,13 @@ def labelme(tree: Tree) -> Iterator[Candidate]:
         return
     folders = sorted({path.rpartition("/")[0] or "." for path in found})
     beside = all(folder in tree.image_folders for folder in folders)
-    annotations = _top(folders)
-    images = annotations if beside else _top(sorted(tree.image_folders) or ["."])
+    annotations = place_of(folders)
+    images = annotations if beside else place_of(sorted(tree.image_folders))
     yield Candidate(
         name="LabelMe",
         reason=f"{found[0]} with shapes, {'beside its image' if beside else f'and images in {images}'}",
         data="labelme",
-        options=_file_options(tree, images, annotations, ".json"),
+        options={**_file_options(tree, images, annotations, ".json"), **split_options(folders)},
         task="inst",
     )
 
@@ -81,14 +81,14 @@ def geojson(tree: Tree) -> Iterator[Candidate]:
     properties = [row.get("properties") for row in _features(found[first])]
     classified = any(isinstance(stated, dict) and "classification" in stated for stated in properties)
     folders = sorted({path.rpartition("/")[0] or "." for path in found})
-    annotations = _top(folders)
+    annotations = place_of(folders)
     beside = all(folder in tree.image_folders for folder in folders)
-    images = annotations if beside else _top(sorted(tree.image_folders) or ["."])
+    images = annotations if beside else place_of(sorted(tree.image_folders))
     yield Candidate(
         name="QuPath GeoJSON" if classified else "GeoJSON",
         reason=f"{first} of features{' with classifications' if classified else ''}, and images in {images}",
         data="geojson",
-        options=_file_options(tree, images, annotations, first[first.rindex(".") :]),
+        options={**_file_options(tree, images, annotations, first[first.rindex(".") :]), **split_options(folders)},
         task="inst",
         sure=TOOL if classified else FORMAT,
     )
@@ -135,20 +135,12 @@ def _file_options(tree: Tree, images: str, annotations: str, suffix: str) -> dic
     options: dict[str, Any] = {name: folder for name, folder in folders.items() if folder != "."}
     stems = {stem_of(file.rpartition("/")[2]) for file in tree.files if file.endswith(suffix)}
     shown = {stem_of(name) for names in tree.image_folders.values() for name in names}
-    return {**options, "without_file": "leave_out"} if shown - stems else options
+    return {**options, "without_annotation": "leave_out"} if shown - stems else options
 
 
 def _folder_of_split(tree: Tree, stem: str) -> str:
-    folders = sorted(tree.image_folders, key=lambda folder: (split_of(folder) != split_of(stem), folder))
-    return folders[0] if folders else "."
-
-
-def _top(folders: list[str]) -> str:
-    """Return the folder that holds all of these."""
-    parts = [[] if folder == "." else folder.split("/") for folder in folders]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return "/".join(shared) or "."
+    """Return the folder of the images that a table with this stem is of: those of its split, or of train, or all."""
+    folders = {
+        wanted: [one for one in tree.image_folders if split_of(one) == wanted] for wanted in (split_of(stem), "train")
+    }
+    return shared_by(next(filter(None, folders.values()), tree.image_folders))

@@ -342,9 +342,11 @@ def test_label_studio_voc_is_split_by_a_fraction(tmp_path):
 def test_datumaro_writes_no_xml_of_an_image_without_objects(tmp_path, option, count):
     write_voc_boxes(tmp_path)
     (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations" / "000003.xml").unlink()
-    with pytest.raises(DatasetError, match=r"(?s)000003.xml cannot be read.*data.without_xml=empty or leave_out"):
+    with pytest.raises(
+        DatasetError, match=r"(?s)000003.xml cannot be read.*data.without_annotation=empty or leave_out"
+    ):
         VOCBoxes(tmp_path, "train")
-    dataset = VOCBoxes(tmp_path, "train", without_xml=option)
+    dataset = VOCBoxes(tmp_path, "train", without_annotation=option)
     assert len(dataset) == count
     assert len(dataset[count - 1].instances) == (0 if option == "empty" else 4)
     done = "left out" if option == "leave_out" else "taken to show nothing"
