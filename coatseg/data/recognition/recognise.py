@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coatseg.data.recognition.candidate import Candidate
@@ -42,6 +43,7 @@ NEAREST = {
 """By the suffix of files what the nearest layouts want."""
 PAIRS = "images: data=folder wants images/, masks/ with the same names, and classes.txt"
 MOST_FOLDERS = 8
+NO_IMAGES = "There is no image in it: put them there, or name their folder with data.images=."
 
 
 def recognise(root: Path) -> tuple[Path, tuple[Candidate, ...]]:
@@ -63,6 +65,8 @@ def recognise(root: Path) -> tuple[Path, tuple[Candidate, ...]]:
         found = _candidates(tree)
     if not found:
         raise DatasetError(f"{root} holds no export that is known: {_content(tree)}.", _nearest(tree))
+    if not tree.image_folders:  # LabelMe's own files hold them too, as text that is not read
+        found = tuple(replace(candidate, notes=(*candidate.notes, NO_IMAGES)) for candidate in found)
     return root, found
 
 

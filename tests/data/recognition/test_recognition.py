@@ -238,6 +238,13 @@ def test_several_published_datasets_in_a_folder_are_not_mixed(tmp_path: Path) ->
         recognise(tmp_path)
 
 
+def test_annotations_without_an_image_are_named_and_the_lack_is_said(tmp_path: Path) -> None:
+    root = EXPORTS["labelme"].write(tmp_path / "mine")
+    for path in root.glob("*.jpg"):
+        path.unlink()
+    assert "There is no image in it" in recognise(root)[1][0].notes[-1]
+
+
 def test_what_macos_packs_beside_a_dataset_is_passed_over(tmp_path: Path) -> None:
     root = EXPORTS["yolo"].write(tmp_path / "outer" / "inner")
     write_image(tmp_path / "outer" / "__MACOSX" / "inner" / "pair.jpg", "pair")
