@@ -210,6 +210,20 @@ def test_files_of_outlines_in_folders_of_splits_have_folders_without_their_names
     check_export(best, root, WHOLE)
 
 
+def test_tables_of_run_lengths_may_be_one_a_split_and_submissions_are_none(tmp_path: Path) -> None:
+    root = EXPORTS["kaggle"].write(tmp_path)
+    header, *rows = (root / "train.csv").read_text().splitlines()
+    for split, names in {"train": SPLITS["train"], "valid": SPLITS["val"]}.items():
+        (root / f"{split}.csv").write_text("\n".join([header, *(row for row in rows if row.startswith(names))]))
+    (root / "valid").mkdir()
+    (root / "train" / "holes.png").rename(root / "valid" / "holes.png")
+    (root / "sample_submission.csv").write_text("ImageId,EncodedPixels\nholes,1 1\n")
+    _, (best, *others) = recognise(root)
+    assert best.options == {"annotations": "SPLIT.csv", "images": ".", "split_by": "folders"}
+    assert not others
+    check_export(best, root, EXPORTS["kaggle"].truth)
+
+
 def test_a_json_called_as_the_folder_of_its_images_finds_them(tmp_path: Path) -> None:
     made = EXPORTS["datumaro_coco"].write(tmp_path)
     for split in SPLITS:
