@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.datasets.voc_boxes import SEVERAL
 from coatseg.data.recognition.candidate import FORMAT, TOOL, Candidate
-from coatseg.data.recognition.splits import by_split, split_of, trains
+from coatseg.data.recognition.splits import by_split, place_of, split_of, split_options, trains, without_split
 from coatseg.data.recognition.tree import Tree, join, stem_of, without_mask
 
 XML = r"(?:(.+)/)?([^/]+)\.xml"
@@ -73,7 +73,7 @@ def voc_boxes(tree: Tree) -> Iterator[Candidate]:
         yield _in_voc_s_folders(tree, lists[0].removesuffix("ImageSets/Main").rstrip("/") or ".", boxes)
         return
     images, reason = _images_of(tree, folders)
-    options: dict[str, Any] = {"annotations": _common(folders), "images": images}
+    options = {"annotations": place_of(folders), "images": images, **split_options(folders)}
     tool = _tool(boxes)
     from_one, notes = _counted(boxes, tool)
     yield Candidate(
@@ -144,7 +144,7 @@ def _without_xml(tree: Tree, images: list[str]) -> dict[str, Any]:
 
 
 def _is_in(folder: str, top: str) -> bool:
-    return top in (".", folder) or folder.startswith(f"{top}/")
+    return top == "." or any(f"{path}/".startswith(f"{top}/") for path in (folder, without_split(folder)))
 
 
 def _lists(tree: Tree, folder: str) -> dict[str, Any]:
@@ -159,19 +159,10 @@ def _lists(tree: Tree, folder: str) -> dict[str, Any]:
 def _images_of(tree: Tree, folders: list[str]) -> tuple[str, str]:
     """Return the folder of the images of xml files in `folders`, and in words where it is."""
     if all(folder in tree.image_folders for folder in folders):
-        return _common(folders), "beside their images"
+        return place_of(folders), "beside their images"
     others = [folder for folder in tree.image_folders if split_of(folder) in {split_of(name) for name in folders}]
-    images = _common(others or sorted(tree.image_folders) or ["."])
-    return images, f"in {_common(folders)}, with images in {images}"
-
-
-def _common(folders: list[str]) -> str:
-    """Return the folder that all are in: their own if it is one, else what their paths share."""
-    if len(folders) == 1:
-        return folders[0]
-    parts = [folder.split("/") for folder in folders]
-    shared = [level[0] for level in zip(*parts, strict=False) if len(set(level)) == 1]
-    return "/".join(shared) or "."
+    images = place_of(others or sorted(tree.image_folders))
+    return images, f"in {place_of(folders)}, with images in {images}"
 
 
 def _annotation(tree: Tree, path: str) -> ElementTree.Element | None:

@@ -210,6 +210,17 @@ def test_files_of_outlines_in_folders_of_splits_have_folders_without_their_names
     check_export(best, root, WHOLE)
 
 
+def test_xml_files_of_one_split_alone_are_parted_by_a_hash(tmp_path: Path) -> None:
+    made = EXPORTS["supervision_boxes"].write(tmp_path / "made")
+    (tmp_path / "mine").mkdir()
+    made.rename(tmp_path / "mine" / "train")
+    (tmp_path / "mine" / "readme.txt").write_text("not a folder of one folder")
+    root, (best, *_) = recognise(tmp_path / "mine")
+    places = {"annotations": "train/annotations", "images": "train/images", "split_by": "fraction"}
+    assert places.items() <= best.options.items()
+    check_export(best, root, EXPORTS["supervision_boxes"].truth)
+
+
 def test_tables_of_run_lengths_may_be_one_a_split_and_submissions_are_none(tmp_path: Path) -> None:
     root = EXPORTS["kaggle"].write(tmp_path)
     header, *rows = (root / "train.csv").read_text().splitlines()
