@@ -21,7 +21,7 @@ TOOLS: dict[str, Export] = {
     "datumaro_voc_segmentation": replace(
         EXPORTS["cvat_masks"],
         arguments="data=folder data.images=JPEGImages data.masks=SegmentationClass data.classes=labelmap.txt "
-        "data.colour_masks=true data.without_mask=leave_out",
+        "data.colour_masks=true data.without_annotation=leave_out",
         truth=SHOWN,
     ),
     "datumaro_cityscapes": EXPORTS["datumaro_cityscapes"],
@@ -29,7 +29,7 @@ TOOLS: dict[str, Export] = {
     "datumaro_kitti_segmentation": EXPORTS["datumaro_kitti"],
     "datumaro_voc_detection": replace(
         EXPORTS["cvat_boxes"],
-        arguments="data=voc_boxes data.classes=null data.one_based=false data.without_xml=empty task=det",
+        arguments="data=voc_boxes data.classes=null data.one_based=false data.without_annotation=empty task=det",
     ),
     "supervision_coco": EXPORTS["supervision_coco"],
     "supervision_voc": EXPORTS["supervision_boxes"],
@@ -42,7 +42,7 @@ TOOLS: dict[str, Export] = {
         EXPORTS["cvat_boxes"],
         name="Pascal VOC boxes of Label Studio",
         arguments="data=voc_boxes data.annotations=Annotations data.images=images data.classes=null "
-        "data.one_based=false data.without_xml=empty task=det",
+        "data.one_based=false data.without_annotation=empty task=det",
         truth={
             "pair": (SQUARE, THIN),
             "holes": (("cat", 100, (4, 4, 14, 14)), ("dog", 400, (40, 4, 60, 24))),  # a part was drawn, the other not

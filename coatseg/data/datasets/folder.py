@@ -34,8 +34,8 @@ class Folder(WindowedFiles):
     """The `split` of a dataset of one's own under `root`.
 
     `images` and `masks` are the names of the two folders, which may be one, `classes` the file of class names. A mask
-    has the path of its image with `mask_ending` after its stem, whatever the suffixes; an image `without_mask` stops,
-    or is left out and counted. `splits` says which images the split has.
+    has the path of its image with `mask_ending` after its stem, whatever the suffixes; an image without one stops, or
+    by `without_annotation` is left out and counted. `splits` says which images the split has.
 
     With `colour_masks` masks paint classes in the colours of the classes file. With `layers` they say for each class
     by itself where it is: masks/a.png for a single class, masks/CLASS/a.png for several (see LayerMasks).
@@ -67,7 +67,7 @@ class Folder(WindowedFiles):
         images: str = "images",
         masks: str = "masks",
         mask_ending: str = "",
-        without_mask: Literal["stop", "leave_out"] = "stop",
+        without_annotation: Literal["stop", "leave_out"] = "stop",
         classes: str = "classes.txt",
         splits: Splits = Splits(),
         colour_masks: bool = False,
@@ -112,7 +112,7 @@ class Folder(WindowedFiles):
             mean=_per_channel("mean", mean, count, IMAGENET_MEAN, 0.5),
             std=_per_channel("std", std, count, IMAGENET_STD, 0.25),
         )
-        leave_out = without_mask == "leave_out"
+        leave_out = without_annotation == "leave_out"
         tree = OwnTree(root, images, masks, classes, layer_masks, mask_ending, leave_out=leave_out)
         found = find_pairs(tree, split, splits)
         self.repairs = (*(listed.notes if colour_masks else ()), *found.repairs)

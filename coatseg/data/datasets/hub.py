@@ -6,22 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette
+from coatseg.data.annotations.classes import first_repeated, generated_palette
+from coatseg.data.annotations.objects.options import ObjectOptions
 from coatseg.data.images.embedded import as_file
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.data.readers.hub_masks import MaskTruth, mask_classes, mask_reader
 from coatseg.data.readers.hub_objects import BoxFormat, BoxTruth, find_categories
 from coatseg.data.trees.hub_tables import Place, Table, open_tables
-from coatseg.data.trees.splits import Splits
+from coatseg.data.trees.splits import Splits, names_of_split
 from coatseg.errors import ConfigError, DatasetError, SplitNotFoundError, nearest
 from coatseg.registry.names import register
 from coatseg.registry.options import OptionGroup
 from coatseg.structures import IGNORE_INDEX, DatasetInfo, Pixels, Sample, Size
-
-SAME_SPLITS = (("train", "training"), ("val", "validation", "valid"), ("test", "testing"))
-"""The names that one split has here and there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +51,8 @@ class Hub:
     `revision` is one of the repository, and `subset` one of its configurations.
 
     `classes` are names, or for masks a file of them, which has colours for `colour_masks`. Of objects they are chosen
-    among those that the dataset names; `leave_out` leaves some of them out. Boxes are in `box_format`, both of which
-    begin with the x and y of the corner at the top left.
+    among those that the dataset names; `leave_out` leaves some of them out, and `crowd` says what crowds are (see
+    ObjectOptions). Boxes are in `box_format`, both of which begin with the x and y of the corner at the top left.
 
     Raises:
         ConfigError: an option that cannot be, or the library is not installed.
@@ -75,12 +73,13 @@ class Hub:
         columns: Columns = Columns(),
         classes: Sequence[str] | str | None = None,
         leave_out: Sequence[str] = (),
+        crowd: Literal["leave_out", "objects"] = "leave_out",
         colour_masks: bool = False,
         ignore_index: int = IGNORE_INDEX,
         box_format: BoxFormat = "xywh",
         splits: TableSplits = TableSplits(),
     ) -> None:
-        _check_options(columns, leave_out=leave_out, colour_masks=colour_masks)
+        _check_options(columns, leave_out=leave_out, crowd=crowd != "leave_out", colour_masks=colour_masks)
         place = Place(Path(root), repository, revision, subset)
         tables = open_tables(place)
         self._table, belongs = _find(place, tables, split, splits)
@@ -100,9 +99,10 @@ class Hub:
             self._truth = MaskTruth(self._table, self._rows, columns.mask_column, self.info, read)
         else:
             column = str(columns.objects_column)
-            categories = find_categories(tables, column, _names(classes), leave_out)
-            self.info = _of_boxes(place.name, categories.classes)
-            self._truth = BoxTruth(self._table, self._rows, column, categories, box_format, self._read_size)
+            options = ObjectOptions(classes=_names(classes), leave_out=leave_out, crowd=crowd)
+            categories = find_categories(tables, column, options)
+            self.info = _of_boxes(place.name, categories.chosen.names)
+            self._truth = BoxTruth(self._table, self._rows, column, categories, options, box_format, self._read_size)
         self.repairs = self._truth.repairs
 
     def __len__(self) -> int:
@@ -145,11 +145,11 @@ class Hub:
         return as_file(*self._table.content(row, self._image), self._table.row(row))
 
 
-def _names(classes: Sequence[str] | str | None) -> Sequence[str]:
-    """Return the classes of objects that are chosen, none if all are."""
+def _names(classes: Sequence[str] | str | None) -> Sequence[str] | None:
+    """Return the classes of objects that are chosen, None if all are."""
     if isinstance(classes, str):
         raise ConfigError(f"data.classes={classes} is no list of names.", "Write data.classes=[cat,dog].")
-    return () if classes is None else check_class_names(classes)
+    return classes
 
 
 def _of_boxes(name: str, classes: tuple[str, ...]) -> DatasetInfo:
@@ -188,15 +188,14 @@ def _find(
 
 def _named(tables: Mapping[str, Table], split: str) -> str | None:
     """Return the name that a split has in the dataset, which may be another one for the same."""
-    same = next((names for names in SAME_SPLITS if split in names), (split,))
-    return next((name for name in (split, *same) if name in tables), None)
+    return next((name for name in names_of_split(split) if name in tables), None)
 
 
 def _check_options(columns: Columns, **options: Any) -> None:
     """Raise ConfigError for an option of the truth that is not chosen."""
     if columns.mask_column is not None and columns.objects_column is not None:
         raise ConfigError("data.mask_column and data.objects_column exclude each other.", "Leave one of them out.")
-    needed = {"leave_out": "objects_column", "colour_masks": "mask_column"}
+    needed = {"leave_out": "objects_column", "crowd": "objects_column", "colour_masks": "mask_column"}
     for option, value in options.items():
         if value and getattr(columns, needed[option]) is None:
             raise ConfigError(f"data.{option} goes with data.{needed[option]}.", f"Leave data.{option} out.")

@@ -42,8 +42,8 @@ class InstanceMasks(ObjectFiles):
     """The `split` of images and id masks under `root`: in a mask 0 is background, and each object has a number.
 
     `images` and `masks` are the names of the two folders; a mask has the path of its image with `mask_ending` after its
-    stem, whatever the suffixes; an image `without_mask` stops, or is left out and counted. `splits` says which of them
-    the split has.
+    stem, whatever the suffixes; an image without one stops, or is left out and counted, by `without_annotation`.
+    `splits` says which of them the split has.
 
     `classes` are named, or are those of a classes file. Of a single class an object may have any number; of several, it
     is `ids_per_class` times its class, counted from 1, and a number below. With `class_ids` the classes have these
@@ -69,7 +69,7 @@ class InstanceMasks(ObjectFiles):
         images: str = "images",
         masks: str = "masks",
         mask_ending: str = "",
-        without_mask: Literal["stop", "leave_out"] = "stop",
+        without_annotation: Literal["stop", "leave_out"] = "stop",
         classes: str | Sequence[str] = ("object",),
         leave_out: Sequence[str] = (),
         ids_per_class: PositiveInt = IDS_PER_CLASS,
@@ -86,7 +86,7 @@ class InstanceMasks(ObjectFiles):
         self._numbers = _class_numbers(names, ids_per_class, class_ids, class_masks)
         chosen = ClassChoice(leave_out=leave_out).chosen(names, "data.classes")
         self._labels = chosen.labels
-        tree = OwnTree(root, images, masks, mask_ending=mask_ending, leave_out=without_mask == "leave_out")
+        tree = OwnTree(root, images, masks, mask_ending=mask_ending, leave_out=without_annotation == "leave_out")
         found = find_pairs(tree, split, splits)
         self._pairs, self.repairs = found.pairs, found.repairs
         if leave_out:

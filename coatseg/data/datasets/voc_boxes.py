@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from coatseg.data.annotations.classes import check_class_names, generated_palette
 from coatseg.data.annotations.formats.voc_xml import VOCObject, read_boxes
+from coatseg.data.annotations.objects.kept import NOT_CHOSEN
 from coatseg.data.annotations.objects.mended_boxes import BOXES, Boxes, check_not_fractions, mend_boxes, repair_line
 from coatseg.data.datasets.voc import INFO as VOC
 from coatseg.data.readers.object_files import ObjectFiles
@@ -22,6 +23,7 @@ from coatseg.structures import DatasetInfo, Instances, Size
 CLASSES = VOC.classes[1:]
 """The 20 classes of Pascal VOC, without background."""
 OBJECTS, IMAGES_WORDS = ("object", "objects"), ("image", "images")
+LEFT_OUT = "of classes in data.leave_out left out"
 SEVERAL = 3
 """How many boxes have to begin at 1, and none at 0, for them to be taken to count from 1."""
 
@@ -34,11 +36,12 @@ class VOCBoxes(ObjectFiles):
     there is no ImageSets/Main, `splits` say which images a split has, as for other datasets of one's own. `images` and
     `annotations` are the names of the two folders, which may be one; "." is the folder above.
 
-    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; those in
-    `leave_out` are left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without
-    `one_based` they are edges between pixels, counted from 0. Difficult objects are crowd: neither learnt nor counted.
-    All xml files of the split are read when the dataset is opened; where an image has none, that stops, or the image is
-    left out, or taken to be empty, as `without_xml` says.
+    `classes` are VOC's 20 by default, or your own, or with None all names in the xml files, sorted; objects of others
+    are left out and counted, unless one of the classes is in no xml, which may be misspelt. Those in `leave_out` are
+    left out with their objects. Corners are pixels inside the box, counted from 1 as in VOC; without
+    `one_based` they are edges between pixels, counted from 0. Difficult objects are crowd, neither learnt nor counted,
+    or with `crowd` "objects" objects as any other. All xml files of the split are read when the dataset is opened;
+    where an image has none, that stops, or the image is left out, or taken to be empty, as `without_annotation` says.
 
     Raises:
         ConfigError: a class is named twice, or there is none.
@@ -58,7 +61,8 @@ class VOCBoxes(ObjectFiles):
         classes: Sequence[str] | None = CLASSES,
         leave_out: Sequence[str] = (),
         one_based: bool = True,
-        without_xml: Literal["stop", "leave_out", "empty"] = "stop",
+        crowd: Literal["leave_out", "objects"] = "leave_out",
+        without_annotation: Literal["stop", "leave_out", "empty"] = "stop",
         splits: Splits = Splits(),
     ) -> None:
         found = find_xml_pairs(Path(root), split, images, annotations, splits)
@@ -71,33 +75,42 @@ class VOCBoxes(ObjectFiles):
             things=tuple(range(len(names))),
         )
         self._pairs, self.repairs = found.pairs, found.repairs
-        self._part_bare(found.annotations, without_xml)
-        self._read_objects(found.annotations, one_based, frozenset(leave_out), without_xml == "empty")
+        self._part_bare(found.annotations, without_annotation)
+        self._read_objects(found.annotations, one_based, frozenset(leave_out), without_annotation == "empty")
+        if crowd == "objects":
+            self._take_difficult()
 
-    def _part_bare(self, folder: Path, without_xml: str) -> None:
+    def _part_bare(self, folder: Path, without_annotation: str) -> None:
         """Leave out the images without an xml, or keep them as images that show nothing, and count them."""
         bare = [pair for pair in self._pairs if not pair.mask.is_file()]
         if len(bare) == len(self._pairs):
             raise DatasetError(
                 f"No image of the split has an xml in {folder}.", "Name their folder with data.annotations=."
             )
-        if without_xml == "leave_out":
+        if without_annotation == "leave_out":
             self._pairs = tuple(pair for pair in self._pairs if pair.mask.is_file())
-        if bare and without_xml != "stop":
-            done = "left out" if without_xml == "leave_out" else "taken to show nothing"
+        if bare and without_annotation != "stop":
+            done = "left out" if without_annotation == "leave_out" else "taken to show nothing"
             self.repairs += (repair_line(IMAGES_WORDS, len(bare), f"without an xml {done}", bare[0].id),)
 
     def _read_objects(self, folder: Path, one_based: bool, leave_out: frozenset[str], empty: bool) -> None:
         """Read all xml files into arrays, which are fast to pass to worker processes; one may be missing if `empty`."""
         sizes: list[Size] = []
         taken: list[tuple[int, int, VOCObject]] = []
-        left_out: list[int] = []
+        left_out: dict[str, list[int]] = {NOT_CHOSEN: [], LEFT_OUT: []}
+        others: dict[str, Path] = {}
         for index, pair in enumerate(self._pairs):
             size, objects = read_boxes(pair.mask) if pair.mask.is_file() or not empty else (None, ())
             sizes.append(size or self.size(index))
-            left_out += [index for part in objects if part.name in leave_out]
-            kept = (part for part in objects if part.name not in leave_out)
-            taken += [(index, self._label(part.name, pair.mask), part) for part in kept]
+            for part in objects:
+                if part.name in self.info.classes:
+                    taken.append((index, self.info.classes.index(part.name), part))
+                elif part.name in leave_out:
+                    left_out[LEFT_OUT].append(index)
+                else:
+                    left_out[NOT_CHOSEN].append(index)
+                    others.setdefault(part.name, pair.mask)
+        self._check_others(others, folder)
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         owner = np.array([index for index, _, _ in taken], np.int64)
         stated = np.array([part.corners for _, _, part in taken], np.float64).reshape(-1, 4)
@@ -106,22 +119,34 @@ class VOCBoxes(ObjectFiles):
         names = [self._pairs[index].mask.name for index in owner.tolist()]
         self.repairs += mended.repairs(names.__getitem__)
         self.repairs += _otherwise_counted(stated, one_based, names)
-        if left_out:
-            first = self._pairs[left_out[0]].mask.name
-            self.repairs += (repair_line(OBJECTS, len(left_out), "of classes in data.leave_out left out", first),)
+        self.repairs += tuple(
+            repair_line(OBJECTS, len(owners), done, self._pairs[owners[0]].mask.name)
+            for done, owners in left_out.items()
+            if owners
+        )
         self._boxes = mended.boxes[mended.kept]
         self._labels = np.array([label for _, label, _ in taken], np.int64)[mended.kept]
         self._difficult = np.array([part.difficult for _, _, part in taken], bool)[mended.kept]
         self._begins = np.searchsorted(owner[mended.kept], np.arange(len(self._pairs) + 1))
 
-    def _label(self, name: str, path: Path) -> int:
-        if name not in self.info.classes:
+    def _take_difficult(self) -> None:
+        """Take the difficult objects as any other, and count them."""
+        taken = np.flatnonzero(self._difficult)
+        if len(taken):
+            owner = int(np.searchsorted(self._begins, taken[0], "right")) - 1
+            done = "marked difficult taken as any other"
+            self.repairs += (repair_line(OBJECTS, len(taken), done, self._pairs[owner].mask.name),)
+        self._difficult = np.zeros(len(self._difficult), bool)
+
+    def _check_others(self, others: Mapping[str, Path], folder: Path) -> None:
+        """Raise DatasetError if there are names of no class, met in these files, and a class that no xml names."""
+        if others and not set(self.info.classes) <= set(names_of_all(folder)):
+            name, path = next(iter(others.items()))
             raise DatasetError(
                 f"{path} has an object {name!r}, which is no class.",
                 "Name your own with data.classes=[...], or set data.classes=null to take all names in the files, or "
                 f"leave it out with data.leave_out=[{name}]. {nearest(name, self.info.classes)}",
             )
-        return self.info.classes.index(name)
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from coatseg.data.annotations.formats.hub_column import StatedObjects, category_field, read_object_column
-from coatseg.data.annotations.objects.mended_boxes import BOXES, mend_boxes, repair_line
+from coatseg.data.annotations.objects.kept import NOT_CHOSEN, crowd_finding
+from coatseg.data.annotations.objects.mended_boxes import check_not_fractions, mend_boxes, repair_line
+from coatseg.data.annotations.objects.options import ChosenClasses, ObjectOptions
+from coatseg.data.annotations.objects.stated_boxes import OBJECTS
 from coatseg.data.trees.hub_tables import Table, object_fields, type_in_words
-from coatseg.errors import ConfigError, DatasetError, listed, nearest
+from coatseg.errors import ConfigError, DatasetError, listed
 from coatseg.structures import Instances, Size
 
 BoxFormat = Literal["xywh", "xyxy"]
@@ -19,26 +23,15 @@ SIDES = ("height", "width")
 """The columns that state the sizes of images, where a table has both."""
 
 
+@dataclass(frozen=True)
 class Categories:
     """How the categories that objects state become class numbers.
 
-    `names` maps what is stated to names, all that there are; `chosen` are those to learn, in this order, and all if it
-    is empty, but for those to `leave_out`.
-
-    Raises:
-        ConfigError: a name is chosen or left out that is none, or no class is left.
+    `places` map what is stated to its place among all names, of which some are `chosen`.
     """
 
-    def __init__(self, names: Mapping[Any, str], chosen: Sequence[str] = (), leave_out: Sequence[str] = ()) -> None:
-        for key, given in (("classes", chosen), ("leave_out", leave_out)):
-            strange = next((name for name in given if name not in names.values()), None)
-            if strange is not None:
-                raise ConfigError(f"data.{key}: no object is of {strange!r}.", nearest(strange, names.values()))
-        self.classes = tuple(name for name in chosen or names.values() if name not in leave_out)
-        if not self.classes:
-            raise ConfigError("There is no class to learn.", "Choose some with data.classes=[...].")
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        self._labels = {stated: numbers.get(name, -1) for stated, name in names.items()}
+    places: Mapping[Any, int]
+    chosen: ChosenClasses
 
     def labels(self, objects: StatedObjects, place: Callable[[int], str]) -> npt.NDArray[np.int64]:
         """Return the class numbers (N,) of objects, -1 for those of classes that are left out.
@@ -47,20 +40,18 @@ class Categories:
             DatasetError: an object states a category that has no name.
         """
         for row, stated in zip(objects.rows.tolist(), objects.categories, strict=True):
-            if stated not in self._labels:
+            if stated not in self.places:
                 raise DatasetError(
                     f"{place(row)} has an object of the category {stated!r}, which is no class.",
-                    f"There are {listed([str(name) for name in self._labels])}. Name all with data.classes=[...].",
+                    f"There are {listed([str(name) for name in self.places])}. Name all with data.classes=[...].",
                 )
-        return np.array([self._labels[stated] for stated in objects.categories], np.int64)
+        return self.chosen.labels[np.array([self.places[stated] for stated in objects.categories], np.int64)]
 
 
-def find_categories(
-    tables: Mapping[str, Table], column: str, classes: Sequence[str], leave_out: Sequence[str]
-) -> Categories:
-    """Find the classes of objects: those that the column's type names, or the texts in all splits; `classes` chooses.
+def find_categories(tables: Mapping[str, Table], column: str, options: ObjectOptions) -> Categories:
+    """Find the classes of objects: those that the column's type names, or the texts in all splits; `options` choose.
 
-    Where categories are numbers without names, `classes` names them.
+    Where categories are numbers without names, `options.classes` names them.
 
     Raises:
         ConfigError: a name that is none, or numbers without names.
@@ -74,17 +65,21 @@ def find_categories(
             f"The objects in {column!r} of {table.place} have no class, only {', '.join(fields)}.",
             "Add a field `category`, which holds a class for each object.",
         )
+    where = f"the column {column!r} of {table.place}"
     if named := getattr(fields[field], "names", None):
-        return Categories(dict(enumerate(named)), classes, leave_out)
+        return Categories({number: number for number in range(len(named))}, options.chosen(named, where))
     if type_in_words(fields[field]) in ("string", "large_string"):
         stated = {text for one in tables.values() for text in read_objects(one, None, column).categories}
-        return Categories({name: name for name in sorted(stated)}, classes, leave_out)
-    if not classes:
+        names = sorted(stated)
+        return Categories({name: place for place, name in enumerate(names)}, options.chosen(names, where))
+    if not options.classes:
         raise ConfigError(
             f"The categories in {column!r} of {table.place} are numbers without names.",
             "Name them, that of 0 first, with data.classes=[cat,dog].",
         )
-    return Categories(dict(enumerate(classes)), (), leave_out)
+    names = list(options.classes)
+    chosen = replace(options, classes=None).chosen(names, "data.classes")
+    return Categories({number: number for number in range(len(names))}, chosen)
 
 
 def read_objects(table: Table, rows: Sequence[int] | None, column: str) -> StatedObjects:
@@ -98,8 +93,8 @@ def read_objects(table: Table, rows: Sequence[int] | None, column: str) -> State
 class BoxTruth:
     """The boxes of objects in the rows of a split, by their places in it.
 
-    `size` reads the (height, width) of an image, which is asked for where the table does not state it. `repairs` say
-    what was mended or left out, a line each.
+    `size` reads the (height, width) of an image, which is asked for where the table does not state it. `options` say
+    what crowds are. `repairs` say what was mended or left out, a line each.
     """
 
     def __init__(
@@ -108,6 +103,7 @@ class BoxTruth:
         rows: Sequence[int],
         column: str,
         categories: Categories,
+        options: ObjectOptions,
         box_format: BoxFormat,
         size: Callable[[int], Size],
     ) -> None:
@@ -119,16 +115,24 @@ class BoxTruth:
         corners = objects.boxes.copy()
         if box_format == "xywh":
             corners[:, 2:] += corners[:, :2]
+        check_not_fractions(table.place, "boxes", corners)
         mended = mend_boxes(corners, self._sizes[objects.rows])
         kept = mended.kept & (labels >= 0)
-        spare = np.flatnonzero(labels < 0)
-        self.repairs = mended.repairs(lambda number: self._place(objects.rows[number]))
-        if len(spare):
-            first = self._place(objects.rows[spare[0]])
-            self.repairs += (repair_line(BOXES, len(spare), "of classes that are not chosen left out", first),)
+        findings = (
+            crowd_finding(objects.crowd, kept, options),
+            (OBJECTS, NOT_CHOSEN, np.flatnonzero(labels < 0)),
+        )
+        self.repairs = (
+            *mended.repairs(lambda number: self._place(objects.rows[number])),
+            *(
+                repair_line(kind, len(numbers), done, self._place(objects.rows[numbers[0]]))
+                for kind, done, numbers in findings
+                if len(numbers)
+            ),
+        )
         self._begins = np.searchsorted(objects.rows[kept], np.arange(len(rows) + 1))
         self._boxes = mended.boxes[kept]
-        self._labels, self._crowd = labels[kept], objects.crowd[kept]
+        self._labels, self._crowd = labels[kept], objects.crowd[kept] & (options.crowd != "objects")
         self._areas = None if objects.areas is None else objects.areas[kept]
 
     def _place(self, place: int) -> str:

@@ -105,7 +105,8 @@ def images_folder(tree: Tree, path: str, content: Mapping[str, Any]) -> str:
     rows = [row for row in content["images"][:LOOKED_UP] if isinstance(row, dict)]
     folders = _prefixes(tree, [str(row.get("file_name", "")).replace("\\", "/") for row in rows])
     split = split_of(path)
-    folders -= {path.removesuffix(".json")}  # panoptic segments, which are called as the images are
+    if _is_panoptic(content):
+        folders -= {path.removesuffix(".json")}  # the segments, which are called as the images are
     near = sorted(folders, key=lambda folder: (split_of(folder) != split, folder != own, folder.count("/"), folder))
     return near[0] if near else ("images" if tree.is_folder("images") else own)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from coatseg.data.annotations.classes import generated_palette
 from coatseg.data.recognition.candidate import FORMAT, PLAUSIBLE, Candidate
-from coatseg.data.recognition.splits import by_split, split_of, split_options, trains
+from coatseg.data.recognition.splits import by_split, place_of, split_options, trains, without_split
 from coatseg.data.recognition.tree import Tree, join, stem_of, without_mask
+from coatseg.data.trees.found_instead import common_ending
 
 COLOURS = "label_colors.txt"
 """The names and colours that datumaro writes beside masks."""
@@ -153,15 +154,14 @@ def own_folder(tree: Tree) -> Iterator[Candidate]:
     """Recognise the layout of data=folder, and what is near it: folders of images and of masks with the same names."""
     pairs = list(_pairs(tree))
     if not pairs:
+        yield from _own_files_in_one_folder(tree)
         return
     images, masks = pairs[0]
-    alike = [
-        pair for pair in pairs if tuple(map(_without_split, pair)) == (_without_split(images), _without_split(masks))
-    ]
+    alike = [pair for pair in pairs if tuple(map(without_split, pair)) == (without_split(images), without_split(masks))]
     folders = [folder for folder, _ in alike]
     splits = split_options(folders)
     if not splits:
-        images, masks = _without_split(images), _without_split(masks)
+        images, masks = without_split(images), without_split(masks)
     layers = [
         mask for folder, mask in pairs if folder == images and mask.rpartition("/")[0] == masks.rpartition("/")[0]
     ]
@@ -170,20 +170,57 @@ def own_folder(tree: Tree) -> Iterator[Candidate]:
         options |= {"masks": masks.rpartition("/")[0], "layers": True}
     usual = {"images": "images", "masks": "masks", "classes": "classes.txt", "layers": False}
     listed = "classes.txt" in tree.files
+    reason = f"masks in {options['masks']} have the names of images in {images}"
+    said = {name: value for name, value in options.items() if value != usual[name]}
     yield Candidate(
         name="images and masks of your own",
-        reason=f"masks in {options['masks']} have the names of images in {images}",
+        reason=reason,
         data="folder",
-        options={**{name: value for name, value in options.items() if value != usual[name]}, **splits},
+        options={**said, **splits},
         task="multilabel" if options["layers"] else "seg",
         sure=FORMAT if listed else PLAUSIBLE,
         first="" if listed else WITHOUT_CLASSES,
     )
+    if not listed and not options["layers"]:
+        yield _numbered(reason, {**said, **splits})
 
 
-def _without_split(path: str) -> str:
-    """Return a path without the folder that names a split, as data.images and data.masks are written."""
-    return "/".join(part for part in path.split("/") if split_of(part) is None) or "."
+def _own_files_in_one_folder(tree: Tree) -> Iterator[Candidate]:
+    """Recognise masks beside their images, by the ending that they have in common."""
+    endings = {folder: common_ending(list(map(stem_of, names))) for folder, names in tree.image_folders.items()}
+    found = {folder: ending for folder, ending in endings.items() if ending is not None}
+    if not found or len({ending for _, ending in found.values()}) > 1:
+        return
+    folders = sorted(found)
+    stem, ending = found[folders[0]]
+    place, listed = place_of(folders), "classes.txt" in tree.files
+    options = {
+        "images": place, "masks": place, "mask_ending": ending, **split_options(folders),
+        **without_mask(tree, folders, folders, ending),
+    }  # fmt: skip
+    reason = f"{join(folders[0], stem + ending)} lies beside {stem}"
+    yield Candidate(
+        name="images and masks of your own",
+        reason=reason,
+        data="folder",
+        options=options,
+        sure=FORMAT if listed else PLAUSIBLE,
+        first="" if listed else WITHOUT_CLASSES,
+    )
+    if not listed:
+        yield _numbered(reason, options)
+
+
+def _numbered(reason: str, options: dict[str, Any]) -> Candidate:
+    """Return masks without a list of classes as those that number objects, which nothing but their pixels tells."""
+    return Candidate(
+        name="images and masks of your own, read as objects",
+        reason=f"{reason}, if each object has a number in them",
+        data="instance_masks",
+        options=options,
+        task="inst",
+        sure=PLAUSIBLE,
+    )
 
 
 def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:

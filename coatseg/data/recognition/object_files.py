@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import yaml
 
+from coatseg.data.annotations.formats.kaggle_csv import BOTH, KNOWN
 from coatseg.data.recognition.candidate import FORMAT, TOOL, Candidate
-from coatseg.data.recognition.splits import by_split, split_of, trains
+from coatseg.data.recognition.splits import NAMES, by_split, place_of, shared_by, split_of, split_options, trains
 from coatseg.data.recognition.tree import Tree, stem_of
 
 LOOKED_AT = 20
@@ -19,8 +21,7 @@ NO_SPLITS = (
     "has to say what is trained and validated on: add `train: ` and `val: `, each with a folder of images, or a txt "
     "that lists them, relative to it."
 )
-IMAGE_COLUMNS = ("imageid", "image_id", "id", "img_id", "image")
-RUN_COLUMNS = ("encodedpixels", "rle", "rle_mask", "segmentation", "encoded_pixels", "annotation")
+IMAGE_COLUMNS, RUN_COLUMNS = (*KNOWN["image"], *BOTH), KNOWN["runs"]
 
 
 def yolo(tree: Tree) -> Iterator[Candidate]:
@@ -61,13 +62,13 @@ def labelme(tree: Tree) -> Iterator[Candidate]:
         return
     folders = sorted({path.rpartition("/")[0] or "." for path in found})
     beside = all(folder in tree.image_folders for folder in folders)
-    annotations = _top(folders)
-    images = annotations if beside else _top(sorted(tree.image_folders) or ["."])
+    annotations = place_of(folders)
+    images = annotations if beside else place_of(sorted(tree.image_folders))
     yield Candidate(
         name="LabelMe",
         reason=f"{found[0]} with shapes, {'beside its image' if beside else f'and images in {images}'}",
         data="labelme",
-        options=_file_options(tree, images, annotations, ".json"),
+        options={**_file_options(tree, images, annotations, ".json"), **split_options(folders)},
         task="inst",
     )
 
@@ -81,37 +82,54 @@ def geojson(tree: Tree) -> Iterator[Candidate]:
     properties = [row.get("properties") for row in _features(found[first])]
     classified = any(isinstance(stated, dict) and "classification" in stated for stated in properties)
     folders = sorted({path.rpartition("/")[0] or "." for path in found})
-    annotations = _top(folders)
+    annotations = place_of(folders)
     beside = all(folder in tree.image_folders for folder in folders)
-    images = annotations if beside else _top(sorted(tree.image_folders) or ["."])
+    images = annotations if beside else place_of(sorted(tree.image_folders))
     yield Candidate(
         name="QuPath GeoJSON" if classified else "GeoJSON",
         reason=f"{first} of features{' with classifications' if classified else ''}, and images in {images}",
         data="geojson",
-        options=_file_options(tree, images, annotations, first[first.rindex(".") :]),
+        options={**_file_options(tree, images, annotations, first[first.rindex(".") :]), **split_options(folders)},
         task="inst",
         sure=TOOL if classified else FORMAT,
     )
 
 
 def kaggle_rle(tree: Tree) -> Iterator[Candidate]:
-    """Recognise a csv of run lengths, an object or an image a row, as Kaggle's contests have them."""
-    for match in tree.find(r"(?:(.+)/)?([^/]+)\.csv"):
-        header = [name.strip() for name in next(csv.reader(tree.lines(match[0])[:1]), [])]
-        lower = [name.lower() for name in header]
-        runs = next((name for name in RUN_COLUMNS if name in lower), None)
-        images = next((name for name in IMAGE_COLUMNS if name in lower), None)
-        if runs is None or images is None:
-            continue
-        folder = _folder_of_split(tree, match[2])
-        yield Candidate(
-            name="run lengths of a Kaggle contest",
-            reason=f"{match[0]} with the columns {header[lower.index(images)]} and {header[lower.index(runs)]}, "
-            f"and images in {folder}",
-            data="kaggle_rle",
-            options={"annotations": match[0], "images": folder},
-            task="inst",
-        )
+    """Recognise a csv of run lengths, an object or an image a row, as Kaggle's contests have them, or one a split."""
+    tables = [match[0] for match in tree.find(r".*\.csv") if "submission" not in match[0].lower()]
+    columns = {path: found for path in tables if (found := _run_columns(tree, path)) is not None}
+    splits = by_split(columns)
+    same = {_with_split(path) for path in splits.values()}
+    if trains(splits) and len(same) == 1:
+        of_all = {"annotations": same.pop(), "images": place_of(sorted(tree.image_folders)), "split_by": "folders"}
+        yield _of_run_lengths(splits["train"], columns[splits["train"]], of_all)
+        return
+    for path, found in columns.items():
+        images = _folder_of_split(tree, path.rpartition("/")[2])
+        yield _of_run_lengths(path, found, {"annotations": path, "images": images})
+
+
+def _run_columns(tree: Tree, path: str) -> tuple[str, str] | None:
+    """Return what a csv calls its columns of images and of run lengths; None if it has not both."""
+    header = [name.strip() for name in next(csv.reader(tree.lines(path)[:1]), [])]
+    found = [next((name for name in header if name.lower() in known), None) for known in (IMAGE_COLUMNS, RUN_COLUMNS)]
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+
+def _of_run_lengths(path: str, columns: tuple[str, str], options: dict[str, Any]) -> Candidate:
+    return Candidate(
+        name="run lengths of a Kaggle contest",
+        reason=f"{path} with the columns {columns[0]} and {columns[1]}, and images in {options['images']}",
+        data="kaggle_rle",
+        options=options,
+        task="inst",
+    )
+
+
+def _with_split(path: str) -> str:
+    """Return a path with SPLIT for its last word that names a split."""
+    return re.sub(rf"(.*)(?<![a-z])({'|'.join(NAMES)})(?![a-z])", r"\1SPLIT", path, flags=re.IGNORECASE)
 
 
 def _yaml(text: str) -> dict[str, Any]:
@@ -135,20 +153,12 @@ def _file_options(tree: Tree, images: str, annotations: str, suffix: str) -> dic
     options: dict[str, Any] = {name: folder for name, folder in folders.items() if folder != "."}
     stems = {stem_of(file.rpartition("/")[2]) for file in tree.files if file.endswith(suffix)}
     shown = {stem_of(name) for names in tree.image_folders.values() for name in names}
-    return {**options, "without_file": "leave_out"} if shown - stems else options
+    return {**options, "without_annotation": "leave_out"} if shown - stems else options
 
 
 def _folder_of_split(tree: Tree, stem: str) -> str:
-    folders = sorted(tree.image_folders, key=lambda folder: (split_of(folder) != split_of(stem), folder))
-    return folders[0] if folders else "."
-
-
-def _top(folders: list[str]) -> str:
-    """Return the folder that holds all of these."""
-    parts = [[] if folder == "." else folder.split("/") for folder in folders]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return "/".join(shared) or "."
+    """Return the folder of the images that a table with this stem is of: those of its split, or of train, or all."""
+    folders = {
+        wanted: [one for one in tree.image_folders if split_of(one) == wanted] for wanted in (split_of(stem), "train")
+    }
+    return shared_by(next(filter(None, folders.values()), tree.image_folders))

@@ -10,7 +10,8 @@ from coatseg.data.recognition.tree import Tree
 TREES: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         "ade20k", "ADE20K", "seg",
-        (r"(.+/)?images/training/ADE_[^/]+", r"(.+/)?annotations/training/ADE_[^/]+"), (),
+        (r"(ADEChallengeData2016/)?images/training/ADE_[^/]+",
+         r"(ADEChallengeData2016/)?annotations/training/ADE_[^/]+"), (),
     ),
     (
         "camvid", "CamVid in the version of SegNet", "seg",
@@ -18,13 +19,15 @@ TREES: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         "cityscapes", "Cityscapes", "seg",
-        (r"(.+/)?leftImg8bit/train/.+/[^/]+_leftImg8bit\.png", r"(.+/)?gtFine/train/.+/[^/]+_gtFine_label\w+\.png"),
+        (r"(cityscapes/)?leftImg8bit/train/.+/[^/]+_leftImg8bit\.png",
+         r"(cityscapes/)?gtFine/train/.+/[^/]+_gtFine_label\w+\.png"),
         (r"label_colors\.txt",),
     ),
     (
         "voc", "Pascal VOC", "seg",
-        (r"(.+/)?JPEGImages/\d{4}_\d{6}\.jpg", r"(.+/)?SegmentationClass/\d{4}_\d{6}\.png",
-         r"(.+/)?ImageSets/Segmentation/train\.txt"),
+        (r"(VOCdevkit/)?(VOC2012/)?JPEGImages/\d{4}_\d{6}\.jpg",
+         r"(VOCdevkit/)?(VOC2012/)?SegmentationClass/\d{4}_\d{6}\.png",
+         r"(VOCdevkit/)?(VOC2012/)?ImageSets/Segmentation/train\.txt"),
         (r"(.+/)?labelmap\.txt",),
     ),
     ("coco", "COCO 2017", "inst", (r"annotations/instances_train2017\.json", r"(images/)?train2017/[^/]+"), ()),
@@ -37,7 +40,8 @@ TREES: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         (r"(stuffthingmaps|annotations)/train2017/[^/]+\.png", r"(images/)?train2017/[^/]+"), (),
     ),
 )  # fmt: skip
-"""Of each dataset its reader, its name, its task, the files that it has and those that it does not have."""
+"""Of each dataset its reader, its name, its task, the files that it has, where its reader looks for them, and those
+that it does not have."""
 
 
 def official(tree: Tree) -> Iterator[Candidate]:

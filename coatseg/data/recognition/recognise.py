@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coatseg.data.recognition.candidate import Candidate
@@ -42,6 +43,7 @@ NEAREST = {
 """By the suffix of files what the nearest layouts want."""
 PAIRS = "images: data=folder wants images/, masks/ with the same names, and classes.txt"
 MOST_FOLDERS = 8
+NO_IMAGES = "There is no image in it: put them there, or name their folder with data.images=."
 
 
 def recognise(root: Path) -> tuple[Path, tuple[Candidate, ...]]:
@@ -49,22 +51,36 @@ def recognise(root: Path) -> tuple[Path, tuple[Candidate, ...]]:
 
     Raises:
         DatasetNotFoundError: it is no folder.
-        DatasetError: nothing is recognised; what is there is listed, and what the nearest layouts want.
+        DatasetError: nothing is recognised; what is there is listed, and what the nearest layouts want. Or it holds
+            several datasets.
+        ImageError: a folder in it cannot be listed.
     """
     tree = Tree.of(root)
     inside = {file.partition("/")[0] for file in tree.files}
     if len(inside) == 1 and (root / next(iter(inside))).is_dir():  # as archives are often unpacked
         return recognise(root / next(iter(inside)))
-    found = _candidates(tree)
+    found = tuple(official(tree))  # before any json is read: COCO's take long
+    if not found:
+        _check_single(tree, sorted(inside))
+        found = _candidates(tree)
     if not found:
         raise DatasetError(f"{root} holds no export that is known: {_content(tree)}.", _nearest(tree))
+    if not tree.image_folders:  # LabelMe's own files hold them too, as text that is not read
+        found = tuple(replace(candidate, notes=(*candidate.notes, NO_IMAGES)) for candidate in found)
     return root, found
 
 
+def _check_single(tree: Tree, inside: Sequence[str]) -> None:
+    """Raise DatasetError if a folder in this one is a published dataset: what lies beside it would be mixed into it."""
+    published = {name: next(official(tree.below(name)), None) for name in inside if tree.is_folder(name)}
+    told = [f"{name} is {candidate.name}" for name, candidate in published.items() if candidate is not None]
+    if told:
+        raise DatasetError(
+            f"{tree.root} holds more than a dataset: {', '.join(told)}.", "Name the folder of the one that is meant."
+        )
+
+
 def _candidates(tree: Tree) -> tuple[Candidate, ...]:
-    published = tuple(official(tree))  # before any json is read: COCO's take long
-    if published:
-        return published
     found = [candidate for recogniser in RECOGNISERS for candidate in recogniser(tree)]
     return tuple(sorted(found, key=lambda candidate: -candidate.sure))
 

@@ -35,6 +35,35 @@ def trains(splits: Mapping[str, str]) -> bool:
     return {"train", "val"} <= splits.keys()
 
 
+def without_split(path: str) -> str:
+    """Return a path without the folder that names a split, as data.images and data.masks are written."""
+    return "/".join(part for part in path.split("/") if split_of(part) is None) or "."
+
+
+def place_of(folders: Iterable[str]) -> str:
+    """Return the folder that a reader is told for these: what they share, but for the folders that name splits.
+
+    Where there is no split to validate on, they are those of the first split that there is.
+    """
+    folders = list(folders)
+    there = by_split(folders)
+    if trains(there):
+        return shared_by(map(without_split, folders))
+    first = next(iter(there), None)
+    return shared_by(folder for folder in folders if split_of(folder) == first)
+
+
+def shared_by(folders: Iterable[str]) -> str:
+    """Return the folder that all of these are in, or are; "." is the root."""
+    parts = [[] if folder == "." else folder.split("/") for folder in folders]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return "/".join(shared) or "."
+
+
 def split_options(paths: Iterable[str]) -> dict[str, Any]:
     """Return what to say of splits named by these folders: nothing if they are all or none, else to split by a hash."""
     there = by_split(paths)

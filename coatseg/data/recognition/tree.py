@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coatseg.data.images.reading import IMAGE_SUFFIXES
+from coatseg.data.images.walking import walk
 from coatseg.errors import DatasetNotFoundError
 
 OTHERS = ("__MACOSX",)
@@ -31,15 +31,24 @@ class Tree:
 
     @classmethod
     def of(cls, root: Path) -> Tree:
-        """List what lies below a folder, behind symbolic links too, each folder once.
+        """List what lies below a folder, behind symbolic links too.
 
         Raises:
             DatasetNotFoundError: it is no folder.
+            ImageError: a folder below it cannot be listed.
         """
         if not root.is_dir():
             what = f"{root} is a file." if root.exists() else f"There is no folder {root}."
             raise DatasetNotFoundError(what, "Name the folder of an export, unpacked.")
-        return cls(root, tuple(sorted(_below(root))))
+        files = (path.relative_to(root) for path in walk(root))
+        return cls(root, tuple(sorted(file.as_posix() for file in files if not set(OTHERS) & set(file.parts))))
+
+    def below(self, folder: str) -> Tree:
+        """Return what lies in a folder of this one."""
+        start = f"{folder}/"
+        return Tree(
+            self.root / folder, tuple(file.removeprefix(start) for file in self.files if file.startswith(start))
+        )
 
     @cached_property
     def folders(self) -> dict[str, tuple[str, ...]]:
@@ -115,16 +124,4 @@ def without_mask(tree: Tree, images: Iterable[str], masks: Iterable[str], ending
     shown = {stem_of(name) for folder in images for name in tree.image_folders.get(folder, ())}
     there = {stem_of(name) for folder in masks for name in tree.image_folders.get(folder, ())}
     bare = [stem for stem in shown if f"{stem}{ending}" not in there and not (ending and stem.endswith(ending))]
-    return {"without_mask": "leave_out"} if bare else {}
-
-
-def _below(root: Path) -> Iterator[str]:
-    seen: set[str] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        below[:] = [] if real in seen else [name for name in below if not name.startswith(".") and name not in OTHERS]
-        if real in seen:
-            continue
-        seen.add(real)
-        inside = Path(folder).relative_to(root)
-        yield from ((inside / name).as_posix() for name in names if not name.startswith("."))
+    return {"without_annotation": "leave_out"} if bare else {}

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 from xml.etree import ElementTree
 
 from coatseg.data.annotations.classes import generated_palette
+from coatseg.data.datasets.voc_boxes import SEVERAL
 from coatseg.data.recognition.candidate import FORMAT, TOOL, Candidate
-from coatseg.data.recognition.splits import by_split, split_of, trains
+from coatseg.data.recognition.splits import by_split, place_of, split_of, split_options, trains, without_split
 from coatseg.data.recognition.tree import Tree, join, stem_of, without_mask
 
 XML = r"(?:(.+)/)?([^/]+)\.xml"
-LOOKED_AT = 8
-"""How many xml files are read."""
+LOOKED_AT = 400
+"""How many xml files are read, to tell where corners count from."""
 SUPERVISION = "supervision"
+FIRST = ("xmin", "ymin")
 PLACES = ("source/database", "owner/name")
 TOOLS = {"roboflow.ai": SUPERVISION, "roboflow.com": "Roboflow", "Label Studio": "Label Studio"}
 """What these places say, and the tool that writes it; supervision alone counts pixels from 1, as VOC does."""
 EDGES = "Corners are taken as edges from 0, as tools write them; VOC's own are pixels counted from 1."
+PIXELS = (
+    "Corners are taken as pixels counted from 1, as VOC's own are: of the boxes seen some begin at 1, and none at 0."
+)
 LIST_PLACES = ("ImageSets/Segmentation", "ImageSets/Main")
 """The folders in which readers look for lists themselves."""
 
@@ -64,12 +70,12 @@ def voc_boxes(tree: Tree) -> Iterator[Candidate]:
     folders = sorted({match[1] or "." for match in xmls})
     lists = [folder for folder in tree.folders if folder.endswith("ImageSets/Main")]
     if lists:
-        yield _in_voc_s_folders(tree, lists[0].removesuffix("ImageSets/Main").rstrip("/") or ".")
+        yield _in_voc_s_folders(tree, lists[0].removesuffix("ImageSets/Main").rstrip("/") or ".", boxes)
         return
     images, reason = _images_of(tree, folders)
-    options: dict[str, Any] = {"annotations": _common(folders), "images": images}
+    options = {"annotations": place_of(folders), "images": images, **split_options(folders)}
     tool = _tool(boxes)
-    by_supervision = tool == SUPERVISION
+    from_one, notes = _counted(boxes, tool)
     yield Candidate(
         name=f"Pascal VOC boxes of {tool or 'labelImg or another tool'}",
         reason=f"xml files of boxes {reason}",
@@ -77,13 +83,27 @@ def voc_boxes(tree: Tree) -> Iterator[Candidate]:
         options={
             **options,
             "classes": None,
-            "one_based": by_supervision,
+            "one_based": from_one,
             **_without_xml(tree, [folder for folder in tree.image_folders if _is_in(folder, images)]),
         },
         task="det",
         sure=FORMAT,
-        notes=() if by_supervision else (EDGES,),
+        notes=notes,
     )
+
+
+def _counted(boxes: Mapping[str, ElementTree.Element], tool: str | None) -> tuple[bool, tuple[str, ...]]:
+    """Return whether corners count from 1, and a note on what that is taken from; a tool's own rule needs none."""
+    texts = [text for content in boxes.values() for key in FIRST for text in _texts(content, f"object/bndbox/{key}")]
+    begins = [float(text) for text in texts if re.fullmatch(r"\s*\d+(\.\d+)?\s*", text)]
+    if tool == SUPERVISION:
+        return True, ()
+    from_one = begins.count(1) >= SEVERAL and min(begins) >= 1
+    return from_one, (PIXELS if from_one else EDGES,)
+
+
+def _texts(content: ElementTree.Element, path: str) -> list[str]:
+    return [part.text or "" for part in content.iterfind(path)]
 
 
 def _colours_to_write(tree: Tree, labelmap: str) -> str:
@@ -96,7 +116,8 @@ def _colours_to_write(tree: Tree, labelmap: str) -> str:
     return f"{labelmap} has no colours, and the masks are painted in Pascal VOC's: make its lines {told}"
 
 
-def _in_voc_s_folders(tree: Tree, top: str) -> Candidate:
+def _in_voc_s_folders(tree: Tree, top: str, boxes: Mapping[str, ElementTree.Element]) -> Candidate:
+    from_one, notes = _counted(boxes, None)
     by_tool = tree.has(r"(.+/)?labelmap\.txt") or not tree.has(r"(.+/)?ImageSets/Main/(train|val|trainval)\.txt")
     place = {} if top == "." else {"images": join(top, "JPEGImages"), "annotations": join(top, "Annotations")}
     return Candidate(
@@ -107,23 +128,23 @@ def _in_voc_s_folders(tree: Tree, top: str) -> Candidate:
             **place,
             **_lists(tree, join(top, "ImageSets/Main")),
             "classes": None,
-            "one_based": False,
+            "one_based": from_one,
             **_without_xml(tree, [join(top, "JPEGImages")]),
         },
         task="det",
         sure=TOOL if by_tool else FORMAT,
-        notes=(EDGES,),
+        notes=notes,
     )
 
 
 def _without_xml(tree: Tree, images: list[str]) -> dict[str, Any]:
     """Return what to say of images in some folders that have no xml, as tools write none for empty ones."""
     shown = {stem_of(name) for folder in images for name in tree.image_folders.get(folder, ())}
-    return {"without_xml": "empty"} if shown - {match[2] for match in tree.find(XML)} else {}
+    return {"without_annotation": "empty"} if shown - {match[2] for match in tree.find(XML)} else {}
 
 
 def _is_in(folder: str, top: str) -> bool:
-    return top in (".", folder) or folder.startswith(f"{top}/")
+    return top == "." or any(f"{path}/".startswith(f"{top}/") for path in (folder, without_split(folder)))
 
 
 def _lists(tree: Tree, folder: str) -> dict[str, Any]:
@@ -138,19 +159,10 @@ def _lists(tree: Tree, folder: str) -> dict[str, Any]:
 def _images_of(tree: Tree, folders: list[str]) -> tuple[str, str]:
     """Return the folder of the images of xml files in `folders`, and in words where it is."""
     if all(folder in tree.image_folders for folder in folders):
-        return _common(folders), "beside their images"
+        return place_of(folders), "beside their images"
     others = [folder for folder in tree.image_folders if split_of(folder) in {split_of(name) for name in folders}]
-    images = _common(others or sorted(tree.image_folders) or ["."])
-    return images, f"in {_common(folders)}, with images in {images}"
-
-
-def _common(folders: list[str]) -> str:
-    """Return the folder that all are in: their own if it is one, else what their paths share."""
-    if len(folders) == 1:
-        return folders[0]
-    parts = [folder.split("/") for folder in folders]
-    shared = [level[0] for level in zip(*parts, strict=False) if len(set(level)) == 1]
-    return "/".join(shared) or "."
+    images = place_of(others or sorted(tree.image_folders))
+    return images, f"in {place_of(folders)}, with images in {images}"
 
 
 def _annotation(tree: Tree, path: str) -> ElementTree.Element | None:

@@ -31,7 +31,7 @@ WORDS: dict[Option, tuple[str, str]] = {
     "annotations": ("annotation file", "annotation files"),
 }
 IMAGES = ("image", "images")
-LEAVE_OUT: dict[Option, str] = {"masks": ", as data.without_mask=leave_out does", "annotations": ""}
+LEAVE_OUT: dict[Option, str] = {"masks": ", as data.without_annotation=leave_out does", "annotations": ""}
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,21 @@ def test_classes_are_chosen_and_left_out_by_name(tmp_path):
     assert chosen[0].instances.labels.tolist() == [0]
     np.testing.assert_array_equal(chosen[0].instances.boxes, np.array(PLACES[1:2], np.float64))
     place = f"{tmp_path / 'mine'}, split train, row 0"
-    assert chosen.repairs == (f"2 boxes of classes that are not chosen left out (first: {place})",)
+    assert chosen.repairs == (f"2 objects of classes that are not chosen left out (first: {place})",)
     assert objects_of(tmp_path, rows, classes=("dog", "cat"))[0].instances.labels.tolist() == [1, 0]
     assert objects_of(tmp_path, rows, leave_out=("dog",)).info.classes == ("cat",)
-    with pytest.raises(ConfigError, match=r"data.leave_out: no object is of 'doge'.\nDid you mean dog"):
+    with pytest.raises(
+        ConfigError, match=r"data.leave_out names 'doge', which .*'objects'.* does not have.\nDid you mean dog"
+    ):
         objects_of(tmp_path, rows, leave_out=("doge",))
+
+
+def test_boxes_in_fractions_of_the_image_are_refused(tmp_path):
+    row = {**objects_cell(0), "bbox": [[0.1, 0.2, 0.3, 0.3], [0.5, 0.5, 0.4, 0.2]]}
+    with pytest.raises(DatasetError, match=r"split train: the boxes are fractions of the image.*\nMultiply x by"):
+        objects_of(
+            tmp_path, [row], {**object_features(), "bbox": datasets.List(datasets.List(datasets.Value("float32")))}
+        )
 
 
 def test_what_boxes_of_the_other_format_do_is_said(tmp_path):
@@ -117,6 +127,14 @@ def test_crowds_are_kept_apart(tmp_path, field):
     dataset = objects_of(tmp_path, [row], features)
     assert dataset[0].instances.crowd.tolist() == [True, False]
     assert dataset.has_objects(0)
+    taken = objects_of(tmp_path, [row], features, crowd="objects")
+    assert taken[0].instances.crowd.tolist() == [False, False]
+    assert taken.repairs[0].startswith("1 crowd (iscrowd 1) taken as objects")
+
+
+def test_a_class_in_both_options_is_refused_as_in_other_readers(tmp_path):
+    with pytest.raises(ConfigError, match=r"data.classes and data.leave_out both name 'dog'"):
+        objects_of(tmp_path, [objects_cell(0)], classes=("dog", "cat"), leave_out=("dog",))
 
 
 @pytest.mark.parametrize(

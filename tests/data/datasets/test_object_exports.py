@@ -342,9 +342,11 @@ def test_label_studio_voc_is_split_by_a_fraction(tmp_path):
 def test_datumaro_writes_no_xml_of_an_image_without_objects(tmp_path, option, count):
     write_voc_boxes(tmp_path)
     (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations" / "000003.xml").unlink()
-    with pytest.raises(DatasetError, match=r"(?s)000003.xml cannot be read.*data.without_xml=empty or leave_out"):
+    with pytest.raises(
+        DatasetError, match=r"(?s)000003.xml cannot be read.*data.without_annotation=empty or leave_out"
+    ):
         VOCBoxes(tmp_path, "train")
-    dataset = VOCBoxes(tmp_path, "train", without_xml=option)
+    dataset = VOCBoxes(tmp_path, "train", without_annotation=option)
     assert len(dataset) == count
     assert len(dataset[count - 1].instances) == (0 if option == "empty" else 4)
     done = "left out" if option == "leave_out" else "taken to show nothing"
@@ -414,8 +416,14 @@ def test_voc_classes_are_left_out_by_name(tmp_path):
     assert "person" not in VOCBoxes(tmp_path, "train", leave_out=["person"]).info.classes
     with pytest.raises(ConfigError, match=r"(?s)data.leave_out names 'persons', which no xml below .*mean person\?"):
         VOCBoxes(tmp_path, "train", classes=None, leave_out=["persons"])
-    with pytest.raises(DatasetError, match=r"(?s)object 'person', which is no class.*data.leave_out=\[person\]"):
-        VOCBoxes(tmp_path, "train", classes=["cat", "dog"])
+    # One that is in no file may be meant for one that is.
+    with pytest.raises(
+        DatasetError, match=r"(?s)object 'person', which is no class.*data.leave_out=\[person\].*persons"
+    ):
+        VOCBoxes(tmp_path, "train", classes=["cat", "dog", "persons"])
+    some = VOCBoxes(tmp_path, "train", classes=["dog", "cat"])
+    assert (some.info.classes, some[0].instances.labels.tolist()) == (("dog", "cat"), [1, 0])
+    assert some.repairs == ("4 objects of classes that are not chosen left out (first: 000001.xml)",)
     chosen = VOCBoxes(tmp_path, "train", classes=["dog", "cat"], leave_out=["person"])
     assert chosen[0].instances.labels.tolist() == [1, 0]
 

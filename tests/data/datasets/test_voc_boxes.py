@@ -55,6 +55,9 @@ def test_objects_of_every_image(tmp_path):
 def test_difficult_objects_are_crowd(tmp_path):
     sample = VOCBoxes(write_voc_boxes(tmp_path), "train")[0]
     assert sample.instances.crowd.tolist() == [False, False, False, True]
+    taken = VOCBoxes(tmp_path, "train", crowd="objects")
+    assert not taken[0].instances.crowd.any()
+    assert "2 objects marked difficult taken as any other (first: 000001.xml)" in taken.repairs
 
 
 def test_classes_are_the_20_unless_told_otherwise(tmp_path):

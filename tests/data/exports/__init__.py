@@ -51,14 +51,14 @@ EXPORTS: dict[str, Export] = {
         masks.write_cvat_masks,
         "Segmentation mask of CVAT or datumaro",
         "data=folder data.images=JPEGImages data.masks=SegmentationClass data.classes=labelmap.txt "
-        "data.colour_masks=true data.lists=ImageSets/Segmentation/default.txt data.without_mask=leave_out",
+        "data.colour_masks=true data.lists=ImageSets/Segmentation/default.txt data.without_annotation=leave_out",
         SHOWN,
     ),
     "cvat_boxes": Export(
         polygons.write_cvat_boxes,
         "Pascal VOC boxes of CVAT or datumaro",
         "data=voc_boxes data.lists=ImageSets/Main/default.txt data.classes=null data.one_based=false "
-        "data.without_xml=empty task=det",
+        "data.without_annotation=empty task=det",
         BOXES,
     ),
     "datumaro_cityscapes": Export(
@@ -71,7 +71,7 @@ EXPORTS: dict[str, Export] = {
         masks.write_datumaro_camvid,
         "CamVid tree of datumaro",
         "data=folder data.classes=label_colors.txt data.colour_masks=true "
-        "data.split_by=lists data.without_mask=leave_out",
+        "data.split_by=lists data.without_annotation=leave_out",
         SHOWN,
     ),
     "datumaro_panoptic": Export(
@@ -86,7 +86,7 @@ EXPORTS: dict[str, Export] = {
         masks.write_datumaro_kitti,
         "KITTI",
         "data=folder data.images=image_2 data.masks=semantic data.classes=label_colors.txt "
-        "data.without_mask=leave_out",
+        "data.without_annotation=leave_out",
         SHOWN,
     ),
     "label_studio_coco": Export(
@@ -159,7 +159,7 @@ EXPORTS: dict[str, Export] = {
         masks.write_cellpose,
         "cellpose masks",
         "data=instance_masks data.images=. data.masks=. data.mask_ending=_cp_masks "
-        "data.without_mask=leave_out task=inst",
+        "data.without_annotation=leave_out task=inst",
         {
             name: tuple(("object", area, box) for _, area, box in objects) for name, objects in WHOLE.items() if objects
         },

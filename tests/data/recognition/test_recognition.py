@@ -20,10 +20,10 @@ from coatseg.errors import DatasetError, DatasetNotFoundError
 from coatseg.structures import Dataset, Sample
 from tests.conftest import ROOT
 from tests.contracts.dataset import check_sample
-from tests.data.exports import EXPORTS, WHOLE, Export
-from tests.data.exports.scene import PICTURES
+from tests.data.exports import EXPORTS, LABELS, WHOLE, Export
+from tests.data.exports.scene import PICTURES, SPLITS, label_map, write_image, write_mask
 from tests.data.generate import write_camvid, write_folder, write_layers
-from tests.data.objects import write_coco, write_coco_json, write_instance_masks
+from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
 from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
 
 
@@ -108,9 +108,9 @@ def test_an_export_is_read_as_its_line_says(tmp_path: Path, name: str) -> None:
 OBJECTS = {
     "cvat_masks": "data=instance_masks data.images=JPEGImages data.masks=SegmentationObject "
     "data.class_masks=SegmentationClass data.classes=labelmap.txt data.lists=ImageSets/Segmentation/default.txt "
-    "data.without_mask=leave_out task=inst",
+    "data.without_annotation=leave_out task=inst",
     "datumaro_kitti": "data=instance_masks data.images=image_2 data.masks=instance data.ids_per_class=256 "
-    "data.classes=[cat,dog] data.class_ids=[1,2] data.without_mask=leave_out task=inst",
+    "data.classes=[cat,dog] data.class_ids=[1,2] data.without_annotation=leave_out task=inst",
 }
 """The lines that read objects where the first one reads labels of pixels."""
 
@@ -166,9 +166,114 @@ def test_data_of_one_s_own_is_recognised(tmp_path: Path, kind: str) -> None:
     assert all(len(dataset) for dataset in opened(best, root))
 
 
-def test_masks_without_a_list_of_classes_ask_for_one(tmp_path: Path) -> None:
+def test_masks_without_a_list_of_classes_ask_for_one_and_may_number_objects(tmp_path: Path) -> None:
     write_instance_masks(tmp_path)
-    assert "classes.txt" in recognise(tmp_path)[1][0].first
+    root, (best, objects) = recognise(tmp_path)
+    assert "classes.txt" in best.first
+    assert objects.sure == best.sure  # it is printed
+    assert objects.arguments(root) == ["data=instance_masks", f"data.root={root}", "task=inst"]
+    assert len(opened(objects, root)[0])
+
+
+def test_masks_beside_their_images_are_told_by_their_ending(tmp_path: Path) -> None:
+    for name in PICTURES:
+        for split in ("train", "valid"):
+            write_image(tmp_path / split / f"{split}_{name}.jpg", name)
+            write_mask(tmp_path / split / f"{split}_{name}_gt.png", label_map(name))
+    (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
+    root, (best, *_) = recognise(tmp_path)
+    data, *rest = ["data=folder", "data.images=.", "data.masks=.", "data.mask_ending=_gt"]
+    assert best.arguments(root) == [data, f"data.root={root}", *rest]
+    check_export(best, root, LABELS)
+
+
+@pytest.mark.parametrize("name", ["labelme", "qupath"])
+def test_images_without_a_file_are_left_out_by_an_option_of_the_reader(tmp_path: Path, name: str) -> None:
+    root, (best, *_) = recognise(EXPORTS[name].write(tmp_path / name))
+    next(path for path in root.rglob("empty.*") if path.suffix in (".json", ".geojson")).unlink()
+    root, (best, *_) = recognise(root)
+    assert best.options["without_annotation"] == "leave_out"
+    check_export(best, root, {picture: things for picture, things in WHOLE.items() if things})
+
+
+@pytest.mark.parametrize("layout", ["{split}/{kind}", "{kind}/{split}"])
+def test_files_of_outlines_in_folders_of_splits_have_folders_without_their_names(tmp_path: Path, layout: str) -> None:
+    made = EXPORTS["qupath"].write(tmp_path / "made")
+    for split, names in SPLITS.items():
+        for kind, suffix in (("images", "tif"), ("labels", "geojson")):
+            folder = tmp_path / "mine" / layout.format(split=split, kind=kind)
+            folder.mkdir(parents=True)
+            for name in names:
+                next(made.rglob(f"{name}.{suffix}")).rename(folder / f"{name}.{suffix}")
+    root, (best, *_) = recognise(tmp_path / "mine")
+    assert best.options == {"images": "images", "annotations": "labels"}
+    check_export(best, root, WHOLE)
+
+
+def test_xml_files_of_one_split_alone_are_parted_by_a_hash(tmp_path: Path) -> None:
+    made = EXPORTS["supervision_boxes"].write(tmp_path / "made")
+    (tmp_path / "mine").mkdir()
+    made.rename(tmp_path / "mine" / "train")
+    (tmp_path / "mine" / "readme.txt").write_text("not a folder of one folder")
+    root, (best, *_) = recognise(tmp_path / "mine")
+    places = {"annotations": "train/annotations", "images": "train/images", "split_by": "fraction"}
+    assert places.items() <= best.options.items()
+    check_export(best, root, EXPORTS["supervision_boxes"].truth)
+
+
+def test_tables_of_run_lengths_may_be_one_a_split_and_submissions_are_none(tmp_path: Path) -> None:
+    root = EXPORTS["kaggle"].write(tmp_path)
+    header, *rows = (root / "train.csv").read_text().splitlines()
+    for split, names in {"train": SPLITS["train"], "valid": SPLITS["val"]}.items():
+        (root / f"{split}.csv").write_text("\n".join([header, *(row for row in rows if row.startswith(names))]))
+    (root / "valid").mkdir()
+    (root / "train" / "holes.png").rename(root / "valid" / "holes.png")
+    (root / "sample_submission.csv").write_text("ImageId,EncodedPixels\nholes,1 1\n")
+    _, (best, *others) = recognise(root)
+    assert best.options == {"annotations": "SPLIT.csv", "images": ".", "split_by": "folders"}
+    assert not others
+    check_export(best, root, EXPORTS["kaggle"].truth)
+
+
+def test_a_json_called_as_the_folder_of_its_images_finds_them(tmp_path: Path) -> None:
+    made = EXPORTS["datumaro_coco"].write(tmp_path)
+    for split in SPLITS:
+        (made / "images" / split).rename(made / split)
+        (made / f"annotations/instances_{split}.json").rename(made / f"{split}.json")
+    root, (best, *_) = recognise(made)
+    assert best.options["images"] == {"train": "train", "val": "val"}
+    check_export(best, root, WHOLE)
+
+
+def test_corners_that_begin_at_1_and_never_at_0_count_from_1(tmp_path: Path) -> None:
+    root, (best, *_) = recognise(write_voc_boxes(tmp_path / "edges", names=("cat", "dog", "cat", "dog")))
+    assert best.options["one_based"] is False
+    for path in (tmp_path / "edges").rglob("*.xml"):
+        path.write_text(re.sub("<xmin>[0-9.]+<", "<xmin>1<", path.read_text()))
+    root, (best, *_) = recognise(tmp_path / "edges")
+    assert best.options["one_based"] is True
+    assert "counted from 1" in best.notes[0]
+    assert not any("beginning at" in line for line in opened(best, root)[0].repairs)
+
+
+def test_several_published_datasets_in_a_folder_are_not_mixed(tmp_path: Path) -> None:
+    write_voc(tmp_path / "voc")
+    write_camvid(tmp_path / "camvid")
+    with pytest.raises(DatasetError, match=r"more than a dataset: camvid is CamVid .*, voc is Pascal VOC.\nName the f"):
+        recognise(tmp_path)
+
+
+def test_annotations_without_an_image_are_named_and_the_lack_is_said(tmp_path: Path) -> None:
+    root = EXPORTS["labelme"].write(tmp_path / "mine")
+    for path in root.glob("*.jpg"):
+        path.unlink()
+    assert "There is no image in it" in recognise(root)[1][0].notes[-1]
+
+
+def test_what_macos_packs_beside_a_dataset_is_passed_over(tmp_path: Path) -> None:
+    root = EXPORTS["yolo"].write(tmp_path / "outer" / "inner")
+    write_image(tmp_path / "outer" / "__MACOSX" / "inner" / "pair.jpg", "pair")
+    assert recognise(tmp_path / "outer")[0] == root
 
 
 def test_an_export_one_folder_deeper_is_found(tmp_path: Path) -> None:

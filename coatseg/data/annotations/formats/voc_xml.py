@@ -44,7 +44,7 @@ def read_boxes(path: Path) -> tuple[Size | None, tuple[VOCObject, ...]]:
         raise DatasetError(
             f"{path} cannot be read: {error.strerror}.",
             "An image without objects has an xml too, <annotation></annotation>; or take it out of the list, or set "
-            "data.without_xml=empty or leave_out.",
+            "data.without_annotation=empty or leave_out.",
         ) from error
     except (ElementTree.ParseError, ValueError) as error:
         raise DatasetError(

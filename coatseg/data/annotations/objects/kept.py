@@ -76,7 +76,7 @@ def kept_objects(
         (POLYGONS, "of fewer than three points left out", masks.short),
         (OBJECTS, "whose polygons are not where their box is", apart[kept[apart]]),
         (OBJECTS, *bare),
-        _crowd_finding(stated_crowd, kept, options),
+        crowd_finding(stated_crowd, kept, options),
     ]
     own = [(kind, done, which[of_class[which]]) for kind, done, which in findings]
     return KeptObjects(
@@ -98,7 +98,8 @@ def _without_mask(annotations: Entries, kept: Flags, masks: EntryMasks, options:
     return done, np.flatnonzero(bare & some)
 
 
-def _crowd_finding(crowd: Flags, kept: Flags, options: ObjectOptions) -> Finding:
+def crowd_finding(crowd: Flags, kept: Flags, options: ObjectOptions) -> Finding:
+    """Return what is done with those that are marked as `crowd` (A,) among the annotations `kept` (A,)."""
     crowds = np.flatnonzero(crowd & kept)
     if options.crowd == "objects":
         return CROWDS, "(iscrowd 1) taken as objects", crowds

@@ -69,7 +69,7 @@ def mend_boxes(stated: Boxes, sizes: Numbers, *, first_pixel: int | None = None)
     )
 
 
-def check_not_fractions(source: Path, what: str, boxes: Boxes) -> None:
+def check_not_fractions(source: Path | str, what: str, boxes: Boxes) -> None:
     """Raise DatasetError if all boxes (N, 4), given by corners, are fractions of their images; NaN is no box."""
     known = boxes[~np.isnan(boxes).any(1)]
     if len(known) and (known >= 0).all() and (known <= 1).all() and (known != np.rint(known)).any():
