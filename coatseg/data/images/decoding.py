@@ -20,6 +20,9 @@ from coatseg.data.images.normalization import PIXEL_RANGE
 from coatseg.errors import ImageError
 from coatseg.structures import Pixels
 
+# It warns of every tag that it does not know, of every GeoTIFF that it reads; what is damaged it does not decode.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
 DAMAGED = "The file is damaged or cut short: copy or download it again, or leave it out of the dataset."
 
 _EXIF_ORIENTATION = 0x0112

@@ -57,21 +57,28 @@ def read_slide_size(path: Path, scale: Scale) -> tuple[Size, int]:
     Raises:
         ImageError: as `read_slide`.
     """
-    pyramid = _opened(path)
+    pyramid = open_slide(path)
     return pyramid.sizes[level_of(pyramid, scale)], pyramid.channels
 
 
 def read_slide(path: Path, scale: Scale, window: Window | None = None) -> Pixels:
     """Read a level of a slide, or a window of it in the level's pixels: (H, W, C) uint8, uint16 or float32.
 
+    Numbers are as stored, whichever depth is stated.
+
     Raises:
         ImageError: tifffile is not installed; it is no pyramid, is damaged, holds other pixels, or lacks the level.
     """
-    pyramid = _opened(path)
+    pyramid = open_slide(path)
     return pyramid.read(level_of(pyramid, scale), window)
 
 
-def _opened(path: Path) -> Pyramid:
+def open_slide(path: Path) -> Pyramid:
+    """Open a slide or another pyramid of images.
+
+    Raises:
+        ImageError: tifffile is not installed; it is no pyramid, or holds other pixels.
+    """
     pyramid = open_pyramid(path)
     if not pyramid.is_image:
         raise ImageError(f"{path} has levels that are not read: {pyramid.kind}.", MEND)

@@ -35,7 +35,7 @@ from coatseg.data.images.raster import (
     read_bands,
     read_raster,
 )
-from coatseg.data.images.slides import FULL, Scale, is_slide, read_slide, read_slide_size
+from coatseg.data.images.slides import FULL, Scale, is_slide, open_slide, read_slide, read_slide_size
 from coatseg.data.images.statements.sample_values import full_range
 from coatseg.data.images.tiff.header import WHITE_IS_ZERO, TiffHeader, read_header
 from coatseg.data.images.tiff.libraries import check_colours, is_plain_tiff
@@ -228,8 +228,12 @@ class SlideImage:
 
     path: Path
     scale: Scale
-    alpha = False
     by_windows = True
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel says that it is alpha."""
+        return open_slide(self.path).alpha
 
     def facts(self) -> tuple[Size, int]:
         """Return the size of the level and the channels."""
@@ -240,8 +244,9 @@ class SlideImage:
         return True
 
     def read(self, bands: Sequence[int] | None, window: Window | None) -> Pixels:
-        """Read the level, or a window of it."""
-        return with_bands(self.path, read_slide(self.path, self.scale, window), bands)
+        """Read the level, or a window of it, scaled from the depth that it states."""
+        pixels = with_bands(self.path, read_slide(self.path, self.scale, window), bands)
+        return full_range(self.path, pixels, open_slide(self.path).top)
 
 
 _BY_SUFFIX: dict[str, Callable[[Path], StoredImage]] = {NUMPY: NumpyImage, JPEG_2000: Jpeg2000Image}

@@ -8,6 +8,7 @@ from pathlib import Path
 from coatseg.data.images.raster import Window
 from coatseg.data.images.reading import LabelMaps, read_mask_size
 from coatseg.data.images.slides import Scale, level_of
+from coatseg.data.images.statements.sample_values import class_numbers
 from coatseg.data.images.tiff.header import read_header
 from coatseg.data.images.tiff.pyramid import Pyramid, open_pyramid
 from coatseg.errors import DatasetError
@@ -36,7 +37,10 @@ class LevelMasks:
                 f"{path} has levels of no class numbers: {pyramid.kind}.",
                 "Save masks with one channel of whole numbers, without losses.",
             )
-        return pyramid.read(level_of(pyramid, self.scale), window)[..., 0]
+        header = read_header(path)
+        values = pyramid.read(level_of(pyramid, self.scale), window)[..., 0]
+        nodata = None if header is None else header.nodata
+        return class_numbers(path, values, nodata, self.plain.ignore_index, self.plain.classes, window)
 
     def size(self, path: Path) -> Size:
         """Read the (height, width) that a mask has here.

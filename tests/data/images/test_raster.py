@@ -324,3 +324,23 @@ def test_ground_control_points_polynomials_and_other_tags_are_kept(tmp_path):
         assert read_tags(tmp_path / "map.tif") == tags
     assert read_tags(sources[0]).points == tuple(corners)
     assert "LINE_NUM_COEFF" in read_tags(sources[1]).texts["RPC"]
+
+
+def test_colours_of_a_jpeg_inside_tiff_are_the_same_whole_and_by_windows(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", pixels(3, "uint8"), tiled=True, compress="jpeg", photometric="YCBCR")
+    np.testing.assert_array_equal(read_image(path, 3, window=WINDOW), read_image(path, 3)[CUT])
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("layout", [{}, {"tiled": True}])
+def test_class_numbers_of_few_bits_are_as_stored(tmp_path, bits, layout):
+    mask = pixels(1, "uint8") % 2**bits
+    path = write_tiff(tmp_path / "a.tif", mask, nbits=bits, **layout)
+    np.testing.assert_array_equal(read_label_map(path), mask[..., 0])
+    np.testing.assert_array_equal(read_label_map(path, WINDOW), mask[CUT][..., 0])
+
+
+def test_opencv_does_not_warn_of_the_tags_of_gdal(tmp_path, capfd):
+    path = write_tiff(tmp_path / "a.tif", pixels(1, "uint16"), nodata=0)
+    read_image(path, 1)
+    assert capfd.readouterr().err == ""

@@ -144,3 +144,39 @@ def test_levels_in_other_colours_are_refused(tmp_path, options, said):
         file.write(pixels, tile=(64, 64), metadata=None, **{"photometric": "rgb", **options})
     with pytest.raises(ImageError, match=f"a.svs has levels that are not read: .*{said}"):
         read_size(tmp_path / "a.svs", 3)
+
+
+def test_the_depth_that_a_file_states_is_that_of_its_levels(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for level in (0, 1):
+            pixels = np.full((64 >> level, 64 >> level), 4095, np.uint16)
+            pixels[0, 0] = 1
+            depth = [(281, "H", 1, 4095, True)]
+            file.write(
+                pixels, tile=(16, 16), photometric="minisblack", subfiletype=level, metadata=None, extratags=depth
+            )
+    for scale in (Scale(0), Scale(1)):
+        read = read_image(tmp_path / "a.tif", 1, scale=scale)
+        assert (read[0, 0, 0], read[0, 1, 0]) == (16, 65535)  # 65535 / 4095 = 16.004
+        assert read_image(tmp_path / "a.tif", 1, window=Window(0, 0, 2, 2), scale=scale)[0, 1, 0] == 65535
+
+
+def test_alpha_of_a_level_is_dropped_and_another_fourth_channel_is_not(tmp_path):
+    for name, kind in (("alpha", "unassalpha"), ("other", "unspecified")):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for level in (0, 1):
+                pixels = np.dstack([level_pixels(level), level_pixels(level)[..., :1]])
+                options = {"photometric": "rgb", "extrasamples": [kind], "subfiletype": level, "metadata": None}
+                file.write(pixels, tile=(64, 64), **options)
+    for level in (0, 1):
+        read = read_image(tmp_path / "alpha.tif", 3, scale=Scale(level))
+        np.testing.assert_array_equal(read, level_pixels(level))
+        for call in (read_image, read_size):
+            with pytest.raises(ImageError, match="does not say that the last one is alpha"):
+                call(tmp_path / "other.tif", 3, scale=Scale(level))
+
+
+def test_levels_on_their_side_are_refused(tmp_path):
+    path = write_pyramid(tmp_path / "a.tif", extratags=[(274, "H", 1, 6, True)])
+    with pytest.raises(ImageError, match=r"has levels that are not read: .*stored on their side or mirrored"):
+        read_size(path, 3, scale=Scale(1))

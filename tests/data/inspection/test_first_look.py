@@ -73,7 +73,8 @@ def test_cityscapes_with_label_numbers_of_its_own_stops(tmp_path: Path) -> None:
     data = DataModule(lambda split: Cityscapes(root, split), Sample, Cityscapes(root, "train").info, needs="semantic")
     with pytest.raises(DatasetError, match="every label is ignored") as raised:
         look_first(data, ("train", "val"))
-    assert "data=folder" in raised.value.mend
+    assert "data=folder, with a class for each number in classes.txt" in raised.value.mend
+    assert "data.layers=true task=multilabel" in raised.value.mend
 
 
 def write_black_and_white(root: Path) -> Path:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from PIL import Image
 
@@ -84,3 +85,48 @@ def test_a_mask_pyramid_of_lossy_numbers_is_refused(tmp_path):
     write_mask_pyramid(tmp_path / "masks" / "a.tif", compression="jpeg")
     with pytest.raises(DatasetError, match=r"a.tif has levels of no class numbers: uint8 .* compressed by JPEG"):
         Folder(tmp_path, "train", level=1, **WINDOWS).verify(0)
+
+
+@pytest.mark.parametrize("pyramid", [True, False])
+def test_nodata_of_a_mask_is_ignored_at_every_level(tmp_path, pyramid):
+    write_slides(tmp_path, 1)
+    mask = label_of(1).astype(np.float32)
+    mask[5, 7] = -9999
+    nodata = {"extratags": [(42113, "s", 0, "-9999", True)], "tile": (64, 64), "photometric": "minisblack"}
+    for name in "ab":
+        (tmp_path / "masks" / f"{name}.png").unlink()
+        with tifffile.TiffWriter(tmp_path / "masks" / f"{name}.tif") as file:
+            if pyramid:
+                file.write(label_of(0).astype(np.float32), metadata=None, **nodata)
+            file.write(mask, subfiletype=int(pyramid), metadata=None, **nodata)
+    expected = label_of(1)
+    expected[5, 7] = 255
+    np.testing.assert_array_equal(Folder(tmp_path, "train", level=1, splits=ALL)[0].label_map, expected)
+
+
+@pytest.mark.parametrize("moved", [0, 30])
+@pytest.mark.parametrize("pyramid", [True, False])
+def test_a_level_and_a_mask_of_it_lie_in_one_place(tmp_path, pyramid, moved):
+    at = {"crs": "EPSG:32633", "photometric": "RGB", "tiled": True}
+    image = np.zeros((64, 96, 3), np.uint8)
+    for folder, shift, whole in (("images", 0, True), ("masks", moved, pyramid)):
+        (tmp_path / folder).mkdir()
+        pixels = image if folder == "images" else image[..., :1]
+        at["photometric"] = "RGB" if folder == "images" else "MINISBLACK"
+        step = 10 if whole else 20
+        there = write_tiff(
+            tmp_path / folder / "a.tif",
+            pixels if whole else pixels[::2, ::2],
+            transform=rasterio.Affine(step, 0, 5000 + shift, 0, -step, 9000),
+            **at,
+        )
+        if whole:
+            with rasterio.open(there, "r+") as raster:
+                raster.build_overviews([2])
+    (tmp_path / "classes.txt").write_text("dark\nbright\n")
+    dataset = Folder(tmp_path, "train", level=1, splits=ALL)
+    if moved:  # by 30 metres, and pixels of the level are 20 wide
+        with pytest.raises(DatasetError, match=r"lies elsewhere.*a corner is 1\.5 pixels away"):
+            dataset.verify(0)
+    else:
+        assert dataset.verify(0).original_size == (32, 48)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BeforeValidator
 
 from coatseg.data.images.normalization import PIXEL_RANGE
-from coatseg.data.images.tiff.header import WHITE_IS_ZERO, TiffHeader, read_header
+from coatseg.data.images.tiff.header import PALETTE, WHITE_IS_ZERO, TiffHeader, read_header
 from coatseg.errors import ImageError
 from coatseg.registry.options import legal
 from coatseg.structures import Pixels
@@ -53,11 +53,18 @@ class NoData:
         """Return what the pixels without data of a file hold; nan where that is not known.
 
         Raises:
-            ImageError: the file is damaged.
+            ImageError: the file is damaged; or it states a number that its palette gives a colour.
         """
         header = None if path is None else _tiff_header(path)
         if self.value == "stated":
-            return math.nan if header is None or header.nodata is None else _as_read(header, header.nodata)
+            if header is None or header.nodata is None:
+                return math.nan
+            if header.photometric == PALETTE:
+                raise ImageError(
+                    f"{path} states {header.nodata:g} for no data, which its palette gives a colour.",
+                    "Save it as RGB, or write that colour's value in data.nodata= if all its channels have one.",
+                )
+            return _as_read(header, header.nodata)
         return float(self.value) if header is None else _as_read(header, float(self.value))
 
     def filled(self, pixels: Pixels, held: float) -> tuple[Pixels, npt.NDArray[np.bool_] | None]:
@@ -77,11 +84,15 @@ class NoData:
 def stated_nodata(path: Path) -> float | None:
     """Return the value, as pixels are read, that an image file states for those without data; None if it states none.
 
+    A number that a palette gives a colour is no such value.
+
     Raises:
         ImageError: it is a TIFF whose header is damaged.
     """
     header = _tiff_header(path)
-    return None if header is None or header.nodata is None else _as_read(header, header.nodata)
+    if header is None or header.nodata is None or header.photometric == PALETTE:
+        return None
+    return _as_read(header, header.nodata)
 
 
 def _tiff_header(path: Path) -> TiffHeader | None:
@@ -105,7 +116,9 @@ def without_data(pixels: Pixels, held: float) -> npt.NDArray[np.bool_]:
     """
     if pixels.dtype.kind == "f":
         nothing = np.isnan(pixels)
-        return np.asarray((nothing if math.isnan(held) else nothing | (pixels == pixels.dtype.type(held))).any(-1))
+        with np.errstate(over="ignore"):  # of a double that a file of floats states, and holds as infinite
+            nothing |= pixels == pixels.dtype.type(held)
+        return np.asarray(nothing.any(-1))
     if not 0 <= held <= np.iinfo(pixels.dtype).max or held != int(held):  # nan too: no pixel can hold it
         return np.zeros(pixels.shape[:2], bool)
     return np.asarray((pixels == int(held)).all(-1))

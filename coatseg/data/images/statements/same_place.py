@@ -18,7 +18,7 @@ _MEND = "Put the mask on the image's grid, as gdalwarp does, or take the georefe
 
 
 def check_same_place(image: Path, mask: Path, size: Size) -> None:
-    """Check the georeferences of an image and its mask, both of `size` (height, width).
+    """Check the georeferences of an image and its mask, both read as `size` (height, width), a level of a pyramid too.
 
     Files that state none pass, and so do all where rasterio is not installed. Ground control points are not compared.
 
@@ -28,7 +28,7 @@ def check_same_place(image: Path, mask: Path, size: Size) -> None:
     """
     if importlib.util.find_spec("rasterio") is None:
         return
-    ours, theirs = _placed(image), _placed(mask)
+    ours, theirs = _placed(image, size), _placed(mask, size)
     if ours is None or theirs is None:
         return
     _check_systems(image, ours, mask, theirs)
@@ -41,13 +41,17 @@ def check_same_place(image: Path, mask: Path, size: Size) -> None:
         )
 
 
-def _placed(path: Path) -> GeoTags | None:
-    """Return the georeference of an upright file that states where its pixels are; None for others."""
+def _placed(path: Path, size: Size) -> GeoTags | None:
+    """Return the georeference of the level of this size in an upright file that states one; None for others."""
     header = read_header(path)
     if header is not None and header.orientation != 1:
         return None
     tags = read_tags(path)
-    return None if tags is None or tags.points or _affine(tags).is_identity else tags
+    if tags is None or tags.points or _affine(tags).is_identity:
+        return None
+    if header is None or header.size == size:
+        return tags
+    return tags.reduced((header.size[0] / size[0], header.size[1] / size[1]))  # it states that of full resolution
 
 
 def _check_systems(image: Path, ours: GeoTags, mask: Path, theirs: GeoTags) -> None:

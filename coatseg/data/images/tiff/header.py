@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,11 +22,12 @@ _UNREAD = _BIG[1]  # Pillow takes it for classic
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _DESCRIPTION, _ORIENTATION, _SAMPLES, _PLANAR, _NODATA = 270, 274, 277, 284, 42113
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 273, 279, 324, 325, 338, 339
-_MAXIMA = (281, 341)  # MaxSampleValue, SMaxSampleValue
+MAXIMA = (281, 341)
+"""The tags MaxSampleValue and SMaxSampleValue."""
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _REDUCED, _MASK, _OLD_REDUCED = 254, 255, 1, 4, 2
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 JPEG = 7
-_ASSOCIATED, _UNASSOCIATED = 1, 2
+_ASSOCIATED, _UNASSOCIATED = ALPHAS = 1, 2
 _FORMATS = {1: "uint", 2: "int", 3: "float", 4: "uint", 5: "complex int", 6: "complex"}
 _DEPTHS_IN_16 = frozenset(2**bits - 1 for bits in range(8, 16))
 
@@ -189,7 +190,7 @@ def _header(directories: Sequence[ImageFileDirectory_v2], length: int) -> TiffHe
         channels=int(first.get(_SAMPLES, 1)),
         kind=kind,
         bits=bits,
-        top=_top(first, bits),
+        top=greatest_sample(bits, (value for tag in MAXIMA for value in _all(first, tag, 0))),
         compression=int(first.get(_COMPRESSION, 1)),
         photometric=int(first.get(_PHOTOMETRIC, BLACK_IS_ZERO)),
         orientation=int(first.get(_ORIENTATION, 1)),
@@ -215,9 +216,12 @@ def _type(directory: ImageFileDirectory_v2) -> tuple[str, int]:
     return _FORMATS.get(formats[0], "unknown") if alike else "mixed", max(bits)
 
 
-def _top(directory: ImageFileDirectory_v2, bits: int) -> int:
-    # Some programs write the greatest value that they found, which is no depth: only those of 8 to 15 bits are one.
-    stated = {value for tag in _MAXIMA for value in _all(directory, tag, 0)} - {0}
+def greatest_sample(bits: int, maxima: Iterable[int]) -> int:
+    """Return the greatest number that an integer of so many bits may hold, given the `maxima` that a file states.
+
+    Some programs state the greatest value that they found, which is no depth: only those of 8 to 15 bits are one.
+    """
+    stated = {*maxima} - {0}
     depth = stated.pop() if len(stated) == 1 else 0
     return depth if bits == 16 and depth in _DEPTHS_IN_16 else 2**bits - 1
 

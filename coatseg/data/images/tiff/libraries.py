@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from PIL import Image
 
 from coatseg.data.images.decoding import LABEL_MODES, open_image
-from coatseg.data.images.tiff.header import BLACK_IS_ZERO, JPEG, RGB, WHITE_IS_ZERO, YCBCR, TiffHeader, is_sparse
+from coatseg.data.images.tiff.header import (
+    BLACK_IS_ZERO,
+    JPEG,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    TiffHeader,
+    is_sparse,
+)
 from coatseg.errors import ImageError
 
 # None, LZW, deflate in both numberings, PackBits: what OpenCV's builds decode. Pillow's decode three of fax, JPEG in
@@ -33,7 +43,7 @@ def is_plain_tiff(path: Path, header: TiffHeader) -> bool:
     if header.bits >= 16:
         readable = _OPENCV_CHANNELS.get((header.dtype, header.photometric), ())
         return header.contiguous and header.compression in _OPENCV_COMPRESSIONS and header.channels in readable
-    if header.compression not in _PILLOW_COMPRESSIONS:
+    if header.compression not in _PILLOW_COMPRESSIONS or _is_smoothed(header):
         return False
     with path.open("rb") as file:
         opened = open_image(path, file)
@@ -45,8 +55,9 @@ def is_plain_map(path: Path, header: TiffHeader) -> bool:
     """Return whether Pillow reads a whole TIFF of class numbers correctly."""
     if _is_too_large(header) or is_sparse(path, header) or header.kind == "float" or header.dtype == "int8":
         return False
-    # Pillow shows WhiteIsZero as it looks, which turns class numbers around.
-    if header.photometric == WHITE_IS_ZERO or header.compression not in _PILLOW_COMPRESSIONS:
+    # Pillow shows WhiteIsZero as it looks, which turns class numbers around, and 2 or 4 bits of grey as 0 to 255.
+    scaled = 1 < header.bits < 8 and header.photometric != PALETTE
+    if header.photometric == WHITE_IS_ZERO or scaled or header.compression not in _PILLOW_COMPRESSIONS:
         return False
     if not (header.contiguous or header.bits <= 8):
         return False
@@ -72,6 +83,15 @@ def check_colours(path: Path, header: TiffHeader) -> None:
         "which is not read with its size, depth or compression.",
         "Convert it to grey or RGB.",
     )
+
+
+def _is_smoothed(header: TiffHeader) -> bool:
+    """Return whether rasterio, if it is there, smooths the colours of a JPEG, which are stored at half the size.
+
+    Pillow repeats them, and an image is the same read whole and by windows.
+    """
+    by_codec = header.photometric == YCBCR and header.compression == JPEG
+    return by_codec and importlib.util.find_spec("rasterio") is not None
 
 
 def _is_too_large(header: TiffHeader) -> bool:

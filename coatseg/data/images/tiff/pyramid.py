@@ -7,6 +7,7 @@ imported only where it is needed.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ import numpy as np
 
 from coatseg.data.images.decoding import DAMAGED, unreadable
 from coatseg.data.images.raster import Window
+from coatseg.data.images.tiff.header import ALPHAS, MAXIMA, greatest_sample
 from coatseg.errors import ImageError
 from coatseg.structures import Pixels, Size
 
@@ -45,23 +47,41 @@ class Pyramid:
 
     @property
     def is_image(self) -> bool:
-        """Whether its pixels, once decoded, are grey or RGB."""
-        return self.axes in ("YX", "YXS") and all(map(_is_plain, self.pages))
+        """Whether its pixels, once decoded, are grey or RGB, and upright."""
+        return self.axes in ("YX", "YXS") and self._is_upright and all(map(_is_plain, self.pages))
 
     @property
     def is_map(self) -> bool:
         """Whether its pixels are whole numbers, one each, as they were written."""
         photometric, compression = int(self.pages[0].photometric), int(self.pages[0].compression)
-        numbers = photometric in (_BLACK_IS_ZERO, _PALETTE) and self.dtype.kind in "ui"
-        return self.axes == "YX" and numbers and compression in _LOSSLESS
+        numbers = photometric in (_BLACK_IS_ZERO, _PALETTE) and self.dtype.kind in "uif"
+        return self.axes == "YX" and self._is_upright and numbers and compression in _LOSSLESS
+
+    @property
+    def alpha(self) -> bool:
+        """Whether its last channel says that it is alpha."""
+        extra = self.pages[0].extrasamples
+        return bool(extra) and int(extra[-1]) in ALPHAS
+
+    @property
+    def top(self) -> int:
+        """The greatest number that an integer channel may hold, by the depth that it states."""
+        page = self.pages[0]
+        maxima = (page.tags.valueof(tag, default=0) for tag in MAXIMA)
+        flat = (one for value in maxima for one in (value if isinstance(value, tuple) else (value,)))
+        return greatest_sample(int(page.bitspersample), flat)
+
+    @property
+    def _is_upright(self) -> bool:
+        return bool(self.pages[0].tags.valueof("Orientation", default=1) == 1)
 
     @property
     def kind(self) -> str:
         """What its pixels are, in words."""
         page = self.pages[0]
-        return (
-            f"{self.dtype} pixels of axes {self.axes}, {page.photometric.name}, compressed by {page.compression.name}"
-        )
+        turned = "" if self._is_upright else ", stored on their side or mirrored"
+        colours, codec = page.photometric.name, page.compression.name
+        return f"{self.dtype} pixels of axes {self.axes}, {colours}, compressed by {codec}{turned}"
 
     @property
     def channels(self) -> int:
@@ -141,6 +161,7 @@ def _open(path: Path, modified: int, size: int, process: int) -> Pyramid:
         raise ImageError(
             f"{path} is read by the library tifffile.", 'Install it with: pip install "coatseg[slides]"'
         ) from error
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it cannot read is raised, and tags are read here
     try:
         file = tifffile.TiffFile(path)
         file.filehandle.set_lock(True)  # several threads may read windows

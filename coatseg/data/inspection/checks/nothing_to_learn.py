@@ -32,7 +32,8 @@ def _ignored(sample: SampleFacts) -> bool:
 
 def _all_ignored(split: SplitFacts) -> str:
     are_so = split.labels and all(_ignored(sample) for sample in split.samples if sample.labels is not None)
-    return f"the {len(split.labels)} masks that were read" if are_so else ""
+    number = len(split.labels)
+    return f"the {number} mask{'s' * (number != 1)} that {'were' if number != 1 else 'was'} read" if are_so else ""
 
 
 def ignored(splits: Sequence[SplitFacts]) -> list[Finding]:
@@ -41,7 +42,8 @@ def ignored(splits: Sequence[SplitFacts]) -> list[Finding]:
     every = _all(
         "every label is ignored",
         f"Nothing can be learnt or scored: {info.name} has the classes 0 to {len(info.classes) - 1} as its reader "
-        f"numbers them, and all else is ignored. Masks with numbers of their own are read by data=folder.",
+        f"numbers them, and all else is ignored. Masks with numbers of their own are read by data=folder, with a class "
+        f"for each number in classes.txt, and black and white ones with data.layers=true task=multilabel.",
         _all_ignored,
     )
     some = images(

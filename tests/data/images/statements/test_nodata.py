@@ -77,3 +77,17 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
     check_finite("a.tif", np.zeros((2, 2, 1), np.uint16))
     with pytest.raises(ImageError, match=r"a\.tif has pixels that are no numbers"):
         check_finite("a.tif", np.array([[[1.0], [value]]], np.float32))
+
+
+def test_a_double_that_floats_do_not_hold_is_there_infinite() -> None:
+    pixels = np.array([[[-np.inf], [1]]], np.float32)
+    assert without_data(pixels, -1.7976931348623157e308).tolist() == [[True, False]]
+
+
+def test_a_number_that_a_palette_gives_a_colour_is_refused(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.zeros((4, 4), np.uint8), "P")
+    picture.putpalette([9, 200, 30])
+    picture.save(tmp_path / "a.tif", tiffinfo={42113: "0"})
+    assert stated_nodata(tmp_path / "a.tif") is None
+    with pytest.raises(ImageError, match="states 0 for no data, which its palette gives a colour"):
+        NoData("stated", (0.5,) * 3).held(tmp_path / "a.tif")
