@@ -97,8 +97,10 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
         groups=("inference",),
         verbatim=[key for key in PATHS if not (several and key == "checkpoint")],
     )
-    for form in forms:
-        options[FORM] = {**options.get(FORM, {}), "name": form.partition("=")[2]}
+    if len(forms) > 1:
+        raise ConfigError(f"{forms[0]} and {forms[1]} are both given.", "Predict once for each; one form is written.")
+    if forms:
+        options[FORM] = {**options.get(FORM, {}), "name": forms[0].partition("=")[2]}
     for key, example in {"input": "input=images", "output": "output=predictions"}.items():
         if not options.get(key):
             raise ConfigError(f"Which {key}?", f"Give {example}.")
@@ -184,7 +186,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
         return 0  # where another process left with an error, Lightning would kill the first before it has concluded
     with place.alone():
         facts = {"input": options["input"].rstrip("/"), "precision": str(trainer.precision), "pictures": pictures}
-        facts |= {key: options[key] for key in ("numbers", FORM) if key in options}
+        facts |= _form_facts(options)
         begin(place, {**predictor.settings, **facts}, resume, writer.files, writer.folders)
         trainer.predict(run, return_predictions=False)
         told = run.conclude()
@@ -212,6 +214,13 @@ def make_writer(options: Mapping[str, Any], predictor: Predictor, place: Place) 
             "Leave numbers out: a form has the numbers that are wanted.",
         )
     return form_writer(options[FORM], predictor.task, place)
+
+
+def _form_facts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed of the numbers and the form, by the keys that it was typed under."""
+    facts = {"numbers": options["numbers"]} if "numbers" in options else {}
+    form = options.get(FORM, {})
+    return facts | {FORM if key == "name" else f"{FORM}.{key}": value for key, value in sorted(form.items())}
 
 
 def words_on(writer: Writer, predictor: Predictor) -> Iterator[str]:

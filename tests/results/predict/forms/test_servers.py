@@ -241,6 +241,10 @@ def test_a_kaggle_csv_that_could_not_tell_classes_apart_is_refused(tmp_path: Pat
         write("kaggle_rle", "semantic", label_map(), tmp_path)
     with pytest.raises(ConfigError, match="Did you mean dog"):
         write("kaggle_rle", "semantic", label_map(), tmp_path, classes=["dogs"])
+    with pytest.raises(ConfigError, match=r"for\.classes has dog twice"):
+        write("kaggle_rle", "semantic", label_map(), tmp_path, classes=["dog", "dog"])
+    with pytest.raises(ConfigError, match=r"for\.columns has 2 names and one of them twice"):
+        write("kaggle_rle", "semantic", label_map(), tmp_path, classes=["dog"], columns=["id", "id"])
 
 
 def test_images_of_one_name_in_two_folders_keep_their_paths_in_a_csv(tmp_path: Path) -> None:
