@@ -558,10 +558,11 @@ def test_a_form_may_go_to_any_address_with_pictures(run: Run, tmp_path: Path) ->
     assert {"data.yaml", "labels/deep/grey.txt", "pictures/a.png", "legend.png"} < set(sent)
 
 
-def test_label_maps_in_the_datasets_own_numbers(run: Run, tmp_path: Path) -> None:
+def test_label_maps_in_the_datasets_own_numbers(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predictor = small_predictor()
     predictor.task.info = replace(predictor.info, category_ids=(7, 8, 11, 33))
     assert run("numbers=dataset", predictor=predictor) == 0
+    assert "output: labels/ID of small's numbers, 7 to 33; pixels without a sure class are 0" in capsys.readouterr().out
     assert run(output="plain") == 0
     numbers = read_label_map(tmp_path / "out" / "labels" / "a.png")
     labels = read_label_map(tmp_path / "plain" / "labels" / "a.png")
@@ -599,6 +600,9 @@ def test_objects_of_any_score_in_a_form_are_told(composed: Composed, tmp_path: P
         "objects of every score are written; score_threshold=0.5 leaves the unsure ones out"
     ]
     assert list(predict.words_on(coco, predictor)) == []
+    assert list(predict.words_on(coco, predictor, left_out=2)) == [
+        "left out: 2 images of the input that for.json does not name"
+    ]
     predictor.score_threshold = 0.5
     assert list(predict.words_on(labelme, predictor)) == []
     assert list(predict.words_on(labelme, small_predictor())) == []

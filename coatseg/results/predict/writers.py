@@ -46,6 +46,10 @@ class Writer(ABC):
         self.place = place
         self.info = info
 
+    def chosen(self, sources: Sequence[Source]) -> Sequence[Source]:
+        """Return the images that are wanted, of those of the input; here all."""
+        return sources
+
     def check(self, sources: Sequence[Source]) -> None:
         """Raise before the first image is predicted if some cannot be written.
 
@@ -80,6 +84,12 @@ class LabelMapWriter(Writer):
     def __init__(self, place: Place, info: DatasetInfo, *, numbers: str = "classes") -> None:
         super().__init__(place, info)
         self.numbering = dataset_numbering(info) if numbers == "dataset" else None
+        if self.numbering is not None:
+            low, high = min(self.numbering.classes), max(self.numbering.classes)
+            self.words = (
+                f"{MAPS}/ID of {info.name}'s numbers, {low} to {high}; pixels without a sure class are "
+                f"{self.numbering.nothing}"
+            )
 
     def done(self, source: Source) -> bool:
         """Look for either."""
@@ -123,13 +133,13 @@ class LayersWriter(Writer):
 
 
 class FileWriter(Writer):
-    """Writes one file for each image, in the first of its `folders`: FOLDER/ID with the `suffix`."""
+    """Writes one file for each image, in the first of its `folders`: FOLDER/ID with the `ending`."""
 
-    suffix: str = ".json"
+    ending: str = ".json"
 
     def path(self, source: Source) -> str:
         """Return the path of an image's file."""
-        return f"{self.folders[0]}/{source.id}{self.suffix}"
+        return f"{self.folders[0]}/{source.id}{self.ending}"
 
     def done(self, source: Source) -> bool:
         """Look for the file."""

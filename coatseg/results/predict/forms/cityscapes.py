@@ -50,6 +50,7 @@ class CityscapesLabels(CityscapesSubmission, LabelSubmission):
     """Writes cityscapes/NAME.png of the label ids 7 to 33, 0 (unlabeled) where no class is sure, and cityscapes.zip."""
 
     tree = FOLDER
+    nothing_means = "unlabeled"
     known = INFO
 
 

@@ -39,7 +39,7 @@ class GeoJson(RegionFiles):
     """
 
     folders = (FOLDER,)
-    suffix = ".geojson"
+    ending = ".geojson"
     words = (
         f"{FOLDER}/ID.geojson in longitude and latitude (WGS 84), reprojected, where a GeoTIFF has coordinates; others "
         "in pixels"

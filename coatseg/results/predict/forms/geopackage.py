@@ -67,7 +67,7 @@ class GeoPackage(RegionFiles):
     """
 
     folders = (FOLDER,)
-    suffix = ".gpkg"
+    ending = ".gpkg"
     words = f"{FOLDER}/ID.gpkg in the coordinates of the GeoTIFF, else in pixels"
 
     def __init__(self, place: Place, info: DatasetInfo, *, leave_out: list[str] | None = None) -> None:
@@ -108,7 +108,7 @@ def _system(tags: GeoTags | None) -> System:
     from rasterio.crs import CRS
 
     crs = CRS.from_wkt(tags.crs)
-    epsg = crs.to_epsg()
+    epsg = crs.to_epsg(confidence_threshold=100)  # a likely one may have another datum: metres elsewhere
     name = tags.crs.split('"')[1]
     return (name, epsg, "EPSG", epsg, tags.crs) if epsg else (name, OWN_SYSTEM, "NONE", OWN_SYSTEM, tags.crs)
 

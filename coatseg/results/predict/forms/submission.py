@@ -96,12 +96,17 @@ class LabelSubmission(Submission):
     tree: str
     known: DatasetInfo
     nothing: int = 0
+    nothing_means: str = "no class"
     palette: bool = False
 
     def __init__(self, place: Place, info: DatasetInfo) -> None:
         super().__init__(place, info)
         self.numbering = numbering_of(info, self.known, self.form, self.nothing)
         self.colours = renumbered_palette(self.numbering, info.palette) if self.palette else ()
+        self.words = (
+            f"{self.tree}/NAME.png of {self.known.name}'s numbers, {min(self.numbering.classes)} to "
+            f"{max(self.numbering.classes)}; pixels without a sure class are {self.nothing}, {self.nothing_means}"
+        )
 
     def main_name(self, source: Source) -> str:
         """Return the name of the PNG."""

@@ -18,4 +18,5 @@ class VOCLabels(LabelSubmission):
     folders = ("results",)
     tree = "results/VOC2012/Segmentation/comp6_test_cls"
     known = INFO
+    nothing_means = "background"
     palette = True

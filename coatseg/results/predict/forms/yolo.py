@@ -40,7 +40,6 @@ class Yolo(RegionFiles):
 
     files = (FILE,)
     folders = (MAPS,)
-    suffix = ".txt"
     masks = True
 
     def __init__(self, place: Place, info: DatasetInfo, *, leave_out: list[str] | None = None) -> None:

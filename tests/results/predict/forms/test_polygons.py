@@ -106,6 +106,19 @@ def test_polygons_of_a_smaller_level_are_in_pixels_of_the_full_resolution(tmp_pa
     assert extent(features(tmp_path / "map")[0]["geometry"]["coordinates"][0]) == (2 * 3, 4 * 2, 2 * 20, 4 * 12)
 
 
+def test_a_geopackage_states_no_number_that_is_but_likely(tmp_path: Path) -> None:
+    unnamed = CRS.from_proj4("+proj=tmerc +lon_0=9 +k=0.9996 +x_0=500000 +ellps=GRS80 +units=m")
+    for crs, expected in ((unnamed, ("NONE", 100000)), (CRS.from_epsg(32632), ("EPSG", 32632))):
+        write("geopackage", "semantic", label_map(), tmp_path / expected[0], tags=GeoTags(crs.to_wkt(), UTM.transform))
+        base, _ = read_package(tmp_path / expected[0] / "polygons" / "a.gpkg")
+        stated = base.execute(
+            "SELECT organization, organization_coordsys_id, definition FROM gpkg_spatial_ref_sys "
+            "JOIN gpkg_contents USING (srs_id)"
+        ).fetchone()
+        assert stated[:2] == expected
+        assert CRS.from_wkt(stated[2]) == crs
+
+
 def extent(ring: Any) -> tuple[float, ...]:
     corners = np.array(ring)
     return (*corners.min(0).tolist(), *corners.max(0).tolist())
