@@ -141,8 +141,9 @@ def write_found(options: Mapping[str, Any], subject: Subject, split: str) -> Non
     """Write the objects that are found on a split that has images and no annotations; there is nothing to score.
 
     Raises:
-        ConfigError: no output is given.
+        ConfigError: no output is given, or the task finds no objects.
     """
+    from coatseg.data.loading.module import OBJECT_TRUTHS
     from coatseg.tasks.evaluation import evaluate
     from coatseg.training.callbacks.detections import DetectionFiles
     from coatseg.training.trainer import make_trainer
@@ -151,6 +152,8 @@ def write_found(options: Mapping[str, Any], subject: Subject, split: str) -> Non
     told = f"{data.info.name} {split} has no annotations: there is no truth to score"
     if "output" not in options:
         raise ConfigError(f"{told}.", "Give output=DIR: the objects found are written there, for a server's scores.")
+    if subject.task.needs not in OBJECT_TRUTHS:
+        raise ConfigError(f"{told}, and this model finds no objects.", "Predict the images with coatseg predict.")
     detections = DetectionFiles(data.info)
     trainer = make_trainer(subject.plan.trainer, [detections])
     evaluate(trainer, subject.task, data, split)

@@ -27,8 +27,9 @@ joined of objects/ID.json. ID is the path below the input without its suffix.
   checkpoint=[A,B]        the mean of the probabilities of several checkpoints
   numbers=dataset         label maps in the numbers of the dataset's own files: Cityscapes 7 to 33, ADE20K 1 to 150
   for=NAME                what a server, a contest or another tool takes, in place of the above (docs/submitting.md):
-    cityscapes ade20k voc    label maps, and for cityscapes objects, named, numbered and zipped as their servers want
-    coco                     lists of results, masks and boxes apart; for.json=FILE has the ids of the images
+    cityscapes ade20k voc    label maps, and for cityscapes objects, named, numbered and zipped as their servers want;
+                             pixels without a sure class are 0: unlabeled, no class, and of voc background
+    coco                     lists of results, masks and boxes apart; for.json=FILE has the images wanted, and their ids
     kaggle_rle               submission.csv of run lengths; for.columns=[ImageId,ClassId,EncodedPixels],
                              for.classes=[NAME], for.suffix=true
     geojson geopackage       polygons, with coordinates where a GeoTIFF has them; for.pixels=true for QuPath
@@ -97,8 +98,10 @@ def read_arguments(arguments: list[str]) -> dict[str, Any]:
         groups=("inference",),
         verbatim=[key for key in PATHS if not (several and key == "checkpoint")],
     )
-    for form in forms:
-        options[FORM] = {**options.get(FORM, {}), "name": form.partition("=")[2]}
+    if len(forms) > 1:
+        raise ConfigError(f"{forms[0]} and {forms[1]} are both given.", "Predict once for each; one form is written.")
+    if forms:
+        options[FORM] = {**options.get(FORM, {}), "name": forms[0].partition("=")[2]}
     for key, example in {"input": "input=images", "output": "output=predictions"}.items():
         if not options.get(key):
             raise ConfigError(f"Which {key}?", f"Give {example}.")
@@ -172,23 +175,24 @@ def predict_files(options: Mapping[str, Any]) -> int:
         check_writable(place)
     say(f"inference: {predictor.task.inference.words}")
     writer = make_writer(options, predictor, place)
-    writer.check(sources.images)
-    for line in words_on(writer, predictor):
+    images = writer.chosen(sources.images)
+    writer.check(images)
+    for line in words_on(writer, predictor, left_out=len(sources) - len(images)):
         say(line)
     trainer_options = {**ANYWHERE, "precision": predictor.precision, **options.get("trainer", {})}
     settle(trainer_options, fitting(options.get("keep_memory", True), bool, "keep_memory"))
     trainer = make_trainer(trainer_options, [PredictionProgress()], patient=True)
-    run = PredictionRun(predictor, sources.images, writer, pictures=pictures, workers=workers)
+    run = PredictionRun(predictor, images, writer, pictures=pictures, workers=workers)
     if not first_process():
         trainer.predict(run, return_predictions=False)
         return 0  # where another process left with an error, Lightning would kill the first before it has concluded
     with place.alone():
         facts = {"input": options["input"].rstrip("/"), "precision": str(trainer.precision), "pictures": pictures}
-        facts |= {key: options[key] for key in ("numbers", FORM) if key in options}
+        facts |= _form_facts(options)
         begin(place, {**predictor.settings, **facts}, resume, writer.files, writer.folders)
         trainer.predict(run, return_predictions=False)
         told = run.conclude()
-    _tell(run, len(sources), place.address)
+    _tell(run, len(images), place.address)
     if told:
         say(told)
     return len(run.skipped)
@@ -214,8 +218,17 @@ def make_writer(options: Mapping[str, Any], predictor: Predictor, place: Place) 
     return form_writer(options[FORM], predictor.task, place)
 
 
-def words_on(writer: Writer, predictor: Predictor) -> Iterator[str]:
-    """Yield lines on what will be written, where that is not plain."""
+def _form_facts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed of the numbers and the form, by the keys that it was typed under."""
+    facts = {"numbers": options["numbers"]} if "numbers" in options else {}
+    form = options.get(FORM, {})
+    return facts | {FORM if key == "name" else f"{FORM}.{key}": value for key, value in sorted(form.items())}
+
+
+def words_on(writer: Writer, predictor: Predictor, left_out: int = 0) -> Iterator[str]:
+    """Yield lines on what will be written, where that is not plain; `left_out` images are not wanted."""
+    if left_out:
+        yield f"left out: {left_out} image{'s' * (left_out != 1)} of the input that for.json does not name"
     if writer.words:
         yield f"output: {writer.words}"
     if writer.any_score and predictor.finds_objects and predictor.score_threshold is None:

@@ -54,6 +54,17 @@ def test_a_json_without_annotations_is_not_scored_and_its_objects_are_written(
     assert all("bbox" in row for row in json.loads((tmp_path / "out" / "detections_boxes.json").read_text()))
 
 
+def test_a_json_without_annotations_is_refused_by_a_model_of_no_objects(
+    root: Path, composed: Callable[..., dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("task=seg", "head.width=32", "head.pyramid_width=16", "backbone=coat_lite_tiny", "data.workers=0")
+    write_checkpoint(tmp_path / "a.ckpt", composed("data=coco_json", "data.semantic=true", f"data.root={root}", *model))
+    typed = [f"checkpoint={tmp_path}/a.ckpt", "split=test", "data.annotations={test: image_info_test.json}"]
+    with pytest.raises(ConfigError, match=r"this model finds no objects\.\nPredict the images with coatseg predict"):
+        evaluate_checkpoint(read_arguments([*typed, f"output={tmp_path}/out", "keep_memory=false"]))
+    assert "never seen" not in capsys.readouterr().out
+
+
 def test_a_json_without_annotations_is_neither_trained_nor_validated_on(
     root: Path, composed: Callable[..., dict[str, Any]]
 ) -> None:

@@ -332,6 +332,21 @@ def test_slides_have_labels_of_the_level_s_size(
     assert "bare.svs does not state its microns a pixel; it has 0: 301x405; 1: 75x101" in capsys.readouterr().out
 
 
+def test_polygons_of_a_level_of_a_slide_are_in_pixels_of_the_full_resolution(
+    run: Run, images: Path, tmp_path: Path
+) -> None:
+    write_svs(images / "a.svs")
+    for level in (0, 2):
+        assert (
+            run(f"input={images}/a.svs", "for=geojson", output=str(level), predictor=small_predictor(level=level)) == 0
+        )
+        content = json.loads((tmp_path / str(level) / "polygons" / "a.geojson").read_text())
+        corners = np.concatenate([row["geometry"]["coordinates"][0] for row in content["features"]])
+        assert corners.max(0).tolist() == pytest.approx(SIZES[0][::-1])
+        assert run(f"input={images}/a.svs", output=f"labels{level}", predictor=small_predictor(level=level)) == 0
+        assert read_label_map(tmp_path / f"labels{level}" / "labels" / "a.png").shape == SIZES[level]
+
+
 def test_a_level_is_an_argument() -> None:
     options = predict.read_arguments(["checkpoint=a.ckpt", "input=in", "output=out", "level=1", "microns=0.5"])
     assert (options["level"], options["microns"]) == (1, 0.5)
@@ -528,7 +543,7 @@ def test_a_form_is_written_whole_and_resumed(
     assert run("for=kaggle_rle", columns, "resume=true") == 0
     assert "predicted: 1 of 5 images, 4 had been done" in capsys.readouterr().out
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
-    with pytest.raises(RunExistsError, match="was begun with for="):
+    with pytest.raises(RunExistsError, match=r"was begun with for\.suffix=None, and this is True"):
         run("for=kaggle_rle", columns, "for.suffix=true", "resume=true")
 
 
@@ -543,10 +558,11 @@ def test_a_form_may_go_to_any_address_with_pictures(run: Run, tmp_path: Path) ->
     assert {"data.yaml", "labels/deep/grey.txt", "pictures/a.png", "legend.png"} < set(sent)
 
 
-def test_label_maps_in_the_datasets_own_numbers(run: Run, tmp_path: Path) -> None:
+def test_label_maps_in_the_datasets_own_numbers(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predictor = small_predictor()
     predictor.task.info = replace(predictor.info, category_ids=(7, 8, 11, 33))
     assert run("numbers=dataset", predictor=predictor) == 0
+    assert "output: labels/ID of small's numbers, 7 to 33; pixels without a sure class are 0" in capsys.readouterr().out
     assert run(output="plain") == 0
     numbers = read_label_map(tmp_path / "out" / "labels" / "a.png")
     labels = read_label_map(tmp_path / "plain" / "labels" / "a.png")
@@ -584,6 +600,9 @@ def test_objects_of_any_score_in_a_form_are_told(composed: Composed, tmp_path: P
         "objects of every score are written; score_threshold=0.5 leaves the unsure ones out"
     ]
     assert list(predict.words_on(coco, predictor)) == []
+    assert list(predict.words_on(coco, predictor, left_out=2)) == [
+        "left out: 2 images of the input that for.json does not name"
+    ]
     predictor.score_threshold = 0.5
     assert list(predict.words_on(labelme, predictor)) == []
     assert list(predict.words_on(labelme, small_predictor())) == []
@@ -596,6 +615,7 @@ def test_objects_of_any_score_in_a_form_are_told(composed: Composed, tmp_path: P
         (["for.pixels=true"], "none is chosen"),
         (["for=geojson", "for.pixel=true"], "Did you mean pixels"),
         (["for=voc", "for.pixels=true"], "voc has no options"),
+        (["for=geojson", "for=yolo"], "for=geojson and for=yolo are both given"),
         (["for=geojson", "numbers=dataset"], "numbers=dataset and for=geojson are both given"),
         (["for=coco"], "for=coco takes what models for boxes or instances labels predict"),
         (["for=cityscapes"], "for=cityscapes has no class class 0"),

@@ -13,7 +13,7 @@ from coatseg.data.inspection.facts import sample_facts
 from coatseg.data.inspection.findings import find
 from coatseg.data.inspection.splits import SplitFacts
 from coatseg.data.loading.module import DataModule
-from coatseg.data.loading.subset import draws, is_generated, palette_of
+from coatseg.data.loading.subset import draws, has_truth, is_generated, palette_of
 from coatseg.data.loading.worker_reading import only_needed
 from coatseg.errors import DatasetError
 from coatseg.structures import Dataset
@@ -67,7 +67,16 @@ def look_at(name: str, dataset: Dataset, seconds: float, needs: str | None = Non
         sample = only_needed(dataset[index] if verified is None else verified, needs)
         read.append(sample_facts(sample, index, dataset.info, palette_of(dataset, index)))
     read.sort(key=lambda facts: facts.index)
-    return SplitFacts(name, dataset.info, len(dataset), tuple(read), (), (), whole=not draws(dataset))
+    return SplitFacts(
+        name,
+        dataset.info,
+        len(dataset),
+        tuple(read),
+        (),
+        (),
+        whole=not draws(dataset),
+        has_truth=has_truth(dataset),
+    )
 
 
 def _check_objects(data: DataModule, split: str) -> None:

@@ -17,6 +17,7 @@ from coatseg.data.inspection.facts import SampleFacts, Unreadable, read_facts
 from coatseg.data.inspection.findings import find, unopened
 from coatseg.data.inspection.splits import SplitFacts
 from coatseg.data.loading.module import as_is, one_thread
+from coatseg.data.loading.subset import has_truth
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, DownloadError, SplitNotFoundError
 from coatseg.registry.options import NonNegativeInt, PositiveInt
 from coatseg.structures import Dataset, DatasetInfo
@@ -107,7 +108,15 @@ def read_split(
         if progress is not None:
             progress(name, done, len(indices))
     repairs = tuple(getattr(dataset, "repairs", ()))
-    return SplitFacts(name, dataset.info, len(dataset), tuple(facts), tuple(unreadable), repairs)
+    return SplitFacts(
+        name,
+        dataset.info,
+        len(dataset),
+        tuple(facts),
+        tuple(unreadable),
+        repairs,
+        has_truth=has_truth(dataset),
+    )
 
 
 def spread(length: int, samples: int | None) -> list[int]:

@@ -22,7 +22,7 @@ class SplitFacts:
     """The facts of the samples that were read of a split, which has `total` samples.
 
     `repairs` are lines on what its reader mended in the annotations or left out of them. `whole` says whether samples
-    are whole images rather than windows drawn from them.
+    are whole images rather than windows drawn from them, and `has_truth` whether there are annotations at all.
     """
 
     name: str
@@ -32,6 +32,7 @@ class SplitFacts:
     unreadable: tuple[Unreadable, ...]
     repairs: tuple[str, ...]
     whole: bool = True
+    has_truth: bool = True
 
     @property
     def complete(self) -> bool:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from coatseg.data.images.resizing import Sides, resize_image, size_within
 from coatseg.data.loading.balance import RareClasses, class_counts
 from coatseg.data.loading.sampling import EvaluationStream, Groups, TrainingStream, steps_per_epoch
-from coatseg.data.loading.subset import Limited, draws, lying
+from coatseg.data.loading.subset import Limited, draws, has_truth, lying
 from coatseg.data.loading.worker_reading import Batches, DrawnSteps
 from coatseg.errors import ConfigError
 from coatseg.registry.options import NonNegativeInt, PositiveFloat, PositiveInt
@@ -94,7 +94,7 @@ class DataModule(lightning.LightningDataModule):
 
     def lacks_truth(self, name: str) -> bool:
         """Return whether a split has images and no annotations, as the test splits of servers."""
-        return not getattr(self.split(name), "has_truth", True)
+        return not has_truth(self.split(name))
 
     def lacks_objects(self, name: str) -> bool:
         """Return whether a split is known, without decoding an image, to have no object to learn."""

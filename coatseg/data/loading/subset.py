@@ -20,7 +20,7 @@ class Limited:
         self.draws = draws(dataset)
         self.generated = is_generated(dataset)
         self.repairs: tuple[str, ...] = getattr(dataset, "repairs", ())
-        self.has_truth: bool = getattr(dataset, "has_truth", True)
+        self.has_truth = has_truth(dataset)
 
     def __len__(self) -> int:
         return min(self.limit, len(self.dataset))
@@ -62,6 +62,11 @@ def palette_of(dataset: Dataset, index: int) -> tuple[Colour, ...]:
 def example(dataset: Dataset, index: int, seed: int) -> Sample:
     """Return a training example of sample `index`: drawn by the dataset if it draws, else as read."""
     return dataset.drawn(index, seed) if isinstance(dataset, RandomDataset) else dataset[index]
+
+
+def has_truth(dataset: Dataset) -> bool:
+    """Return whether a dataset has annotations, and not images alone, as the test splits of servers."""
+    return bool(getattr(dataset, "has_truth", True))
 
 
 def draws(dataset: Dataset) -> bool:

@@ -14,9 +14,9 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale
+from coatseg.data.images.slides import FULL, SLIDE_SUFFIXES, Scale, read_slide_size
 from coatseg.data.images.sources import SKIPPED_FILE, Skipped, Source, fetched
-from coatseg.data.images.statements.geotags import GeoTags, read_tags
+from coatseg.data.images.statements.geotags import NOWHERE, GeoTags, read_tags
 from coatseg.data.images.tiff.header import read_header
 from coatseg.data.loading.module import as_is, one_thread
 from coatseg.errors import CoatsegError, ImageError, NameTooLongError
@@ -203,18 +203,22 @@ def _picture(source: Source) -> str:
 def tags_of(path: Path, scale: Scale = FULL, size: Size | None = None) -> GeoTags | None:
     """Return the georeference of a file with upright rows; None for one that has none, and without rasterio.
 
-    `size` is that of the level that was read at a `scale`.
+    `size` is that of the level that was read at a `scale`; what its pixels are in those of the full resolution is
+    returned for files without a georeference too.
     """
-    if path.suffix.lower() in SLIDE_SUFFIXES:
+    tags = _stated_tags(path)
+    if size is None or scale == FULL:
+        return tags
+    full, _ = read_slide_size(path, FULL)
+    return (tags or GeoTags("", NOWHERE)).reduced((full[0] / size[0], full[1] / size[1]))
+
+
+def _stated_tags(path: Path) -> GeoTags | None:
+    if path.suffix.lower() in SLIDE_SUFFIXES or importlib.util.find_spec("rasterio") is None:
         return None
     header = read_header(path)
     turned = header is not None and header.orientation != 1
-    if turned or importlib.util.find_spec("rasterio") is None:
-        return None
-    tags = read_tags(path)
-    if tags is None or header is None or size is None or scale == FULL:
-        return tags
-    return tags.reduced((header.size[0] / size[0], header.size[1] / size[1]))
+    return None if turned else read_tags(path)
 
 
 def words_on_tags(sources: Sequence[Source]) -> str | None:

@@ -46,6 +46,10 @@ class Writer(ABC):
         self.place = place
         self.info = info
 
+    def chosen(self, sources: Sequence[Source]) -> Sequence[Source]:
+        """Return the images that are wanted, of those of the input; here all."""
+        return sources
+
     def check(self, sources: Sequence[Source]) -> None:
         """Raise before the first image is predicted if some cannot be written.
 
@@ -60,7 +64,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, source: Source, written: Any, tags: GeoTags | None) -> None:
-        """Write the files of an image; `tags` say where on Earth its pixels lie."""
+        """Write the files of an image; `tags` say where its pixels lie, on Earth or in the levels of a pyramid."""
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Write what is one for all images, here the legend of their pictures; return a line on it, or nothing."""
@@ -80,6 +84,12 @@ class LabelMapWriter(Writer):
     def __init__(self, place: Place, info: DatasetInfo, *, numbers: str = "classes") -> None:
         super().__init__(place, info)
         self.numbering = dataset_numbering(info) if numbers == "dataset" else None
+        if self.numbering is not None:
+            low, high = min(self.numbering.classes), max(self.numbering.classes)
+            self.words = (
+                f"{MAPS}/ID of {info.name}'s numbers, {low} to {high}; pixels without a sure class are "
+                f"{self.numbering.nothing}"
+            )
 
     def done(self, source: Source) -> bool:
         """Look for either."""
@@ -122,19 +132,25 @@ class LayersWriter(Writer):
             _write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags)
 
 
-class ObjectsWriter(Writer):
-    """Writes objects/ID.json for each image, and joins them into instances.json."""
+class FileWriter(Writer):
+    """Writes one file for each image, in the first of its `folders`: FOLDER/ID with the `ending`."""
 
-    files: tuple[str, ...] = (JOINED,)
-    folders = (OBJECTS,)
+    ending: str = ".json"
 
     def path(self, source: Source) -> str:
-        """Return the path of an image's objects."""
-        return f"{OBJECTS}/{source.id}.json"
+        """Return the path of an image's file."""
+        return f"{self.folders[0]}/{source.id}{self.ending}"
 
     def done(self, source: Source) -> bool:
         """Look for the file."""
         return self.place.exists(self.path(source))
+
+
+class ObjectsWriter(FileWriter):
+    """Writes objects/ID.json for each image, and joins them into instances.json."""
+
+    files: tuple[str, ...] = (JOINED,)
+    folders = (OBJECTS,)
 
     def write(self, source: Source, written: InstancePrediction, tags: GeoTags | None) -> None:
         """Write the objects."""
@@ -203,7 +219,7 @@ def _write_map(
     place: Place, folder: str, name: str, labels: Pixels, tags: GeoTags | None, colours: Sequence[Colour] = ()
 ) -> None:
     """Write class numbers; those of uint8 with `colours`, and black for the others."""
-    if tags is not None:
+    if tags is not None and tags.states_place:
         place.write(f"{folder}/{name}.tif", encode_label_map(labels, tags, colours))
         return
     write_png(place, f"{folder}/{name}.png", labels, colours)

@@ -15,6 +15,8 @@ from coatseg.structures import Colour, Pixels
 
 Affine = tuple[float, float, float, float, float, float]
 RPC = "RPC"
+NOWHERE: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The transform of a file that states none: coordinates are pixels."""
 DOMAINS = ("", RPC)
 """The domains of tags that are kept: the file's own, and that of its rational polynomials."""
 
@@ -25,13 +27,26 @@ class GeoTags:
 
     `transform` (a, b, c, d, e, f) maps the corner of a pixel: x = a * column + b * row + c and
     y = d * column + e * row + f. `points` (row, column, x, y, z) are ground control points in its place. `texts` are
-    the file's other tags by domain and name; the domain RPC holds rational polynomials.
+    the file's other tags by domain and name; the domain RPC holds rational polynomials. Of a smaller level than the
+    first of a pyramid, a pixel is `shrunk` (rows, columns) pixels of the full resolution.
     """
 
     crs: str
     transform: Affine
     points: tuple[tuple[float, ...], ...] = ()
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    shrunk: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether a transform maps pixels to coordinates; control points and polynomials alone do not."""
+        rows, columns = self.shrunk
+        return not self.points and self.transform != (columns, 0.0, 0.0, 0.0, rows, 0.0)
+
+    @property
+    def states_place(self) -> bool:
+        """Whether the file states, in any way, where its pixels are; else only what they are `shrunk` by is known."""
+        return bool(self.crs or self.points or self.texts or self.is_placed)
 
     def reduced(self, by: tuple[float, float]) -> GeoTags:
         """Return the tags of a smaller level, whose pixels are `by` (rows, columns) of these; RPC are left out."""
@@ -39,7 +54,8 @@ class GeoTags:
         a, b, c, d, e, f = self.transform
         points = tuple((row / rows, column / columns, *place) for row, column, *place in self.points)
         transform = (a * columns, b * rows, c, d * columns, e * rows, f)
-        return replace(self, transform=transform, points=points, texts={**self.texts, RPC: {}})
+        texts = {**self.texts, RPC: {}} if self.texts else {}
+        return replace(self, transform=transform, points=points, texts=texts, shrunk=by)
 
 
 def read_tags(path: Path) -> GeoTags | None:

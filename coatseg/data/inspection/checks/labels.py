@@ -57,7 +57,8 @@ def _is_black_and_white(sample: SampleFacts) -> bool:
 
 def unseen_classes(splits: Sequence[SplitFacts]) -> list[Finding]:
     """Find classes that no sample shows, and those that the train split does not show, if all samples were read."""
-    if not all(split.complete for split in splits):
+    splits = [split for split in splits if split.has_truth]
+    if not splits or not all(split.complete for split in splits):
         return []
     info = splits[0].info
     ever = np.sum([split.class_images for split in splits], axis=0) > 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from coatseg.data.datasets.ade20k import INFO
-from coatseg.data.images.sources import Source
-from coatseg.results.predict.forms.submission import LabelSubmission, stem_of
+from coatseg.results.predict.forms.submission import LabelSubmission
 
 FOLDER = "ade20k"
 
@@ -16,8 +15,5 @@ class ADE20KLabels(LabelSubmission):
     files = ("ade20k.zip",)
     folders = (FOLDER,)
     zipped_from = f"{FOLDER}/"
+    tree = FOLDER
     known = INFO
-
-    def main_name(self, source: Source) -> str:
-        """Return the name of the PNG."""
-        return f"{FOLDER}/{stem_of(source)}.png"

@@ -26,43 +26,36 @@ FOLDER = "cityscapes"
 NAME = re.compile(r"[^_]+_\d{6}_\d{6}(?!\d)")
 
 
-def check_names(sources: Sequence[Source]) -> None:
-    """Raise ConfigError if an image is not called as those of Cityscapes, by which results are found."""
-    for source in sources:
-        if not NAME.match(stem_of(source)):
-            raise ConfigError(
-                f"for=cityscapes: {source.name} is not called CITY_000000_000019_leftImg8bit.png or alike, and its "
-                "tools find results by that.",
-                "Give a folder of Cityscapes' leftImg8bit, such as input=leftImg8bit/test.",
-            )
-
-
-class CityscapesLabels(LabelSubmission):
-    """Writes cityscapes/NAME.png of the label ids 7 to 33, 0 (unlabeled) where no class is sure, and cityscapes.zip."""
+class CityscapesSubmission(Submission):
+    """Writes files of images into cityscapes/, and cityscapes.zip."""
 
     form = "cityscapes"
     files = ("cityscapes.zip",)
     folders = (FOLDER,)
     zipped_from = f"{FOLDER}/"
-    known = INFO
 
     def check(self, sources: Sequence[Source]) -> None:
-        """Check the names."""
-        check_names(sources)
+        """Raise ConfigError if an image is not called as those of Cityscapes, by which results are found."""
+        for source in sources:
+            if not NAME.match(stem_of(source)):
+                raise ConfigError(
+                    f"for=cityscapes: {source.name} is not called CITY_000000_000019_leftImg8bit.png or alike, and its "
+                    "tools find results by that.",
+                    "Give a folder of Cityscapes' leftImg8bit, such as input=leftImg8bit/test.",
+                )
         super().check(sources)
 
-    def main_name(self, source: Source) -> str:
-        """Return the name of the PNG."""
-        return f"{FOLDER}/{stem_of(source)}.png"
+
+class CityscapesLabels(CityscapesSubmission, LabelSubmission):
+    """Writes cityscapes/NAME.png of the label ids 7 to 33, 0 (unlabeled) where no class is sure, and cityscapes.zip."""
+
+    tree = FOLDER
+    nothing_means = "unlabeled"
+    known = INFO
 
 
-class CityscapesInstances(Submission):
+class CityscapesInstances(CityscapesSubmission):
     """Writes cityscapes/NAME.txt, a line `masks/NAME_NUMBER.png LABEL_ID SCORE` an object, the masks, and their zip."""
-
-    form = "cityscapes"
-    files = ("cityscapes.zip",)
-    folders = (FOLDER,)
-    zipped_from = f"{FOLDER}/"
 
     def __init__(self, place: Place, info: DatasetInfo) -> None:
         super().__init__(place, info)
@@ -72,7 +65,6 @@ class CityscapesInstances(Submission):
 
     def check(self, sources: Sequence[Source]) -> None:
         """Check the names, which may have no space: that ends a path in the list."""
-        check_names(sources)
         super().check(sources)
         if spaced := [source.name for source in sources if " " in stem_of(source)]:
             raise ConfigError(f"for=cityscapes: {spaced[0]} has a space in its name.", "Rename it.")

@@ -31,7 +31,7 @@ class CocoBoxes(ObjectsWriter):
 
     `json` is the json of the images, such as image_info_test-dev2017.json, that has their ids by file_name and the
     category ids by name. Without it, an image's id is the number that its file is called, and category ids are those of
-    the data that was trained on.
+    the data that was trained on. Images that it lacks are left out.
 
     Raises:
         ConfigError: the json lacks a class of the model.
@@ -46,6 +46,12 @@ class CocoBoxes(ObjectsWriter):
         self.known = None if json is None else read_objects(Path(json))
         super().__init__(place, replace(info, category_ids=_categories(info, self.known)))
         self.files = tuple(self.shapes)
+
+    def chosen(self, sources: Sequence[Source]) -> Sequence[Source]:
+        """Return the images that the json has, as test-dev is half of test2017; all if it has none, to be refused."""
+        numbers = self._numbers(sources)
+        there = [source for source in sources if source.id in numbers]
+        return there if there and self.known is not None else sources
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise ConfigError if an image has no id, or two have one."""

@@ -13,9 +13,9 @@ from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ImageError
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import Polygon, plain, shapes_of
-from coatseg.results.predict.forms.places import is_placed, placed, wound
-from coatseg.results.predict.forms.regions import Region, labels_left, regions_of
-from coatseg.results.predict.writers import Writer
+from coatseg.results.predict.forms.places import in_full_resolution, placed, wound
+from coatseg.results.predict.forms.region_files import RegionFiles
+from coatseg.results.predict.forms.regions import Region
 from coatseg.structures import DatasetInfo
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -26,38 +26,33 @@ DECIMALS = 9
 """Of degrees: a tenth of a millimetre."""
 
 
-class GeoJson(Writer):
+class GeoJson(RegionFiles):
     """Writes polygons/ID.geojson: a feature an object, or one for each part of a class that holds together.
 
     Coordinates are longitude and latitude (WGS 84), as RFC 7946 has them, for a GeoTIFF with a coordinate reference
-    system and a transform; for other images, and for all with `pixels`, they are pixels from the corner at the top
-    left, as QuPath takes them. The class is properties.classification, with its name and colour. Classes whose names
-    are in `leave_out` are left out.
+    system and a transform; for other images, and for all with `pixels`, they are pixels of the full resolution from the
+    corner at the top left, as QuPath takes them. The class is properties.classification, with its name and colour.
+    Classes whose names are in `leave_out` are left out.
 
     Raises:
         ConfigError: rasterio is not installed, or there is no such class.
     """
 
     folders = (FOLDER,)
+    ending = ".geojson"
     words = (
         f"{FOLDER}/ID.geojson in longitude and latitude (WGS 84), reprojected, where a GeoTIFF has coordinates; others "
         "in pixels"
     )
-    any_score = True
 
     def __init__(
         self, place: Place, info: DatasetInfo, *, pixels: bool = False, leave_out: list[str] | None = None
     ) -> None:
         needs("for=geojson", "geo", "rasterio")
-        super().__init__(place, info)
-        self.labels = labels_left(info, leave_out)
+        super().__init__(place, info, leave_out=leave_out)
         self.pixels = pixels
         if pixels:
             self.words = f"{FOLDER}/ID.geojson in pixels"
-
-    def done(self, source: Source) -> bool:
-        """Look for the file."""
-        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the features.
@@ -65,22 +60,18 @@ class GeoJson(Writer):
         Raises:
             ImageError: the file's coordinates cannot be turned into longitude and latitude.
         """
-        kept = tags if tags is not None and is_placed(tags) and tags.crs and not self.pixels else None
-        regions = [region for region in regions_of(written, self.info) if region.label in self.labels]
-        features = [self._feature(region, shape) for region in regions for shape in shapes_of(region)]
+        kept = tags if tags is not None and tags.is_placed and tags.crs and not self.pixels else None
+        features = [self._feature(region, shape) for region in self.regions(written) for shape in shapes_of(region)]
         if kept is not None and features:
             shapes = _in_degrees([placed(shape, kept) for _, shape in features], kept, source)
         else:
-            shapes = [geometry_of(shape) for _, shape in features]
+            shapes = [geometry_of(in_full_resolution(shape, tags)) for _, shape in features]
         rows = [
             {"type": "Feature", "geometry": shape, "properties": properties}
             for (properties, _), shape in zip(features, shapes, strict=True)
         ]
         content = {"type": "FeatureCollection", "features": rows}
-        self.place.write(self._path(source), json.dumps(content, allow_nan=False).encode())
-
-    def _path(self, source: Source) -> str:
-        return f"{FOLDER}/{source.id}.geojson"
+        self.place.write(self.path(source), json.dumps(content, allow_nan=False).encode())
 
     def _feature(self, region: Region, shape: Sequence[Polygon]) -> tuple[dict[str, Any], Sequence[Polygon]]:
         name, colour = self.info.classes[region.label], self.info.palette[region.label]
@@ -90,8 +81,8 @@ class GeoJson(Writer):
 
 
 def geometry_of(polygons: Sequence[Polygon]) -> dict[str, Any]:
-    """Return polygons as a geometry of GeoJSON, whose rings end where they begin."""
-    parts = [[plain(np.concatenate([ring, ring[:1]])) for ring in polygon] for polygon in polygons]
+    """Return polygons as a geometry of GeoJSON, whose rings end where they begin, and wind as RFC 7946 has them."""
+    parts = [[plain(np.concatenate([ring, ring[:1]])) for ring in wound(polygon)] for polygon in polygons]
     if len(parts) == 1:
         return {"type": "Polygon", "coordinates": parts[0]}
     return {"type": "MultiPolygon", "coordinates": parts}
@@ -108,7 +99,7 @@ def _in_degrees(shapes: Sequence[Sequence[Polygon]], tags: GeoTags, source: Sour
         if not (crs.is_geographic or crs.is_projected):
             raise RasterioError("their reference system is not of the Earth")
         turned = transform_geom(crs, WGS84, [geometry_of(shape) for shape in shapes], precision=DECIMALS)
-        made = [geometry_of([wound(_rings(part)) for part in _parts(shape)]) for shape in turned]
+        made = [geometry_of([_rings(part) for part in _parts(shape)]) for shape in turned]
     except (RasterioError, CPLE_BaseError, ValueError) as error:
         raise ImageError(
             f"{source.name}: its coordinates cannot be turned into longitude and latitude: {error}.",

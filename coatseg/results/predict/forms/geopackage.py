@@ -18,9 +18,8 @@ from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.geojson import FOLDER
 from coatseg.results.predict.forms.outlines import Polygon, shapes_of
-from coatseg.results.predict.forms.places import is_placed, placed
-from coatseg.results.predict.forms.regions import labels_left, regions_of
-from coatseg.results.predict.writers import Writer
+from coatseg.results.predict.forms.places import in_full_resolution, placed, wound
+from coatseg.results.predict.forms.region_files import RegionFiles
 from coatseg.structures import DatasetInfo
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -56,48 +55,41 @@ CREATE TABLE {TABLE} (
 """
 
 
-class GeoPackage(Writer):
+class GeoPackage(RegionFiles):
     """Writes polygons/ID.gpkg: a row an object, or one for each part of a class that holds together.
 
     Coordinates are those of the GeoTIFF and its coordinate reference system; for images without a transform they are
-    pixels from the corner at the top left, y pointing down. Classes whose names are in `leave_out` are left out.
+    pixels of the full resolution from the corner at the top left, y pointing down. Classes whose names are in
+    `leave_out` are left out.
 
     Raises:
         ConfigError: rasterio is not installed, or there is no such class.
     """
 
     folders = (FOLDER,)
+    ending = ".gpkg"
     words = f"{FOLDER}/ID.gpkg in the coordinates of the GeoTIFF, else in pixels"
-    any_score = True
 
     def __init__(self, place: Place, info: DatasetInfo, *, leave_out: list[str] | None = None) -> None:
         needs("for=geopackage", "geo", "rasterio")
-        super().__init__(place, info)
-        self.labels = labels_left(info, leave_out)
-
-    def done(self, source: Source) -> bool:
-        """Look for the file."""
-        return self.place.exists(self._path(source))
+        super().__init__(place, info, leave_out=leave_out)
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the polygons."""
-        kept = tags if tags is not None and is_placed(tags) else None
+        kept = tags if tags is not None and tags.is_placed else None
         rows = []
         corners = []
         system = _system(kept)
-        for region in regions_of(written, self.info):
+        for region in self.regions(written):
             name, rgb = self.info.classes[region.label], self.info.palette[region.label]
-            for shape in shapes_of(region) if region.label in self.labels else ():
-                polygons = shape if kept is None else placed(shape, kept)
+            for shape in shapes_of(region):
+                polygons = in_full_resolution(shape, tags) if kept is None else placed(shape, kept)
                 rows.append(
                     (encode_geometry(polygons, system[1]), name, region.label, "#" + bytes(rgb).hex(), region.score)
                 )
                 corners += [polygon[0] for polygon in polygons]
         extent = _extent(corners) if corners else (None,) * 4
-        self.place.write(self._path(source), _database(source.id, system, extent, rows))
-
-    def _path(self, source: Source) -> str:
-        return f"{FOLDER}/{source.id}.gpkg"
+        self.place.write(self.path(source), _database(source.id, system, extent, rows))
 
 
 System = tuple[str, int, str, int, str]
@@ -116,7 +108,7 @@ def _system(tags: GeoTags | None) -> System:
     from rasterio.crs import CRS
 
     crs = CRS.from_wkt(tags.crs)
-    epsg = crs.to_epsg()
+    epsg = crs.to_epsg(confidence_threshold=100)  # a likely one may have another datum: metres elsewhere
     name = tags.crs.split('"')[1]
     return (name, epsg, "EPSG", epsg, tags.crs) if epsg else (name, OWN_SYSTEM, "NONE", OWN_SYSTEM, tags.crs)
 
@@ -165,7 +157,7 @@ def encode_geometry(polygons: Sequence[Polygon], system: int) -> bytes:
     parts = [struct.pack("<BII", 1, 6, len(polygons))]
     for polygon in polygons:
         parts.append(struct.pack("<BII", 1, 3, len(polygon)))
-        for ring in polygon:
+        for ring in wound(polygon):
             closed = np.concatenate([ring, ring[:1]])
             parts += [struct.pack("<I", len(closed)), closed.astype("<f8").tobytes()]
     return header + b"".join(parts)

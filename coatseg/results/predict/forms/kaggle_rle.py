@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.annotations.classes import first_repeated
 from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError, nearest
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.regions import regions_of, size_of
 from coatseg.results.predict.forms.submission import stem_of, zip_words
-from coatseg.results.predict.writers import Writer
+from coatseg.results.predict.writers import FileWriter
 from coatseg.structures import DatasetInfo, InstancePrediction, Pixels
 from coatseg.system.fsspec_folders import Place
 
@@ -31,7 +32,7 @@ FILE = "submission.csv"
 BACKGROUND = "background"
 
 
-class KaggleRows(Writer):
+class KaggleRows(FileWriter):
     """Writes submission.csv, joined of rows/ID.json: a row an object, or a row a class of a label map or layers.
 
     `columns` are the names of the columns for the image and its run lengths, or for the image, the class and its run
@@ -61,29 +62,14 @@ class KaggleRows(Writer):
         self.suffix = suffix
         things = info.things if self.of_things and info.things else range(len(info.classes))
         chosen = classes or [name for name in map(info.classes.__getitem__, things) if name != BACKGROUND]
-        if strange := [name for name in chosen if name not in info.classes]:
-            raise ConfigError(f"for.classes: there is no class {strange[0]}.", nearest(strange[0], info.classes))
-        if len(self.columns) not in (2, 3):
-            raise ConfigError(
-                f"for.columns has {len(self.columns)} names.",
-                "Name two, for.columns=[ImageId,EncodedPixels], or three, for.columns=[ImageId,ClassId,EncodedPixels].",
-            )
-        if len(self.columns) == 2 and len(chosen) > 1:
-            raise ConfigError(
-                f"A csv of the columns {' and '.join(self.columns)} cannot tell {len(chosen)} classes apart.",
-                f"Choose one with for.classes=[{chosen[0]}], or name a column for it: "
-                "for.columns=[ImageId,ClassId,EncodedPixels].",
-            )
+        _check_classes(chosen, info)
+        _check_columns(self.columns, chosen)
         self.labels = [info.classes.index(name) for name in chosen]
-
-    def done(self, source: Source) -> bool:
-        """Look for the rows."""
-        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the rows of an image: pairs of a class name and run lengths."""
         rows = list(self._rows(written))
-        self.place.write(self._path(source), json.dumps(rows).encode())
+        self.place.write(self.path(source), json.dumps(rows).encode())
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Join the rows; images are named by the last part of their paths if these differ."""
@@ -97,13 +83,10 @@ class KaggleRows(Writer):
             lines = csv.writer(text, lineterminator="\n")
             lines.writerow(self.columns)
             for source, name in whole:
-                rows: list[list[Any]] = json.loads(self.place.read(self._path(source)))
+                rows: list[list[Any]] = json.loads(self.place.read(self.path(source)))
                 lines.writerows([name, *row[-(len(self.columns) - 1) :]] for row in rows or [["", ""]])
             text.detach()
         return zip_words(FILE, len(whole), len(sources))
-
-    def _path(self, source: Source) -> str:
-        return f"{FOLDER}/{source.id}.json"
 
     def _rows(self, written: Written) -> Iterator[tuple[str, str]]:
         names = self.info.classes
@@ -122,6 +105,27 @@ class KaggleRows(Writer):
                 yield names[label], run_lengths(found[label].whole_mask(size_of(written)))
             elif len(self.columns) == 3:
                 yield names[label], ""
+
+
+def _check_classes(chosen: Sequence[str], info: DatasetInfo) -> None:
+    if strange := [name for name in chosen if name not in info.classes]:
+        raise ConfigError(f"for.classes: there is no class {strange[0]}.", nearest(strange[0], info.classes))
+    if (twice := first_repeated(chosen)) is not None:
+        raise ConfigError(f"for.classes has {twice} twice.", "Name each class once.")
+
+
+def _check_columns(columns: Sequence[str], chosen: Sequence[str]) -> None:
+    if len(columns) not in (2, 3) or len(set(columns)) < len(columns):
+        raise ConfigError(
+            f"for.columns has {len(columns)} names{' and one of them twice' * (len(set(columns)) < len(columns))}.",
+            "Name two, for.columns=[ImageId,EncodedPixels], or three, for.columns=[ImageId,ClassId,EncodedPixels].",
+        )
+    if len(columns) == 2 and len(chosen) > 1:
+        raise ConfigError(
+            f"A csv of the columns {' and '.join(columns)} cannot tell {len(chosen)} classes apart.",
+            f"Choose one with for.classes=[{chosen[0]}], or name a column for it: "
+            "for.columns=[ImageId,ClassId,EncodedPixels].",
+        )
 
 
 class KaggleObjects(KaggleRows):

@@ -6,21 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coatseg.data.images.statements.geotags import GeoTags
+from coatseg.data.images.statements.geotags import Affine, GeoTags
 from coatseg.results.predict.forms.outlines import Polygon, Ring
-
-UNPLACED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""The transform of a file that states none: coordinates are pixels."""
-
-
-def is_placed(tags: GeoTags | None) -> bool:
-    """Return whether a file maps its pixels to coordinates; control points and polynomials alone do not."""
-    return tags is not None and not tags.points and tags.transform != UNPLACED
 
 
 def placed(polygons: Sequence[Polygon], tags: GeoTags) -> list[Polygon]:
     """Return polygons of pixels in the coordinates of the file."""
-    a, b, c, d, e, f = tags.transform
+    return _mapped(polygons, tags.transform)
+
+
+def in_full_resolution(polygons: Sequence[Polygon], tags: GeoTags | None) -> Sequence[Polygon]:
+    """Return polygons of pixels of a level in pixels of the full resolution, in which other tools count them."""
+    rows, columns = (1.0, 1.0) if tags is None else tags.shrunk
+    return polygons if rows == columns == 1 else _mapped(polygons, (columns, 0.0, 0.0, 0.0, rows, 0.0))
+
+
+def _mapped(polygons: Sequence[Polygon], transform: Affine) -> list[Polygon]:
+    a, b, c, d, e, f = transform
 
     def mapped(ring: Ring) -> Ring:
         columns, rows = ring.T
@@ -30,7 +32,10 @@ def placed(polygons: Sequence[Polygon], tags: GeoTags) -> list[Polygon]:
 
 
 def wound(polygon: Polygon) -> Polygon:
-    """Return a polygon whose outer ring runs against the clock, and whose holes with it, where y points up."""
+    """Return a polygon whose outer ring runs against the clock, and whose holes with it, where y points up.
+
+    That is the rule of RFC 7946, by which tools check it in pixels too.
+    """
     return [ring if (_area(ring) > 0) == (number == 0) else ring[::-1] for number, ring in enumerate(polygon)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
@@ -26,6 +26,20 @@ def stem_of(source: Source) -> str:
     return PurePosixPath(source.id).name
 
 
+def check_apart(sources: Sequence[Source], name_of: Callable[[Source], str], rule: str) -> None:
+    """Raise if two images would have one file; the `rule` is that by which they have one name.
+
+    Raises:
+        ConfigError: some have.
+    """
+    twice = first_repeated(map(name_of, sources))
+    if twice is not None:
+        one, two = [source.name for source in sources if name_of(source) == twice][:2]
+        raise ConfigError(
+            f"{rule}, and {one} and {two} are both called {twice}.", "Rename one of them, or predict them apart."
+        )
+
+
 class Submission(Writer):
     """Writes files of images below the first of its `folders`, and at the end all of them as the first of its `files`.
 
@@ -46,13 +60,7 @@ class Submission(Writer):
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise if two images would have one file, as all are in one folder."""
-        twice = first_repeated(stem_of(source) for source in sources)
-        if twice is not None:
-            one, two = [source.name for source in sources if stem_of(source) == twice][:2]
-            raise ConfigError(
-                f"for={self.form} names files by those of the images, and {one} and {two} are both called {twice}.",
-                "Rename one of them, or predict them apart.",
-            )
+        check_apart(sources, stem_of, f"for={self.form} names files by those of the images")
 
     def done(self, source: Source) -> bool:
         """Look for the file that is written last."""
@@ -82,17 +90,27 @@ def zip_words(name: str, there: int, wanted: int) -> str:
 class LabelSubmission(Submission):
     """Writes a label map of each image as a PNG of the numbers of `known`, a dataset, and `nothing` for other pixels.
 
-    Classes are matched by name. With `palette` the PNG has colours, else it is grey.
+    Classes are matched by name. The PNG is called TREE/NAME.png, and has colours with `palette`, else it is grey.
     """
 
+    tree: str
     known: DatasetInfo
     nothing: int = 0
+    nothing_means: str = "no class"
     palette: bool = False
 
     def __init__(self, place: Place, info: DatasetInfo) -> None:
         super().__init__(place, info)
         self.numbering = numbering_of(info, self.known, self.form, self.nothing)
         self.colours = renumbered_palette(self.numbering, info.palette) if self.palette else ()
+        self.words = (
+            f"{self.tree}/NAME.png of {self.known.name}'s numbers, {min(self.numbering.classes)} to "
+            f"{max(self.numbering.classes)}; pixels without a sure class are {self.nothing}, {self.nothing_means}"
+        )
+
+    def main_name(self, source: Source) -> str:
+        """Return the name of the PNG."""
+        return f"{self.tree}/{stem_of(source)}.png"
 
     def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
         """Write the numbers."""

@@ -7,8 +7,7 @@ sure class are background.
 from __future__ import annotations
 
 from coatseg.data.datasets.voc import INFO
-from coatseg.data.images.sources import Source
-from coatseg.results.predict.forms.submission import LabelSubmission, stem_of
+from coatseg.results.predict.forms.submission import LabelSubmission
 
 
 class VOCLabels(LabelSubmission):
@@ -17,9 +16,7 @@ class VOCLabels(LabelSubmission):
     form = "voc"
     files = ("voc.zip",)
     folders = ("results",)
+    tree = "results/VOC2012/Segmentation/comp6_test_cls"
     known = INFO
+    nothing_means = "background"
     palette = True
-
-    def main_name(self, source: Source) -> str:
-        """Return the name of the PNG."""
-        return f"results/VOC2012/Segmentation/comp6_test_cls/{stem_of(source)}.png"

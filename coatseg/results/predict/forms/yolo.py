@@ -7,6 +7,7 @@ centre and size, or `class x y x y ...` of a polygon (docs.ultralytics.com/datas
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 import yaml
@@ -15,8 +16,10 @@ from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import one_ring, shapes_of
-from coatseg.results.predict.forms.regions import Region, labels_left, regions_of, size_of
-from coatseg.results.predict.writers import MAPS, Writer
+from coatseg.results.predict.forms.region_files import RegionFiles
+from coatseg.results.predict.forms.regions import Region, size_of
+from coatseg.results.predict.forms.submission import check_apart
+from coatseg.results.predict.writers import MAPS
 from coatseg.structures import DatasetInfo, Size
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -24,8 +27,8 @@ from coatseg.system.fsspec_folders import Place
 FILE = "data.yaml"
 
 
-class Yolo(Writer):
-    """Writes labels/ID.txt: a line an object, or one for each part of a class that holds together; and data.yaml.
+class Yolo(RegionFiles):
+    """Writes labels/NAME.txt: a line an object, or one for each part of a class that holds together; and data.yaml.
 
     Masks become polygons along the edges of pixels, parts and holes joined to the outline by lines without area: the
     pixels come back where they are painted by area, as pycocotools does it, and else to half a pixel. Classes whose
@@ -37,35 +40,36 @@ class Yolo(Writer):
 
     files = (FILE,)
     folders = (MAPS,)
-    any_score = True
     masks = True
 
     def __init__(self, place: Place, info: DatasetInfo, *, leave_out: list[str] | None = None) -> None:
         if self.masks:
             needs("for=yolo", "geo", "rasterio")
-        super().__init__(place, info)
-        self.labels = labels_left(info, leave_out)
+        super().__init__(place, info, leave_out=leave_out)
 
-    def done(self, source: Source) -> bool:
-        """Look for the file."""
-        return self.place.exists(self._path(source))
+    def path(self, source: Source) -> str:
+        """Return the path of the labels, which YOLO finds by the name of the image without its last suffix."""
+        return f"{MAPS}/{PurePosixPath(source.name).with_suffix('')}.txt"
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raise ConfigError if the labels of two images would be one file."""
+        check_apart(sources, self.path, "for=yolo names labels by the images without their suffix")
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the lines."""
         size = size_of(written)
-        regions = (region for region in regions_of(written, self.info) if region.label in self.labels)
-        lines = (line for region in regions for line in _lines(region, size))
-        self.place.write(self._path(source), "".join(lines).encode())
+        lines = (line for region in self.regions(written) for line in _lines(region, size))
+        self.place.write(self.path(source), "".join(lines).encode())
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
-        """Write data.yaml: the names of the classes, and images/ beside labels/ as the place of the images."""
+        """Write data.yaml: the names of the classes, and images/ beside it as the place of the images.
+
+        It states no path of its own, as ultralytics takes "." for where it is run.
+        """
         super().conclude(sources, pictures=pictures)
-        content = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(self.info.classes))}
+        content = {"train": "images", "val": "images", "names": dict(enumerate(self.info.classes))}
         self.place.write(FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
         return ""
-
-    def _path(self, source: Source) -> str:
-        return f"{MAPS}/{source.id}.txt"
 
 
 class YoloBoxes(Yolo):

@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from coatseg.data.datasets.coco_json import CocoJson
 from coatseg.data.images.sources import Source
+from coatseg.errors import ConfigError
 from coatseg.results.predict.forms.table import FORMS
 from coatseg.results.predict.writers import Writer
 from coatseg.system.fsspec_folders import Place
@@ -148,7 +149,19 @@ def test_boxes_of_yolo_are_centres_and_sizes_and_data_yaml_has_the_names(tmp_pat
     label, ((x, y), (width, height)) = lines_of(tmp_path)[0]
     assert label == 1
     assert (x, y, width, height) == pytest.approx((11.5, 7, 17, 10))
-    assert yaml.safe_load((tmp_path / "data.yaml").read_text())["names"] == dict(enumerate(NAMES))
+    stated = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert stated["names"] == dict(enumerate(NAMES))
+    assert "path" not in stated  # "." is where ultralytics is run, none is where the yaml lies
+
+
+def test_labels_of_yolo_are_named_as_its_tools_look_for_them(tmp_path: Path) -> None:
+    write(
+        "yolo", "boxes", objects(masks=False), tmp_path, image=Source("deep/a", "deep/a.ome.tif", "/i/deep/a.ome.tif")
+    )
+    assert (tmp_path / "labels" / "deep" / "a.ome.txt").is_file()
+    twice = [Source("a.png", "a.png", "/i/a.png"), Source("a.jpg", "a.jpg", "/i/a.jpg")]
+    with pytest.raises(ConfigError, match=r"a\.png and a\.jpg are both called labels/a\.txt.*\nRename one"):
+        FORMS["yolo"]["boxes"](Place(tmp_path), INFO).check(twice)
 
 
 @pytest.mark.parametrize("form", ["labelme", "coco_json", "yolo", "geojson", "geopackage"])

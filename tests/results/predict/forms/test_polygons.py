@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from coatseg.data.images.statements.geotags import GeoTags
+from coatseg.data.images.statements.geotags import NOWHERE, GeoTags
 from coatseg.errors import ImageError
 from coatseg.results.predict.forms.outlines import one_ring, outlines
 from coatseg.results.predict.forms.regions import regions_of
@@ -22,6 +22,7 @@ from tests.results.predict.forms.predictions import INFO, SIZE, label_map, layer
 
 UTM = GeoTags(CRS.from_epsg(32632).to_wkt(), (0.5, 0.0, 300000.0, 0.0, -0.5, 5000000.0))
 UNKNOWN = GeoTags("", UTM.transform)
+SOUTH_UP = GeoTags(UTM.crs, (0.5, 0.0, 300000.0, 0.0, 0.5, 5000000.0))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -79,6 +80,48 @@ def test_geojson_of_a_geotiff_is_longitude_and_latitude_and_winds_as_the_standar
     assert max(y) == pytest.approx(5000000 - 2 * 0.5, abs=1e-3)
     write("geojson", "instances", objects(), tmp_path / "pixels", tags=UTM, pixels=True)
     assert np.array(features(tmp_path / "pixels")[0]["geometry"]["coordinates"][0]).max() == 20
+
+
+@pytest.mark.parametrize("tags", [None, UTM, SOUTH_UP], ids=["pixels", "north up", "south up"])
+def test_polygons_wind_as_the_standard_says_in_pixels_too(tmp_path: Path, tags: GeoTags | None) -> None:
+    write("geojson", "semantic", label_map(), tmp_path, tags=tags, pixels=tags is None)
+    write("geopackage", "semantic", label_map(), tmp_path / "package", tags=tags)
+    rings = [[np.array(ring) for ring in row["geometry"]["coordinates"]] for row in features(tmp_path)]
+    _, rows = read_package(tmp_path / "package" / "polygons" / "a.gpkg")
+    rings += [polygon for row in rows for polygon in decode(row[0])[2]]
+    assert sum(map(len, rings)) > len(rings)
+    assert all((area(ring) > 0) == (number == 0) for polygon in rings for number, ring in enumerate(polygon))
+
+
+@pytest.mark.parametrize("tags", [GeoTags("", NOWHERE), GeoTags(UTM.crs, NOWHERE)], ids=["slide", "no transform"])
+def test_polygons_of_a_smaller_level_are_in_pixels_of_the_full_resolution(tmp_path: Path, tags: GeoTags) -> None:
+    """As QuPath counts them, and as data=geojson reads them."""
+    write("geojson", "instances", objects(), tmp_path, tags=tags.reduced((4.0, 2.0)))
+    assert extent(features(tmp_path)[0]["geometry"]["coordinates"][0]) == (2 * 3, 4 * 2, 2 * 20, 4 * 12)
+    write("geopackage", "instances", objects(), tmp_path / "package", tags=tags.reduced((4.0, 2.0)))
+    base, rows = read_package(tmp_path / "package" / "polygons" / "a.gpkg")
+    assert extent(decode(rows[0][0])[2][0][0]) == (2 * 3, 4 * 2, 2 * 20, 4 * 12)
+    assert base.execute("SELECT srs_id FROM gpkg_contents").fetchone() == (-1,)
+    write("geojson", "boxes", objects(masks=False), tmp_path / "map", tags=UTM.reduced((4.0, 2.0)), pixels=True)
+    assert extent(features(tmp_path / "map")[0]["geometry"]["coordinates"][0]) == (2 * 3, 4 * 2, 2 * 20, 4 * 12)
+
+
+def test_a_geopackage_states_no_number_that_is_but_likely(tmp_path: Path) -> None:
+    unnamed = CRS.from_proj4("+proj=tmerc +lon_0=9 +k=0.9996 +x_0=500000 +ellps=GRS80 +units=m")
+    for crs, expected in ((unnamed, ("NONE", 100000)), (CRS.from_epsg(32632), ("EPSG", 32632))):
+        write("geopackage", "semantic", label_map(), tmp_path / expected[0], tags=GeoTags(crs.to_wkt(), UTM.transform))
+        base, _ = read_package(tmp_path / expected[0] / "polygons" / "a.gpkg")
+        stated = base.execute(
+            "SELECT organization, organization_coordsys_id, definition FROM gpkg_spatial_ref_sys "
+            "JOIN gpkg_contents USING (srs_id)"
+        ).fetchone()
+        assert stated[:2] == expected
+        assert CRS.from_wkt(stated[2]) == crs
+
+
+def extent(ring: Any) -> tuple[float, ...]:
+    corners = np.array(ring)
+    return (*corners.min(0).tolist(), *corners.max(0).tolist())
 
 
 def area(ring: np.ndarray) -> float:

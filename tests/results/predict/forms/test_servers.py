@@ -50,7 +50,8 @@ def pixels(content: bytes) -> np.ndarray:
 
 def test_cityscapes_takes_label_ids_under_the_names_of_its_frames(tmp_path: Path) -> None:
     labels = np.array([[0, 18, 255]], np.uint8)
-    write("cityscapes", "semantic", LabelMap("a", labels), tmp_path, info=Cityscapes.info, image=source(FRAME))
+    made = write("cityscapes", "semantic", LabelMap("a", labels), tmp_path, info=Cityscapes.info, image=source(FRAME))
+    assert made.words.endswith("cityscapes's numbers, 7 to 33; pixels without a sure class are 0, unlabeled")
     files = zipped(tmp_path / "cityscapes.zip")
     assert list(files) == ["frankfurt_000001_005898_leftImg8bit.png"]
     assert pixels(files["frankfurt_000001_005898_leftImg8bit.png"]).tolist() == [[7, 33, 0]]
@@ -161,7 +162,8 @@ def test_coco_ids_and_categories_are_those_of_the_json_of_the_images(tmp_path: P
     assert all(set(row) == {"image_id", "category_id", "bbox", "score"} for row in rows)
     writer = FORMS["coco"]["boxes"](Place(tmp_path / "other"), INFO, json=str(path))
     with pytest.raises(ConfigError, match=r"image_info_test\.json has no image b\.png"):
-        writer.check([source("b.png")])
+        writer.check(writer.chosen([source("b.png")]))
+    assert writer.chosen([source("b.png"), source("deep/a.png")]) == [source("deep/a.png")]
     with pytest.raises(ConfigError, match=r"not called by one, as 000000000139\.jpg is"):
         FORMS["coco"]["boxes"](Place(tmp_path / "other"), INFO).check([source("b.png")])
 
@@ -241,6 +243,10 @@ def test_a_kaggle_csv_that_could_not_tell_classes_apart_is_refused(tmp_path: Pat
         write("kaggle_rle", "semantic", label_map(), tmp_path)
     with pytest.raises(ConfigError, match="Did you mean dog"):
         write("kaggle_rle", "semantic", label_map(), tmp_path, classes=["dogs"])
+    with pytest.raises(ConfigError, match=r"for\.classes has dog twice"):
+        write("kaggle_rle", "semantic", label_map(), tmp_path, classes=["dog", "dog"])
+    with pytest.raises(ConfigError, match=r"for\.columns has 2 names and one of them twice"):
+        write("kaggle_rle", "semantic", label_map(), tmp_path, classes=["dog"], columns=["id", "id"])
 
 
 def test_images_of_one_name_in_two_folders_keep_their_paths_in_a_csv(tmp_path: Path) -> None:

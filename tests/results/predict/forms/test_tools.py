@@ -33,6 +33,12 @@ WITH_OLD_NUMPY = "import numpy\nnumpy.in1d = getattr(numpy, 'in1d', numpy.isin)\
 """cityscapesScripts 2.3.0 calls it by a name that numpy 2.4 no longer has."""
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run tools where what they leave behind is cleared away, such as cityscapesScripts' matches.json."""
+    monkeypatch.chdir(tmp_path)
+
+
 def run(*words: str, **environment: str) -> str:
     """Run Python of the tools' own environment."""
     python = os.environ["COATSEG_TOOLS_PYTHON"]
