@@ -126,10 +126,14 @@ def _decode_deep(path: Path, content: bytes, opened: Image.Image | None) -> Pixe
 
 def is_deep(opened: Image.Image) -> bool:
     """Return whether Pillow would reduce the bit depth of an image."""
+    return "16" in raw_mode(opened) or opened.mode in ("I", "F")
+
+
+def raw_mode(opened: Image.Image) -> str:
+    """Return how pixels are stored in a file that is not decoded yet, by Pillow's names; empty where that is unknown."""
     tiles = opened.tile if isinstance(opened, ImageFile.ImageFile) else []
     arguments = tiles[0][3] if tiles else ""
-    raw_mode = arguments[0] if isinstance(arguments, tuple) else arguments
-    return "16" in str(raw_mode) or opened.mode in ("I", "F")
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def plain_mode(opened: Image.Image) -> str:

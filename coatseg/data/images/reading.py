@@ -19,6 +19,7 @@ from coatseg.data.images.decoding import (
     decode,
     open_image,
     orientation,
+    raw_mode,
     upright,
 )
 from coatseg.data.images.normalization import check_channels, with_channels
@@ -41,6 +42,9 @@ NO_IMAGES = ("_seg.npy",)
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _DOUBLE = ".ome"
+
+_SPREAD = {"L;2": 85, "L;4": 17}
+"""By how much Pillow multiplies grey of fewer than eight bits, so that it fills them."""
 
 _LABELS_FORMAT = (
     "Save class numbers as an 8- or 16-bit single-channel PNG or TIFF; an own dataset may use colours instead: "
@@ -202,7 +206,10 @@ def _by_pillow(path: Path) -> Pixels:
         )
     if opened.format == "JPEG":
         raise _lossy(path)
+    step = _SPREAD.get(raw_mode(opened), 1)  # known before decoding only
     labels = np.asarray(decode(path, opened))
+    if step > 1:
+        labels = labels // step
     labels = labels.astype(np.uint8) if labels.dtype == np.bool_ else labels.astype(labels.dtype.newbyteorder("="))
     return upright(labels, orientation(opened))
 

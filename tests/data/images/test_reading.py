@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -146,6 +149,17 @@ def test_labels_of_16_bit_are_read_whole(tmp_path):
     labels = np.array([[0, 300], [65535, 7]], np.uint16)
     cv2.imwrite(str(tmp_path / "mask.png"), labels)
     np.testing.assert_array_equal(read_label_map(tmp_path / "mask.png"), labels)
+
+
+@pytest.mark.parametrize(("bits", "row"), [(4, bytes([0x01, 0xEF])), (2, bytes([0b00011011]))])
+def test_labels_of_few_grey_bits_are_as_stored(tmp_path, bits, row):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert read_label_map(tmp_path / "a.png").tolist() == [[0, 1, 14, 15] if bits == 4 else [0, 1, 2, 3]]
 
 
 def test_labels_of_one_bit_are_0_and_1(tmp_path):
