@@ -130,7 +130,7 @@ def is_deep(opened: Image.Image) -> bool:
 
 
 def raw_mode(opened: Image.Image) -> str:
-    """Return how pixels are stored in a file that is not decoded yet, by Pillow's names; empty where that is unknown."""
+    """Return how pixels lie in a file that is not decoded yet, by Pillow's names; empty where that is unknown."""
     tiles = opened.tile if isinstance(opened, ImageFile.ImageFile) else []
     arguments = tiles[0][3] if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
