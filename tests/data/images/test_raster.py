@@ -324,3 +324,11 @@ def test_ground_control_points_polynomials_and_other_tags_are_kept(tmp_path):
         assert read_tags(tmp_path / "map.tif") == tags
     assert read_tags(sources[0]).points == tuple(corners)
     assert "LINE_NUM_COEFF" in read_tags(sources[1]).texts["RPC"]
+
+
+@pytest.mark.parametrize(("dtype", "predictor"), [("uint8", 2), ("uint16", 2), ("float32", 3)])
+def test_predictors_are_undone_whole_and_by_windows(tmp_path, dtype, predictor):
+    image = pixels(3, dtype)
+    path = write_tiff(tmp_path / "a.tif", image, compress="deflate", predictor=predictor, interleave="pixel")
+    np.testing.assert_array_equal(read_image(path, 3), image)
+    np.testing.assert_array_equal(read_image(path, 3, window=WINDOW), image[CUT])
