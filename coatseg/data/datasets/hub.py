@@ -27,7 +27,7 @@ SAME_SPLITS = (("train", "training"), ("val", "validation", "valid"), ("test", "
 
 @dataclass(frozen=True, kw_only=True)
 class TableSplits(Splits):
-    """Those of tables: "names" takes the dataset's own.
+    """How a table is split into train and val: besides the ways of Splits, by "names" as the dataset itself is split.
 
     "fraction" and "fold" part its split train, or its only one, into train and val, by a hash of the ids; other splits
     stay. "auto" is "fraction" where there is a single split, else "names".
