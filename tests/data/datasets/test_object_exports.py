@@ -359,6 +359,10 @@ def test_datumaro_writes_no_xml_of_an_image_without_objects(tmp_path, option, co
     assert len(dataset[count - 1].instances) == (0 if option == "empty" else 4)
     done = "left out" if option == "leave_out" else "taken to show nothing"
     assert dataset.repairs == (f"1 image without an xml {done} (first: 000003)",)
+    for path in (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    with pytest.raises(DatasetError, match=r"(?s)No image of the split has an xml in .*data.annotations="):
+        VOCBoxes(tmp_path, "train", without_xml=option)
 
 
 def test_datumaro_and_cvat_voc_corners_from_0_are_told(tmp_path):
