@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coatseg.data.annotations.classes import check_class_names, first_repeated, generated_palette
-from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.images.embedded import as_file
 from coatseg.data.images.reading import read_image, read_size
 from coatseg.data.readers.hub_masks import MaskTruth, mask_classes, mask_reader
@@ -27,7 +26,7 @@ SAME_SPLITS = (("train", "training"), ("val", "validation", "valid"), ("test", "
 
 @dataclass(frozen=True, kw_only=True)
 class TableSplits(Splits):
-    """How a table is split into train and val: besides the ways of Splits, by "names" as the dataset itself is split.
+    """Those of tables: "names" takes the dataset's own.
 
     "fraction" and "fold" part its split train, or its only one, into train and val, by a hash of the ids; other splits
     stay. "auto" is "fraction" where there is a single split, else "names".
@@ -101,7 +100,7 @@ class Hub:
             self._truth = MaskTruth(self._table, self._rows, columns.mask_column, self.info, read)
         else:
             column = str(columns.objects_column)
-            categories = find_categories(tables, column, _choice(classes, leave_out))
+            categories = find_categories(tables, column, _names(classes), leave_out)
             self.info = _of_boxes(place.name, categories.classes)
             self._truth = BoxTruth(self._table, self._rows, column, categories, box_format, self._read_size)
         self.repairs = self._truth.repairs
@@ -146,11 +145,11 @@ class Hub:
         return as_file(*self._table.content(row, self._image), self._table.row(row))
 
 
-def _choice(classes: Sequence[str] | str | None, leave_out: Sequence[str]) -> ClassChoice:
-    """Return which classes of objects are taken; no file names them, as it may those of masks."""
+def _names(classes: Sequence[str] | str | None) -> Sequence[str]:
+    """Return the classes of objects that are chosen, none if all are."""
     if isinstance(classes, str):
         raise ConfigError(f"data.classes={classes} is no list of names.", "Write data.classes=[cat,dog].")
-    return ClassChoice(classes=None if classes is None else check_class_names(classes), leave_out=leave_out)
+    return () if classes is None else check_class_names(classes)
 
 
 def _of_boxes(name: str, classes: tuple[str, ...]) -> DatasetInfo:

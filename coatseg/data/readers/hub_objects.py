@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from coatseg.data.annotations.formats.hub_column import StatedObjects, category_field, read_object_column
 from coatseg.data.annotations.objects.mended_boxes import BOXES, mend_boxes, repair_line
-from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.trees.hub_tables import Table, object_fields, type_in_words
-from coatseg.errors import ConfigError, DatasetError, listed
+from coatseg.errors import ConfigError, DatasetError, listed, nearest
 from coatseg.structures import Instances, Size
 
 BoxFormat = Literal["xywh", "xyxy"]
@@ -23,16 +22,23 @@ SIDES = ("height", "width")
 class Categories:
     """How the categories that objects state become class numbers.
 
-    `names` maps what is stated to names, all that there are, of which `choice` takes some; `where` says what has them.
+    `names` maps what is stated to names, all that there are; `chosen` are those to learn, in this order, and all if it
+    is empty, but for those to `leave_out`.
 
     Raises:
         ConfigError: a name is chosen or left out that is none, or no class is left.
     """
 
-    def __init__(self, names: Mapping[Any, str], choice: ClassChoice, where: str) -> None:
-        chosen = choice.chosen(tuple(names.values()), where)
-        self.classes = chosen.names
-        self._labels = dict(zip(names, chosen.labels.tolist(), strict=True))
+    def __init__(self, names: Mapping[Any, str], chosen: Sequence[str] = (), leave_out: Sequence[str] = ()) -> None:
+        for key, given in (("classes", chosen), ("leave_out", leave_out)):
+            strange = next((name for name in given if name not in names.values()), None)
+            if strange is not None:
+                raise ConfigError(f"data.{key}: no object is of {strange!r}.", nearest(strange, names.values()))
+        self.classes = tuple(name for name in chosen or names.values() if name not in leave_out)
+        if not self.classes:
+            raise ConfigError("There is no class to learn.", "Choose some with data.classes=[...].")
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        self._labels = {stated: numbers.get(name, -1) for stated, name in names.items()}
 
     def labels(self, objects: StatedObjects, place: Callable[[int], str]) -> npt.NDArray[np.int64]:
         """Return the class numbers (N,) of objects, -1 for those of classes that are left out.
@@ -49,10 +55,12 @@ class Categories:
         return np.array([self._labels[stated] for stated in objects.categories], np.int64)
 
 
-def find_categories(tables: Mapping[str, Table], column: str, choice: ClassChoice) -> Categories:
-    """Find the classes of objects: those that the column's type names, or the texts in all splits; `choice` chooses.
+def find_categories(
+    tables: Mapping[str, Table], column: str, classes: Sequence[str], leave_out: Sequence[str]
+) -> Categories:
+    """Find the classes of objects: those that the column's type names, or the texts in all splits; `classes` chooses.
 
-    Where categories are numbers without names, its `classes` name them.
+    Where categories are numbers without names, `classes` names them.
 
     Raises:
         ConfigError: a name that is none, or numbers without names.
@@ -66,18 +74,17 @@ def find_categories(tables: Mapping[str, Table], column: str, choice: ClassChoic
             f"The objects in {column!r} of {table.place} have no class, only {', '.join(fields)}.",
             "Add a field `category`, which holds a class for each object.",
         )
-    where = f"{column!r} of {table.place}"
     if named := getattr(fields[field], "names", None):
-        return Categories(dict(enumerate(named)), choice, where)
+        return Categories(dict(enumerate(named)), classes, leave_out)
     if type_in_words(fields[field]) in ("string", "large_string"):
         stated = {text for one in tables.values() for text in read_objects(one, None, column).categories}
-        return Categories({name: name for name in sorted(stated)}, choice, where)
-    if choice.classes is None:
+        return Categories({name: name for name in sorted(stated)}, classes, leave_out)
+    if not classes:
         raise ConfigError(
-            f"The categories in {where} are numbers without names.",
+            f"The categories in {column!r} of {table.place} are numbers without names.",
             "Name them, that of 0 first, with data.classes=[cat,dog].",
         )
-    return Categories(dict(enumerate(choice.classes)), ClassChoice(leave_out=choice.leave_out), where)
+    return Categories(dict(enumerate(classes)), (), leave_out)
 
 
 def read_objects(table: Table, rows: Sequence[int] | None, column: str) -> StatedObjects:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -59,10 +59,13 @@ def labelme(tree: Tree) -> Iterator[Candidate]:
     found = [path for path, content in tree.jsons.items() if isinstance(content, dict) and "shapes" in content]
     if not found:
         return
-    images, annotations = _folders(tree, found)
+    folders = sorted({path.rpartition("/")[0] or "." for path in found})
+    beside = all(folder in tree.image_folders for folder in folders)
+    annotations = _top(folders)
+    images = annotations if beside else _top(sorted(tree.image_folders) or ["."])
     yield Candidate(
         name="LabelMe",
-        reason=f"{found[0]} with shapes, {'beside its image' if images == annotations else f'and images in {images}'}",
+        reason=f"{found[0]} with shapes, {'beside its image' if beside else f'and images in {images}'}",
         data="labelme",
         options=_file_options(tree, images, annotations, ".json"),
         task="inst",
@@ -77,7 +80,10 @@ def geojson(tree: Tree) -> Iterator[Candidate]:
     first = next(iter(found))
     properties = [row.get("properties") for row in _features(found[first])]
     classified = any(isinstance(stated, dict) and "classification" in stated for stated in properties)
-    images, annotations = _folders(tree, found)
+    folders = sorted({path.rpartition("/")[0] or "." for path in found})
+    annotations = _top(folders)
+    beside = all(folder in tree.image_folders for folder in folders)
+    images = annotations if beside else _top(sorted(tree.image_folders) or ["."])
     yield Candidate(
         name="QuPath GeoJSON" if classified else "GeoJSON",
         reason=f"{first} of features{' with classifications' if classified else ''}, and images in {images}",
@@ -121,13 +127,6 @@ def _features(content: Any) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         return []
     return [row for row in rows if isinstance(row, dict) and row.get("type") == "Feature"]
-
-
-def _folders(tree: Tree, found: Iterable[str]) -> tuple[str, str]:
-    """Return the folder of the images and that of these annotation files, which is one where they lie side by side."""
-    folders = sorted({path.rpartition("/")[0] or "." for path in found})
-    beside = all(folder in tree.image_folders for folder in folders)
-    return _top(folders if beside else sorted(tree.image_folders) or ["."]), _top(folders)
 
 
 def _file_options(tree: Tree, images: str, annotations: str, suffix: str) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.metrics.coco_format import encode_mask
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import one_ring, outlines
-from coatseg.results.predict.forms.region_files import RegionFiles
-from coatseg.results.predict.forms.regions import Region, size_of
+from coatseg.results.predict.forms.regions import Region, labels_left, regions_of, size_of
 from coatseg.results.predict.objects_json import categories_of, join_objects
-from coatseg.results.predict.writers import OBJECTS
+from coatseg.results.predict.writers import OBJECTS, Writer
 from coatseg.structures import DatasetInfo, Size
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -22,7 +21,7 @@ from coatseg.system.fsspec_folders import Place
 FILE = "annotations.json"
 
 
-class CocoAnnotations(RegionFiles):
+class CocoAnnotations(Writer):
     """Writes annotations.json, joined of objects/ID.json: an entry an object, or one for each class that is there.
 
     None is a crowd, boxes are those of the masks, and masks are run lengths, which are exact. With `polygons` they are
@@ -35,35 +34,40 @@ class CocoAnnotations(RegionFiles):
 
     files = (FILE,)
     folders = (OBJECTS,)
+    any_score = True
 
     def __init__(
         self, place: Place, info: DatasetInfo, *, polygons: bool = False, leave_out: list[str] | None = None
     ) -> None:
         if polygons:
             needs("for.polygons", "geo", "rasterio")
-        super().__init__(place, info, leave_out=leave_out)
+        super().__init__(place, info)
         self.polygons = polygons
+        self.labels = labels_left(info, leave_out)
+
+    def done(self, source: Source) -> bool:
+        """Look for the file."""
+        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the annotations of an image."""
         height, width = size = size_of(written)
-        rows = [self._row(region, size) for region in self.regions(written)]
+        rows = [self._row(region, size) for region in regions_of(written, self.info) if region.label in self.labels]
         content = {
             "image": {"id": source.id, "file_name": source.name, "height": height, "width": width},
             "annotations": rows,
         }
-        self.place.write(self.path_of(source), json.dumps(content, allow_nan=False).encode())
+        self.place.write(self._path(source), json.dumps(content, allow_nan=False).encode())
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Join them."""
         super().conclude(sources, pictures=pictures)
-        parts = [self.path_of(source) for source in sources if self.done(source)]
+        parts = [self._path(source) for source in sources if self.done(source)]
         ids = [source.id for source in sources]
         join_objects(self.place, FILE, parts, ids, categories_of(self.info, sorted(self.labels)))
         return ""
 
-    def path_of(self, source: Source) -> str:
-        """Return where the file is."""
+    def _path(self, source: Source) -> str:
         return f"{OBJECTS}/{source.id}.json"
 
     def _row(self, region: Region, size: Size) -> dict[str, Any]:

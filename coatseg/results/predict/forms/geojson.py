@@ -14,8 +14,8 @@ from coatseg.errors import ImageError
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import Polygon, plain, shapes_of
 from coatseg.results.predict.forms.places import is_placed, placed, wound
-from coatseg.results.predict.forms.region_files import RegionFiles
-from coatseg.results.predict.forms.regions import Region
+from coatseg.results.predict.forms.regions import Region, labels_left, regions_of
+from coatseg.results.predict.writers import Writer
 from coatseg.structures import DatasetInfo
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -26,7 +26,7 @@ DECIMALS = 9
 """Of degrees: a tenth of a millimetre."""
 
 
-class GeoJson(RegionFiles):
+class GeoJson(Writer):
     """Writes polygons/ID.geojson: a feature an object, or one for each part of a class that holds together.
 
     Coordinates are longitude and latitude (WGS 84), as RFC 7946 has them, for a GeoTIFF with a coordinate reference
@@ -43,15 +43,21 @@ class GeoJson(RegionFiles):
         f"{FOLDER}/ID.geojson in longitude and latitude (WGS 84), reprojected, where a GeoTIFF has coordinates; others "
         "in pixels"
     )
+    any_score = True
 
     def __init__(
         self, place: Place, info: DatasetInfo, *, pixels: bool = False, leave_out: list[str] | None = None
     ) -> None:
         needs("for=geojson", "geo", "rasterio")
-        super().__init__(place, info, leave_out=leave_out)
+        super().__init__(place, info)
+        self.labels = labels_left(info, leave_out)
         self.pixels = pixels
         if pixels:
             self.words = f"{FOLDER}/ID.geojson in pixels"
+
+    def done(self, source: Source) -> bool:
+        """Look for the file."""
+        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the features.
@@ -60,7 +66,8 @@ class GeoJson(RegionFiles):
             ImageError: the file's coordinates cannot be turned into longitude and latitude.
         """
         kept = tags if tags is not None and is_placed(tags) and tags.crs and not self.pixels else None
-        features = [self._feature(region, shape) for region in self.regions(written) for shape in shapes_of(region)]
+        regions = [region for region in regions_of(written, self.info) if region.label in self.labels]
+        features = [self._feature(region, shape) for region in regions for shape in shapes_of(region)]
         if kept is not None and features:
             shapes = _in_degrees([placed(shape, kept) for _, shape in features], kept, source)
         else:
@@ -70,10 +77,9 @@ class GeoJson(RegionFiles):
             for (properties, _), shape in zip(features, shapes, strict=True)
         ]
         content = {"type": "FeatureCollection", "features": rows}
-        self.place.write(self.path_of(source), json.dumps(content, allow_nan=False).encode())
+        self.place.write(self._path(source), json.dumps(content, allow_nan=False).encode())
 
-    def path_of(self, source: Source) -> str:
-        """Return where the file is."""
+    def _path(self, source: Source) -> str:
         return f"{FOLDER}/{source.id}.geojson"
 
     def _feature(self, region: Region, shape: Sequence[Polygon]) -> tuple[dict[str, Any], Sequence[Polygon]]:

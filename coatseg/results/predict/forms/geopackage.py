@@ -19,7 +19,8 @@ from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.geojson import FOLDER
 from coatseg.results.predict.forms.outlines import Polygon, shapes_of
 from coatseg.results.predict.forms.places import is_placed, placed
-from coatseg.results.predict.forms.region_files import RegionFiles
+from coatseg.results.predict.forms.regions import labels_left, regions_of
+from coatseg.results.predict.writers import Writer
 from coatseg.structures import DatasetInfo
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -55,7 +56,7 @@ CREATE TABLE {TABLE} (
 """
 
 
-class GeoPackage(RegionFiles):
+class GeoPackage(Writer):
     """Writes polygons/ID.gpkg: a row an object, or one for each part of a class that holds together.
 
     Coordinates are those of the GeoTIFF and its coordinate reference system; for images without a transform they are
@@ -67,10 +68,16 @@ class GeoPackage(RegionFiles):
 
     folders = (FOLDER,)
     words = f"{FOLDER}/ID.gpkg in the coordinates of the GeoTIFF, else in pixels"
+    any_score = True
 
     def __init__(self, place: Place, info: DatasetInfo, *, leave_out: list[str] | None = None) -> None:
         needs("for=geopackage", "geo", "rasterio")
-        super().__init__(place, info, leave_out=leave_out)
+        super().__init__(place, info)
+        self.labels = labels_left(info, leave_out)
+
+    def done(self, source: Source) -> bool:
+        """Look for the file."""
+        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the polygons."""
@@ -78,19 +85,18 @@ class GeoPackage(RegionFiles):
         rows = []
         corners = []
         system = _system(kept)
-        for region in self.regions(written):
+        for region in regions_of(written, self.info):
             name, rgb = self.info.classes[region.label], self.info.palette[region.label]
-            for shape in shapes_of(region):
+            for shape in shapes_of(region) if region.label in self.labels else ():
                 polygons = shape if kept is None else placed(shape, kept)
                 rows.append(
                     (encode_geometry(polygons, system[1]), name, region.label, "#" + bytes(rgb).hex(), region.score)
                 )
                 corners += [polygon[0] for polygon in polygons]
         extent = _extent(corners) if corners else (None,) * 4
-        self.place.write(self.path_of(source), _database(source.id, system, extent, rows))
+        self.place.write(self._path(source), _database(source.id, system, extent, rows))
 
-    def path_of(self, source: Source) -> str:
-        """Return where the file is."""
+    def _path(self, source: Source) -> str:
         return f"{FOLDER}/{source.id}.gpkg"
 
 

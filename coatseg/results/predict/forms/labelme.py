@@ -21,14 +21,16 @@ from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import LabelMap, Written
 from coatseg.results.predict.forms.outlines import one_ring, outlines, plain
-from coatseg.results.predict.forms.region_files import RegionFiles
 from coatseg.results.predict.forms.regions import (
     NOTHING,
     Mask,
     Region,
+    labels_left,
     region_without_class,
+    regions_of,
     size_of,
 )
+from coatseg.results.predict.writers import Writer
 from coatseg.structures import DatasetInfo
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -39,7 +41,7 @@ VERSION = "5.5.0"
 """A version of LabelMe whose shapes may be masks."""
 
 
-class LabelMe(RegionFiles):
+class LabelMe(Writer):
     """Writes labelme/ID.json: a mask for each object or each class that is there, a rectangle for objects without one.
 
     Masks are exact; pixels of a label map without a class are a mask called __ignore__, as LabelMe calls what is to be
@@ -52,18 +54,24 @@ class LabelMe(RegionFiles):
     """
 
     folders = (FOLDER,)
+    any_score = True
 
     def __init__(
         self, place: Place, info: DatasetInfo, *, polygons: bool = False, leave_out: list[str] | None = None
     ) -> None:
         if polygons:
             needs("for.polygons", "geo", "rasterio")
-        super().__init__(place, info, leave_out=leave_out)
+        super().__init__(place, info)
         self.polygons = polygons
+        self.labels = labels_left(info, leave_out)
+
+    def done(self, source: Source) -> bool:
+        """Look for the file."""
+        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the shapes."""
-        regions = self.regions(written)
+        regions = [region for region in regions_of(written, self.info) if region.label in self.labels]
         if isinstance(written, LabelMap) and (ignored := region_without_class(written, self.info)) is not None:
             regions.append(ignored)
         height, width = size_of(written)
@@ -76,17 +84,16 @@ class LabelMe(RegionFiles):
             "imageHeight": height,
             "imageWidth": width,
         }
-        self.place.write(self.path_of(source), json.dumps(content, allow_nan=False, indent=1).encode())
+        self.place.write(self._path(source), json.dumps(content, allow_nan=False, indent=1).encode())
 
-    def path_of(self, source: Source) -> str:
-        """Return where the file is."""
+    def _path(self, source: Source) -> str:
         return f"{FOLDER}/{source.id}.json"
 
     def _image_path(self, source: Source) -> str:
         """Return where LabelMe finds the image, seen from the json; elsewhere than on a disk the image's own name."""
         if source.remote or self.place.folder is None:
             return source.name
-        beside = (self.place.folder / self.path_of(source)).absolute().parent
+        beside = (self.place.folder / self._path(source)).absolute().parent
         return Path(os.path.relpath(Path(source.address).absolute(), beside)).as_posix()
 
     def _shapes(self, region: Region, number: int) -> Iterator[dict[str, Any]]:

@@ -15,9 +15,8 @@ from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import one_ring, shapes_of
-from coatseg.results.predict.forms.region_files import RegionFiles
-from coatseg.results.predict.forms.regions import Region, size_of
-from coatseg.results.predict.writers import MAPS
+from coatseg.results.predict.forms.regions import Region, labels_left, regions_of, size_of
+from coatseg.results.predict.writers import MAPS, Writer
 from coatseg.structures import DatasetInfo, Size
 from coatseg.system.extras import needs
 from coatseg.system.fsspec_folders import Place
@@ -25,7 +24,7 @@ from coatseg.system.fsspec_folders import Place
 FILE = "data.yaml"
 
 
-class Yolo(RegionFiles):
+class Yolo(Writer):
     """Writes labels/ID.txt: a line an object, or one for each part of a class that holds together; and data.yaml.
 
     Masks become polygons along the edges of pixels, parts and holes joined to the outline by lines without area: the
@@ -38,18 +37,25 @@ class Yolo(RegionFiles):
 
     files = (FILE,)
     folders = (MAPS,)
+    any_score = True
     masks = True
 
     def __init__(self, place: Place, info: DatasetInfo, *, leave_out: list[str] | None = None) -> None:
         if self.masks:
             needs("for=yolo", "geo", "rasterio")
-        super().__init__(place, info, leave_out=leave_out)
+        super().__init__(place, info)
+        self.labels = labels_left(info, leave_out)
+
+    def done(self, source: Source) -> bool:
+        """Look for the file."""
+        return self.place.exists(self._path(source))
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the lines."""
         size = size_of(written)
-        lines = (line for region in self.regions(written) for line in _lines(region, size))
-        self.place.write(self.path_of(source), "".join(lines).encode())
+        regions = (region for region in regions_of(written, self.info) if region.label in self.labels)
+        lines = (line for region in regions for line in _lines(region, size))
+        self.place.write(self._path(source), "".join(lines).encode())
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Write data.yaml: the names of the classes, and images/ beside labels/ as the place of the images."""
@@ -58,8 +64,7 @@ class Yolo(RegionFiles):
         self.place.write(FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
         return ""
 
-    def path_of(self, source: Source) -> str:
-        """Return where the file is."""
+    def _path(self, source: Source) -> str:
         return f"{MAPS}/{source.id}.txt"
 
 
