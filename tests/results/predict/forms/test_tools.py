@@ -33,11 +33,11 @@ WITH_OLD_NUMPY = "import numpy\nnumpy.in1d = getattr(numpy, 'in1d', numpy.isin)\
 """cityscapesScripts 2.3.0 calls it by a name that numpy 2.4 no longer has."""
 
 
-def run(folder: Path, *words: str, **environment: str) -> str:
-    """Run Python of the tools' own environment in a folder, where a tool may leave files of its own."""
+def run(*words: str, **environment: str) -> str:
+    """Run Python of the tools' own environment."""
     python = os.environ["COATSEG_TOOLS_PYTHON"]
     given = {**os.environ, **environment, "PYTHONPATH": ""}
-    done = subprocess.run([python, *words], cwd=folder, env=given, capture_output=True, text=True, check=False)
+    done = subprocess.run([python, *words], env=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -69,7 +69,6 @@ def test_the_miou_of_cityscapes_scripts_is_that_of_evaluate(
     evaluate_checkpoint(evaluate_arguments([*typed, f"output={tmp_path}/ours", "worst=0"]))
     (tmp_path / "theirs").mkdir()
     run(
-        tmp_path,
         "-c",
         f"{WITH_OLD_NUMPY}"
         "from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as tool\n"
@@ -96,7 +95,6 @@ def test_the_instances_of_cityscapes_scripts_are_ours(tmp_path: Path) -> None:
         labels, boxes = torch.from_numpy(objects.labels[kept]), torch.from_numpy(objects.boxes[kept])
         writer.write(image, InstancePrediction(image.id, SIZE, boxes, labels, scores, masks), None)
     run(
-        tmp_path,
         "-c",
         f"{WITH_OLD_NUMPY}"
         "import json, sys\n"
@@ -134,9 +132,7 @@ def test_gdal_reads_a_geopackage_with_its_reference_system_and_areas(tmp_path: P
         "print(json.dumps([info['crs'], info['geometry_type'], names, len(shapes),"
         " [column.tolist() for column in total[3]]]))\n"
     )
-    crs, kind, names, count, (numbers, areas) = json.loads(
-        run(tmp_path, "-c", code, str(tmp_path / "polygons" / "a.gpkg"))
-    )
+    crs, kind, names, count, (numbers, areas) = json.loads(run("-c", code, str(tmp_path / "polygons" / "a.gpkg")))
     assert (crs, kind) == ("EPSG:32632", "MultiPolygon")
     assert names == ["class", "number", "color", "score"]
     assert count > 3
@@ -147,7 +143,7 @@ def test_gdal_reads_a_geopackage_with_its_reference_system_and_areas(tmp_path: P
 def test_gdal_reads_geojson(tmp_path: Path) -> None:
     write("geojson", "semantic", label_map(), tmp_path)
     code = "import sys, pyogrio\nprint(pyogrio.read_info(sys.argv[1])['features'])\n"
-    count = int(run(tmp_path, "-c", code, str(tmp_path / "polygons" / "a.geojson")))
+    count = int(run("-c", code, str(tmp_path / "polygons" / "a.geojson")))
     assert count == len(json.loads((tmp_path / "polygons" / "a.geojson").read_text())["features"])
 
 
@@ -167,7 +163,7 @@ def test_labelme_reads_the_masks_and_finds_the_image(tmp_path: Path) -> None:
         "shapes = [(s['label'], s['points'], s['mask'].astype(int).tolist()) for s in data.shapes]\n"
         "print(json.dumps([len(data.image_data), shapes]))\n"
     )
-    size, shapes = json.loads(run(tmp_path, "-c", code, str(tmp_path / "out" / "labelme" / "a.json")))
+    size, shapes = json.loads(run("-c", code, str(tmp_path / "out" / "labelme" / "a.json")))
     assert size == Path(image.address).stat().st_size
     assert [label for label, *_ in shapes] == ["cat", "dog", "cat"]
     for (_, ((x1, y1), (x2, y2)), crop), mask in zip(shapes, found.masks.numpy(), strict=False):
