@@ -362,7 +362,7 @@ def test_datumaro_writes_no_xml_of_an_image_without_objects(tmp_path, option, co
     for path in (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations").iterdir():
         path.rename(path.with_suffix(".txt"))
     with pytest.raises(DatasetError, match=r"(?s)No image of the split has an xml in .*data.annotations="):
-        VOCBoxes(tmp_path, "train", without_xml=option)
+        VOCBoxes(tmp_path, "train")
 
 
 def test_datumaro_and_cvat_voc_corners_from_0_are_told(tmp_path):
