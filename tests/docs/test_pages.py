@@ -16,6 +16,7 @@ from tests.docs.pages import PAGES, anchors_of, code_blocks, links_of, name_of
 
 README, LAYOUT = (ROOT / "README.md").read_text(), (ROOT / "docs" / "layout.md").read_text()
 FILE = re.compile(r"(?<![\w./-])(?:coatseg|conf|tests|benchmarks)/[\w./-]*")
+TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 MODULE = re.compile(r"(?<![\w./-])coatseg(?:\.[A-Za-z_]\w*)+")
 
 
@@ -48,6 +49,13 @@ def test_every_file_and_module_that_is_named_is_there(page: Path) -> None:
         assert (ROOT / path.rstrip(".")).exists(), path
     for module in MODULE.findall(text):
         resolve_name(module)
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    named = {name for page in PAGES for name in TEST.findall(page.read_text())}
+    assert len(named) > 50
+    lost = {f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()}
+    assert lost == set()
 
 
 def tree_of(text: str) -> list[Path]:

@@ -97,7 +97,7 @@ class LayerMasks:
             DatasetError: a file is in colour or a JPEG, or the masks have different sizes.
         """
         files = self._files[path]
-        stacked = len(files) > 1 and files[0] == files[-1]
+        stacked = len(files) > 1 and set(files) == {path}
         read = {
             number: self._layer(file, window, number if stacked else None)
             for number, file in enumerate(files)

@@ -14,9 +14,11 @@ from coatseg.data.readers.windowed_files import WindowSize, windows_of
 from coatseg.data.trees.annotation_files import (
     AnnotatedImage,
     AnnotationFiles,
+    FileState,
     annotated_images,
     check_root,
     files_of_images,
+    states_of,
 )
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
@@ -104,12 +106,11 @@ def _add(
 
 def _classes(root: Path) -> dict[str, Colour | None]:
     """Map the classes in the files of all splits to their colours; class numbers must not depend on the split."""
-    files = files_of_images(root, SUFFIXES)
-    return _classes_in(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    return _classes_in(states_of(files_of_images(root, SUFFIXES)))
 
 
 @lru_cache(maxsize=4)
-def _classes_in(files: tuple[tuple[Path, int, int], ...]) -> dict[str, Colour | None]:
+def _classes_in(files: tuple[FileState, ...]) -> dict[str, Colour | None]:
     found: dict[str, Colour | None] = {}
     for path, _, _ in files:
         for name, colour in names_in(path).items():

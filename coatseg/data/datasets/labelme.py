@@ -23,9 +23,11 @@ from coatseg.data.readers.own_objects import OwnObjects
 from coatseg.data.trees.annotation_files import (
     AnnotatedImage,
     AnnotationFiles,
+    FileState,
     annotated_images,
     check_root,
     files_of_images,
+    states_of,
 )
 from coatseg.errors import DatasetError
 from coatseg.registry.names import register
@@ -139,11 +141,10 @@ def _check_image(content: LabelFile, image: Path, size: Size) -> None:
 
 def _labels(root: Path) -> tuple[str, ...]:
     """Return the labels in the jsons of all splits, sorted; class numbers must not depend on the split."""
-    files = files_of_images(root, SUFFIXES)
-    return _labels_in(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    return _labels_in(states_of(files_of_images(root, SUFFIXES)))
 
 
 @lru_cache(maxsize=4)
-def _labels_in(files: tuple[tuple[Path, int, int], ...]) -> tuple[str, ...]:
+def _labels_in(files: tuple[FileState, ...]) -> tuple[str, ...]:
     shapes = (shape for path, _, _ in files for shape in read_labelme(path).shapes)
     return tuple(sorted({shape.label for shape in shapes if shape.kind not in LINES}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,8 @@ from coatseg.data.trees.splits import Splits, find_pairs
 from coatseg.errors import DatasetError, DatasetNotFoundError
 
 IMAGES = ("image", "images")
+FileState = tuple[Path, int, int]
+"""A file, when it was changed and how long it is: another one if the file is written anew."""
 Policy = Literal["stop", "leave_out", "empty"]
 DONE: dict[Policy, str] = {"leave_out": "left out", "empty": "taken to show no object"}
 
@@ -113,3 +115,8 @@ def files_of_images(root: Path, suffixes: Collection[str]) -> list[Path]:
     paths = list(walk(root))
     stems = {stem_of(Path(path.name)) for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
     return sorted(path for path in paths if path.suffix.lower() in suffixes and stem_of(Path(path.name)) in stems)
+
+
+def states_of(files: Iterable[Path]) -> tuple[FileState, ...]:
+    """Return files with what changes when they are written anew, by which what was read of them is cached."""
+    return tuple((path, stated.st_mtime_ns, stated.st_size) for path in files for stated in [path.stat()])

@@ -10,6 +10,7 @@ from coatseg.data.annotations.classes import first_repeated, read_lines
 from coatseg.data.annotations.formats.voc_xml import read_boxes
 from coatseg.data.images.reading import IMAGE_SUFFIXES
 from coatseg.data.images.walking import walk
+from coatseg.data.trees.annotation_files import FileState, states_of
 from coatseg.data.trees.lists import missing_list
 from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.data.trees.pairs import OwnTree
@@ -67,13 +68,12 @@ def names_of_all(folder: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: an xml makes no sense.
     """
-    files = sorted(path for path in walk(folder) if path.suffix.lower() in XML)
-    return _names_in(tuple(files), max((path.stat().st_mtime_ns for path in files), default=0))
+    return _names_in(states_of(sorted(path for path in walk(folder) if path.suffix.lower() in XML)))
 
 
 @lru_cache(maxsize=4)
-def _names_in(files: tuple[Path, ...], modified: int) -> tuple[str, ...]:
-    return tuple(sorted({part.name for path in files for part in read_boxes(path)[1]}))
+def _names_in(files: tuple[FileState, ...]) -> tuple[str, ...]:
+    return tuple(sorted({part.name for path, _, _ in files for part in read_boxes(path)[1]}))
 
 
 def _tops(root: Path, *folders: str) -> list[Path]:

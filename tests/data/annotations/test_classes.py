@@ -132,3 +132,12 @@ def test_an_unknown_colour_names_the_list_that_lacks_it(tmp_path: Path) -> None:
             reader(tmp_path / "a.png")
     ignored = read_text(tmp_path, "road:1,2,3::\nignore:9,9,9::\n").colour_masks(tmp_path / "classes.txt", 255)
     assert (ignored(tmp_path / "a.png") == 255).all()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("text", ["road 1 2 3\ncar 4 5 6\n", "road:1,2,3::\ncar:4,5,6::\n", "1 2 3 road\n4 5 6 car\n"])
+def test_files_of_windows_are_read_as_those_of_others(tmp_path: Path, mark: bytes, end: str, text: str) -> None:
+    (tmp_path / "classes.txt").write_bytes(mark + text.replace("\n", end).encode())
+    read = read_classes(tmp_path / "classes.txt")
+    assert (read.names, read.colours) == (("road", "car"), ((1, 2, 3), (4, 5, 6)))

@@ -89,6 +89,19 @@ def test_an_image_without_a_file_of_a_class_does_not_show_it(tmp_path: Path) -> 
     assert layers[..., :2].any(axis=(0, 1)).all()
 
 
+@pytest.mark.parametrize("shown", range(3))
+def test_an_image_may_show_any_class_alone(tmp_path: Path, shown: int) -> None:
+    write_layers(tmp_path, SEVERAL, count=1)
+    (only,) = (tmp_path / "masks").rglob(f"{SEVERAL[0]}/*.png")
+    mask = np.asarray(Image.open(only))
+    for path in (tmp_path / "masks").rglob("*.png"):
+        path.unlink()
+    Image.fromarray(mask).save(tmp_path / "masks" / SEVERAL[shown] / only.name)
+    layers = everything(tmp_path)[0].layers
+    assert layers is not None
+    np.testing.assert_array_equal(layers, (mask != 0)[..., None] & (np.arange(3) == shown))
+
+
 def test_an_image_without_any_mask_is_named(tmp_path: Path) -> None:
     write_layers(tmp_path, SEVERAL, count=3)
     for path in (tmp_path / "masks").rglob("01.png"):

@@ -185,3 +185,30 @@ def test_windows_of_boxes_alone_clip_them(tmp_path):
     clipped = np.clip(np.array(PLACES) - [x, y, x, y], 0, 20)
     np.testing.assert_array_equal(sample.instances.boxes, clipped[(clipped[:, :2] < clipped[:, 2:]).all(1)])
     assert sample.instances.masks is None
+
+
+@pytest.mark.parametrize("name", ["{}", "image {}"], ids=["numbers", "texts"])
+def test_ids_of_images_may_be_texts_and_all_may_count_from_0(tmp_path, name):
+    write_coco_json(tmp_path, count=4)
+    path = tmp_path / "annotations.json"
+    before = CocoJson(tmp_path, "train", splits=HashedSplits(val_fraction=0.3))
+    content = json.loads(path.read_text())
+    renamed = {image["id"]: name.format(place) for place, image in enumerate(content["images"])}
+    if name == "{}":
+        renamed = {old: int(new) for old, new in renamed.items()}
+    numbers = {category["id"]: place for place, category in enumerate(content["categories"])}
+    for image in content["images"]:
+        image["id"] = renamed[image["id"]]
+    for category in content["categories"]:
+        category["id"] = numbers[category["id"]]
+    for place, annotation in enumerate(content["annotations"]):
+        annotation["id"] = place
+        annotation["image_id"] = renamed[annotation["image_id"]]
+        annotation["category_id"] = numbers[annotation["category_id"]]
+    path.write_text(json.dumps(content))
+    after = CocoJson(tmp_path, "train", splits=HashedSplits(val_fraction=0.3))
+    assert ids(after) == [str(renamed[int(old)]) for old in ids(before)]
+    assert after.info.classes == before.info.classes
+    for index in range(len(before)):
+        np.testing.assert_array_equal(after[index].instances.labels, before[index].instances.labels)
+        np.testing.assert_array_equal(after[index].instances.masks, before[index].instances.masks)

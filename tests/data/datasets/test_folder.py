@@ -344,3 +344,14 @@ def test_arrays_of_numpy_are_images_and_masks(tmp_path):
     after.verify(0)
     np.testing.assert_array_equal(after[0].image, before.image)
     np.testing.assert_array_equal(after[0].label_map, before.label_map)
+
+
+def test_a_signed_mask_may_ignore_a_negative_number(tmp_path):
+    write_folder(tmp_path, layout="folders")
+    path = sorted((tmp_path / "train" / "masks").iterdir())[0]
+    labels = np.array(Image.open(path)).astype(np.int16)
+    labels[labels == 255] = -9999
+    path.unlink()
+    write_tiff(path.with_suffix(".tif"), labels[..., None])
+    sample = Folder(tmp_path, "train", ignore_index=-9999)[0]
+    np.testing.assert_array_equal(sample.label_map, labels)

@@ -238,5 +238,9 @@ def test_an_image_without_a_json_is_not_passed_over(tmp_path):
     assert [len(sample.instances) for sample in empty] == [4, 0, 0]
     assert "1 image without annotations left out (first: 0001.png)" in left.repairs
     assert "1 image without annotations taken to show no object (first: 0001.png)" in empty.repairs
+    for path in (tmp_path / "train").glob("*.json"):
+        path.unlink()
+    with pytest.raises(DatasetError, match=r"3 of 3 images .* no annotation file"):
+        LabelMe(tmp_path, "train", files=AnnotationFiles(without_annotation="empty"))
     with pytest.raises(DatasetNotFoundError, match="There is no folder"):
         LabelMe(tmp_path / "nowhere", "train")

@@ -105,6 +105,16 @@ def test_datumaro_coco_of_masks_is_all_crowd_until_crowds_are_objects(tmp_path):
     )
 
 
+def test_a_single_short_box_among_others_is_what_someone_drew(tmp_path):
+    masks = [mask_of(PLACES[0]), mask_of(PLACES[1])]
+    (x1, y1, x2, y2), (left, top, right, bottom) = PLACES[0], PLACES[1]
+    boxes = [[x1, y1, x2 - x1 - 1, y2 - y1 - 1], [left, top, right - left, bottom - top]]
+    stated = zip(masks, boxes, strict=True)
+    dataset = opened(write_json(tmp_path, [{"segmentation": run_lengths(mask), "bbox": box} for mask, box in stated]))
+    assert dataset[0].instances.boxes.tolist() == [[x1, y1, x2 - 1, y2 - 1], [left, top, right, bottom]]
+    assert dataset.repairs == ()
+
+
 def test_datumaro_ids_that_repeat_over_images_are_told_apart(tmp_path):
     root = write_roboflow(tmp_path)
     path = root / "train" / "_annotations.coco.json"
@@ -351,6 +361,10 @@ def test_datumaro_writes_no_xml_of_an_image_without_objects(tmp_path, option, co
     assert len(dataset[count - 1].instances) == (0 if option == "empty" else 4)
     done = "left out" if option == "leave_out" else "taken to show nothing"
     assert dataset.repairs == (f"1 image without an xml {done} (first: 000003)",)
+    for path in (tmp_path / "VOCdevkit" / "VOC2007" / "Annotations").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    with pytest.raises(DatasetError, match=r"(?s)No image of the split has an xml in .*data.annotations="):
+        VOCBoxes(tmp_path, "train")
 
 
 def test_datumaro_and_cvat_voc_corners_from_0_are_told(tmp_path):

@@ -65,6 +65,14 @@ def test_jpeg_inside_tiff_is_read_whole_and_by_windows(tmp_path, photometric):
         assert np.abs(read_image(path, 3, window=given).astype(int) - expected).max() <= 12
 
 
+@pytest.mark.parametrize(("dtype", "predictor"), [("uint8", 2), ("uint16", 2), ("float32", 3)])
+def test_predictors_are_undone_whole_and_by_windows(tmp_path, dtype, predictor):
+    image = pixels(3, dtype)
+    path = write_tiff(tmp_path / "a.tif", image, compress="deflate", predictor=predictor, interleave="pixel")
+    np.testing.assert_array_equal(read_image(path, 3), image)
+    np.testing.assert_array_equal(read_image(path, 3, window=WINDOW), image[CUT])
+
+
 @pytest.mark.parametrize("layout", [{"interleave": "pixel"}, {"interleave": "band"}])
 def test_bands_are_picked_in_their_order_counted_from_1(tmp_path, layout):
     image = pixels(13, "uint16")

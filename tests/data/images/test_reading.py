@@ -197,3 +197,23 @@ def test_an_unknown_colour_is_named_with_its_place(tmp_path, colour):
         DatasetError, match=rf"mask.png has the colour {colour[0]} {colour[1]} {colour[2]} at \(x=7, y=3\)"
     ):
         ColourMasks((((128, 64, 128), 0), ((9, 9, 9), 1)))(tmp_path / "mask.png")
+
+
+def test_a_jpeg_of_cmyk_is_read_as_rgb(tmp_path):
+    flat = Image.new("CMYK", (24, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
+    flat.save(tmp_path / "image.jpg", quality=95)
+    image = read_image(tmp_path / "image.jpg", 3)
+    assert image.shape == (16, 24, 3)
+    np.testing.assert_allclose(image.astype(int), np.full((16, 24, 3), (255, 0, 0)), atol=3)
+
+
+def test_a_transparent_colour_of_a_png_is_a_colour(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "image.png", transparency=tuple(RGB[0, 0].tolist()))
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png", 3), RGB)
+    indices = RNG.integers(0, 3, (10, 12), dtype=np.uint8)
+    palette = np.array([(9, 8, 7), (200, 0, 100), (1, 2, 3)], np.uint8)
+    image = Image.fromarray(indices)
+    image.putpalette(palette.tobytes())
+    image.save(tmp_path / "palette.png", transparency=1)
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png", 3), palette[indices])
+    np.testing.assert_array_equal(read_label_map(tmp_path / "palette.png"), indices)

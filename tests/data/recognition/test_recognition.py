@@ -105,6 +105,15 @@ def test_an_export_is_read_as_its_line_says(tmp_path: Path, name: str) -> None:
     check_export(best, root, EXPORTS[name].truth)
 
 
+@pytest.mark.parametrize(("name", "suffix"), [("labelme", "json"), ("qupath", "geojson")])
+def test_images_without_an_annotation_file_are_left_out_by_the_line(tmp_path: Path, name: str, suffix: str) -> None:
+    folder = EXPORTS[name].write(tmp_path / name)
+    next(folder.rglob(f"*empty*.{suffix}")).unlink()
+    root, (best, *_) = recognise(folder)
+    assert "data.without_annotation=leave_out" in best.arguments(root)
+    check_export(best, root, {picture: WHOLE[picture] for picture in ("pair", "holes")})
+
+
 OBJECTS = {
     "cvat_masks": "data=instance_masks data.images=JPEGImages data.masks=SegmentationObject "
     "data.class_masks=SegmentationClass data.classes=labelmap.txt data.lists=ImageSets/Segmentation/default.txt "

@@ -6,7 +6,6 @@ https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as brief
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.annotations.formats.json_file import read_json
 from coatseg.data.annotations.objects.entries import Kind, extent_of
 from coatseg.errors import DatasetError
 from coatseg.structures import Colour, Size
@@ -71,12 +71,7 @@ def names_in(path: Path) -> dict[str, Colour | None]:
 
 
 def _features(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no json: {error}.", "Copy or export it again.") from error
+    content = read_json(path, "Copy or export it again.")
     if isinstance(content, dict) and content.get("crs") is not None:
         raise DatasetError(
             f"{path} has a coordinate system, crs: its coordinates are those of a map, and not pixels.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from coatseg.data.annotations.formats.json_file import read_json
 from coatseg.data.annotations.objects.run_lengths import runs_of_crop
 from coatseg.errors import DatasetError
 from coatseg.structures import Size
@@ -71,12 +71,7 @@ def read_labelme(path: Path) -> LabelFile:
     Raises:
         DatasetError: it cannot be read, or is no such json.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no json: {error}.", "Save it again from LabelMe.") from error
+    content = read_json(path, "Save it again from LabelMe.")
     stated = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(stated, list) or not all(isinstance(shape, dict) for shape in stated):
         raise DatasetError(

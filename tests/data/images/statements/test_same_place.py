@@ -25,6 +25,7 @@ def pair(folder: Path, transform: Affine, crs: str | None = UTM, **options: obje
 
 ELSEWHERE = {
     "shifted by two pixels": (PLACE @ Affine.translation(2, 0), UTM, "a corner is 2.0 pixels away"),
+    "shifted by a fifth of a pixel": (PLACE @ Affine.translation(0.2, 0), UTM, "a corner is 0.2 pixels away"),
     "of larger pixels": (PLACE @ Affine.scale(2), UTM, "its pixels are 1 wide, those of the image 0.5"),
     "south up": (PLACE @ Affine.translation(0, 20) @ Affine.scale(1, -1), UTM, "from south to north"),
     "in another system": (PLACE, "EPSG:32634", "is in EPSG:32634, and its image .* in EPSG:32633"),
