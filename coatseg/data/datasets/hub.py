@@ -24,7 +24,7 @@ from coatseg.structures import IGNORE_INDEX, DatasetInfo, Pixels, Sample, Size
 
 @dataclass(frozen=True, kw_only=True)
 class TableSplits(Splits):
-    """Those of tables: "names" takes the dataset's own.
+    """Which rows a split has: with "names" those that the dataset itself calls so.
 
     "fraction" and "fold" part its split train, or its only one, into train and val, by a hash of the ids; other splits
     stay. "auto" is "fraction" where there is a single split, else "names".
