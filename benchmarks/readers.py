@@ -3,9 +3,9 @@
     python -m benchmarks.readers --quick
 
 Each format is written into a temporary folder: images of 640x480 with 20 outlines of 40 points. A side reads every
-sample once, image, boxes and painted masks; the other decodes the same images with Pillow and keeps nothing. They take
-turns in one process, and the first round does not count. Opening is the time until the first sample can be read: all
-annotation files of a split, and the headers of its images.
+sample once, image, boxes and painted masks (of a hub's table the boxes alone); the other decodes the same images with
+Pillow and keeps nothing. They take turns in one process, and the first round does not count. Opening is the time until
+the first sample can be read: all annotation files of a split, and the headers of its images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import faster_coco_eval.core.mask as coco_masks
 import numpy as np
@@ -60,11 +61,12 @@ def measured(name: str, images: int, repeats: int) -> Record:
     """Write a dataset in one format, and measure its reader against Pillow."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        WRITERS[name](root, write_images(root, images))
+        outlines = write_images(root, images)
+        WRITERS[name](root, outlines)
         began = time.perf_counter()
         dataset = make("dataset", name, {"root": str(root), **OPTIONS.get(name, {})}, "data", split="train")
         opening = (time.perf_counter() - began) / len(dataset)
-        files = [Path(sample.file) for sample in dataset]
+        files = sorted(outlines)
         seconds = in_turn({"coatseg": reading(dataset), "pillow": decoding(files)}, repeats, warm_up=1)
     rates = {side: len(files) / median(times) for side, times in seconds.items()}
     return {
@@ -159,16 +161,36 @@ def write_kaggle_rle(root: Path, outlines: dict[Path, Polygons]) -> None:
                 writer.writerow([path.name, " ".join(map(str, edges))])
 
 
+def write_hub(root: Path, outlines: dict[Path, Polygons]) -> None:
+    """Write a parquet file of the images' bytes and the boxes of the outlines, which have no masks there."""
+    import datasets
+
+    cells: dict[str, list[Any]] = {"image": [], "objects": []}
+    for path, polygons in outlines.items():
+        corners = np.concatenate([polygons.min(1), polygons.max(1) - polygons.min(1)], 1)
+        cells["image"].append({"bytes": path.read_bytes(), "path": path.name})
+        cells["objects"].append({"bbox": corners.tolist(), "category": [0] * OBJECTS})
+    objects = {
+        "bbox": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
+        "category": datasets.List(datasets.ClassLabel(names=["thing"])),
+    }
+    table = datasets.Dataset.from_dict(cells, datasets.Features({"image": datasets.Image(), "objects": objects}))
+    (root / "data").mkdir()
+    table.to_parquet(root / "data" / "train-00000-of-00001.parquet")
+
+
 WRITERS: dict[str, Callable[[Path, dict[Path, Polygons]], None]] = {
     "yolo": write_yolo,
     "labelme": write_labelme,
     "geojson": write_geojson,
     "kaggle_rle": write_kaggle_rle,
+    "hub": write_hub,
 }
 OPTIONS = {
     "labelme": {"split_by": "folders"},
     "geojson": {"split_by": "folders"},
     "kaggle_rle": {"split_by": "folders"},
+    "hub": {"split_by": "names", "objects_column": "objects"},
 }
 
 if __name__ == "__main__":

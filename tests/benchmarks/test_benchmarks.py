@@ -147,7 +147,7 @@ LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
             ["| float32 |", "coatseg (ms a step)"],
         ),
         (large_images.main, ("--sizes=96x700", "--classes=3", "--files=tif"), ["inference.flip=true"]),
-        (readers.main, ("--images=2", "--repeats=1"), ["| yolo |", "| labelme |", "| geojson |", "| kaggle_rle |"]),
+        (readers.main, ("--images=2", "--repeats=1"), [f"| {name} |" for name in readers.WRITERS]),
         (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", *LEFT[::2]), ["| fpn on"]),
     ],
     ids=["turns", "peak", "training", "loading", "loop", "large images", "readers", "onnx"],
