@@ -5,7 +5,7 @@
 #   make benchmark   measures speed and memory against timm, smp, albumentations and ONNX Runtime, in a short version
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := backbone memory training loading readers loop onnx large_images
+BENCHMARKS := backbone memory training loading readers slides loop onnx large_images
 
 .PHONY: train test benchmark tools
 
@@ -15,7 +15,7 @@ train: .venv/installed
 test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-benchmark: .venv/installed-export
+benchmark: .venv/installed-benchmark
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 tools: .venv-tools/installed
@@ -25,8 +25,8 @@ tools: .venv-tools/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv/installed-export: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export]'
+.venv/installed-benchmark: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,geo,hub,slides]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

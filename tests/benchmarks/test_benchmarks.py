@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import agreement, backbone, large_images, loading, loop, memory, onnx, readers, timing, training
+from benchmarks import agreement, backbone, large_images, loading, loop, memory, onnx, readers, slides, timing, training
 from benchmarks.alone import Measured
 from benchmarks.computation import giga_multiplications
 from benchmarks.machine import machine_facts, told
@@ -148,9 +148,10 @@ LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
         ),
         (large_images.main, ("--sizes=96x700", "--classes=3", "--files=tif"), ["inference.flip=true"]),
         (readers.main, ("--images=2", "--repeats=1"), [f"| {name} |" for name in readers.WRITERS]),
+        (slides.main, ("--side=1024", "--windows=2", "--repeats=1"), ["| coatseg |", "| rasterio |"]),
         (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", *LEFT[::2]), ["| fpn on"]),
     ],
-    ids=["turns", "peak", "training", "loading", "loop", "large images", "readers", "onnx"],
+    ids=["turns", "peak", "training", "loading", "loop", "large images", "readers", "slides", "onnx"],
 )  # fmt: skip
 def test_every_question_is_asked_and_answered(
     main: Main, arguments: tuple[str, ...], columns: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
