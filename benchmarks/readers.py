@@ -64,7 +64,13 @@ def measured(name: str, images: int, repeats: int) -> Record:
         outlines = write_images(root, images)
         WRITERS[name](root, outlines)
         began = time.perf_counter()
-        dataset = make("dataset", name, {"root": str(root), **OPTIONS.get(name, {})}, "data", split="train")
+        dataset = make(
+            "dataset",
+            name,
+            {"root": str(root / FOLDERS.get(name, ".")), **OPTIONS.get(name, {})},
+            "data",
+            split="train",
+        )
         opening = (time.perf_counter() - began) / len(dataset)
         files = sorted(outlines)
         seconds = in_turn({"coatseg": reading(dataset), "pillow": decoding(files)}, repeats, warm_up=1)
@@ -162,7 +168,7 @@ def write_kaggle_rle(root: Path, outlines: dict[Path, Polygons]) -> None:
 
 
 def write_hub(root: Path, outlines: dict[Path, Polygons]) -> None:
-    """Write a parquet file of the images' bytes and the boxes of the outlines, which have no masks there."""
+    """Write a table of the images' bytes and the boxes of the outlines, which have no masks there."""
     import datasets
 
     cells: dict[str, list[Any]] = {"image": [], "objects": []}
@@ -175,8 +181,8 @@ def write_hub(root: Path, outlines: dict[Path, Polygons]) -> None:
         "category": datasets.List(datasets.ClassLabel(names=["thing"])),
     }
     table = datasets.Dataset.from_dict(cells, datasets.Features({"image": datasets.Image(), "objects": objects}))
-    (root / "data").mkdir()
-    table.to_parquet(root / "data" / "train-00000-of-00001.parquet")
+    # Read where it is: of parquet files the library would keep a copy in the user's cache.
+    datasets.DatasetDict({"train": table}).save_to_disk(root / FOLDERS["hub"])
 
 
 WRITERS: dict[str, Callable[[Path, dict[Path, Polygons]], None]] = {
@@ -186,6 +192,8 @@ WRITERS: dict[str, Callable[[Path, dict[Path, Polygons]], None]] = {
     "kaggle_rle": write_kaggle_rle,
     "hub": write_hub,
 }
+FOLDERS = {"hub": "table"}
+"""Where a dataset lies, if not in the folder itself."""
 OPTIONS = {
     "labelme": {"split_by": "folders"},
     "geojson": {"split_by": "folders"},

@@ -47,9 +47,9 @@ def look_first(data: DataModule, splits: Sequence[str], seconds: float = SECONDS
         if finding.broken:
             more = f", and {len(finding.where) - 1} more" if len(finding.where) > 1 else ""
             raise DatasetError(f"{data.info.name}: {finding.what} ({finding.where[0]}{more}).", finding.mend)
-    checked = {name: len(data.split(name)) for name in splits} | {split.name: len(split.samples) for split in looked}
-    counts = ", ".join(f"{number} of {len(data.split(name))} {name}" for name, number in checked.items())
-    return FirstLook(f"checked the files and labels of {counts} samples", findings)
+    counts = ", ".join(f"{len(split.samples)} of {split.total} {split.name}" for split in looked)
+    words = f"checked the files and labels of {counts} samples" if looked else "samples are generated: none to check"
+    return FirstLook(words, findings)
 
 
 def look_at(name: str, dataset: Dataset, seconds: float, needs: str | None = None) -> SplitFacts:
