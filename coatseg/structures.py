@@ -260,8 +260,29 @@ class InstanceTarget:
 
 
 @dataclass(frozen=True)
+class PanopticTarget:
+    """The panoptic truth of one image as tensors.
+
+    `ids` (H, W) int32, 0 where nothing is annotated; of N segments, in the order in which they are listed, `numbers`
+    (N,) int32, their ids in that map, `labels` (N,) int64, their class numbers, and `crowd` (N,) bool.
+    """
+
+    ids: Tensor
+    numbers: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> PanopticTarget:
+        """Apply `function` to every tensor."""
+        return _applied(self, function)
+
+
+@dataclass(frozen=True)
 class Target:
-    """The truth of one image, as tensors: label_map (H, W) int64, layers (K, H, W) uint8, instances.
+    """The truth of one image, as tensors: label_map (H, W) int64, layers (K, H, W) uint8, instances, panoptic.
 
     In training it has the geometry of the augmented image, in evaluation that of the original one.
     """
@@ -269,13 +290,14 @@ class Target:
     label_map: Tensor | None = None
     layers: Tensor | None = None
     instances: InstanceTarget | None = None
+    panoptic: PanopticTarget | None = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Target:
         """Apply `function` to every tensor."""
         return _applied(self, function)
 
 
-TensorsT = TypeVar("TensorsT", InstanceTarget, Target)
+TensorsT = TypeVar("TensorsT", InstanceTarget, PanopticTarget, Target)
 
 
 def _applied(holder: TensorsT, function: Callable[[Tensor], Tensor]) -> TensorsT:
@@ -379,6 +401,23 @@ class InstancePrediction:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class PanopticPrediction:
+    """One image's panoptic segmentation at its original size: every pixel belongs to one of N segments, or to none.
+
+    ids (H, W) int32, 0 for no segment, else 1 + the segment's place among the N; labels (N,) int64 class numbers of
+    the dataset; scores (N,) float32. Every segment has a pixel, and each class of stuff at most one segment.
+    """
+
+    id: str
+    ids: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 LOGITS = "logits"
 """The output of dense heads, a number for each class at every pixel. They train with losses of one's choice, and may
 have an auxiliary head and infer by windows and views; heads of other outputs have their own losses and see whole
@@ -406,6 +445,7 @@ PREDICTION_KINDS = (
     PredictionKind("multilabel", "multilabel", truth="multilabel", output=LOGITS, prediction=MultilabelPrediction),
     PredictionKind("det", "detection", truth="boxes", output="boxes", prediction=InstancePrediction),
     PredictionKind("inst", "instance", truth="instances", output="masks", prediction=InstancePrediction),
+    PredictionKind("panoptic", "panoptic", truth="panoptic", output="segments", prediction=PanopticPrediction),
 )
 """All kinds of predictions. Tables in the rooms are keyed by these columns; tests/contracts/test_kinds.py checks that
 none lacks a kind, and lists what a new kind takes."""

@@ -15,11 +15,10 @@ from coatseg.errors import ConfigError, DatasetError
 from coatseg.losses.base import WeightedSum
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import DetectionHead
 from coatseg.models.model import Model
 from coatseg.models.unused_parameters import Probed, freeze_unused
 from coatseg.registry.options import Options
-from coatseg.structures import DatasetInfo
+from coatseg.structures import LOGITS, DatasetInfo
 from coatseg.tasks.base import Task
 
 
@@ -83,10 +82,15 @@ def build_task(plan: TaskPlan, info: DatasetInfo, total: int, epoch: int = 1) ->
 def build_model(plan: TaskPlan, info: DatasetInfo) -> Probed:
     """Build backbone and heads for the channels and classes of a dataset; parameters that nothing uses are frozen."""
     backbone = plan.backbone.make(in_channels=info.channels)
-    context: dict[str, Any] = {"levels": backbone.levels, "classes": len(plan.kind.class_numbers(info))}
+    numbers, takes = plan.kind.class_numbers(info), plan.kind.takes
+    context: dict[str, Any] = {
+        "levels": backbone.levels,
+        "classes": len(numbers),
+        "things": tuple(place for place, number in enumerate(numbers) if number in info.things),
+        "output": takes,
+    }
     heads = [choice.make(**context) for choice in (plan.head, plan.auxiliary) if choice is not None]
-    is_detector = isinstance(heads[0], DetectionHead)
-    model = Detector(backbone, heads[0]) if is_detector else Model(backbone, *heads)
+    model = Model(backbone, *heads) if takes == LOGITS else Detector(backbone, heads[0])
     freeze_unused(model, info.channels)
     if isinstance(backbone, CoaT):  # which then skips the levels that no head uses
         used = [getattr(head, "levels_used", len(backbone.levels)) for head in heads]

@@ -1,4 +1,4 @@
-"""A backbone and a detection head as one model that takes images of any size."""
+"""A backbone and a head that finds objects or segments, as one model that takes images of any size."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coatseg.models.heads.detection.base import DetectionHead, Detections
+from coatseg.models.heads.base import ObjectHead
 from coatseg.models.image_padding import pad
 from coatseg.models.unused_parameters import Probed
-from coatseg.structures import Backbone, InstanceTarget, Size
+from coatseg.structures import Backbone, Size
 
 
 class Detector(Probed):
-    """Images (B, C, H, W) to the objects of each, or in training to losses.
+    """Images (B, C, H, W) to the objects or segments of each, or in training to losses.
 
     Images are padded to the head's divisor in here, and the backbone is told their valid sizes (see image_padding.py).
     """
 
-    def __init__(self, backbone: Backbone, head: DetectionHead) -> None:
+    def __init__(self, backbone: Backbone, head: ObjectHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -28,9 +28,9 @@ class Detector(Probed):
         self,
         images: Tensor,
         sizes: Sequence[Size] | None = None,
-        targets: Sequence[InstanceTarget] | None = None,
-    ) -> list[Detections] | dict[str, Tensor]:
-        """Find the objects of each image, or give the losses against `targets` by name.
+        targets: Sequence[Any] | None = None,
+    ) -> Any:
+        """Return what is found in each image as a list, or the losses against `targets` by name (see ObjectHead).
 
         `sizes` are the (height, width) of the images where they are padded already, with anything. The backbone's
         features are those of each image alone. In evaluation the head runs on each image's own part of them, so that
@@ -45,15 +45,15 @@ class Detector(Probed):
         if padded.own is not None and targets is None:
             each = zip(padded.alone(pyramid, self.backbone.levels), padded.sizes, strict=True)
             return [self.head(image, features, [size])[0] for (image, features), size in each]
-        outputs: list[Detections] | dict[str, Tensor] = self.head(padded.images, pyramid, padded.sizes, targets)
-        return outputs
+        return self.head(padded.images, pyramid, padded.sizes, targets)
 
     def probe(self, images: Tensor) -> tuple[list[Tensor], list[nn.Parameter]]:
-        """Return the pyramid's maps, and the parameters of the backbone: those of the head are all of use."""
+        """Return the head's maps, and the parameters of the backbone: those of the head are all of use."""
         backbone: Any = self.backbone
-        return list(self.head.fpn(backbone(images)).values()), list(backbone.parameters())
+        return self.head.maps(backbone(images)), list(backbone.parameters())
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the backbone and the pyramid; what chooses among boxes has as many as it finds."""
-        for part in (self.backbone, self.head.fpn):
-            part.compile(*args, **kwargs)  # type: ignore[union-attr]
+        """Compile the backbone, and of the head what is the same for every image."""
+        backbone: Any = self.backbone
+        for part in (backbone, *self.head.compilable()):
+            part.compile(*args, **kwargs)

@@ -36,7 +36,15 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "backbone": Kind(("coatseg.models.backbones",), frozenset({"in_channels"})),
-    "head": Kind(("coatseg.models.heads.semantic", "coatseg.models.heads.detection"), frozenset({"levels", "classes"})),
+    "head": Kind(
+        (
+            "coatseg.models.heads.semantic",
+            "coatseg.models.heads.detection",
+            "coatseg.models.heads.query",
+            "coatseg.models.heads.panoptic",
+        ),
+        frozenset({"levels", "classes", "things", "output"}),
+    ),
     "dataset": Kind(("coatseg.data.datasets", "coatseg.scenes.dataset"), frozenset({"split"})),
     "augmentation": Kind(("coatseg.data.augmentations",), frozenset({"info"})),
     "loss": Kind(("coatseg.losses",), frozenset({"info"})),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -11,8 +11,7 @@ from torch.optim import Optimizer
 
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.coco import CocoCounts
-from coatseg.models.heads.detection.base import Detections
-from coatseg.models.heads.detection.regions import paste_masks
+from coatseg.models.heads.base import FoundObjects
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import Batch, DatasetInfo, InstancePrediction, InstanceTarget, Size, Target
@@ -25,7 +24,7 @@ from coatseg.tasks.inference.options import WHOLE, Inference
 class DetectionTask(Task):
     """Trains a detector on the things of a dataset, and predicts boxes.
 
-    Crowds are left out of the training. An image is scored by at most `max_detections` boxes, as in COCO's definition;
+    Crowds are no objects to learn. An image is scored by at most `max_detections` boxes, as in COCO's definition;
     further boxes of a head are ignored.
     """
 
@@ -71,9 +70,9 @@ class DetectionTask(Task):
             ImageError: the model gives nan or infinity.
         """
         with finite_outputs(self.model, batch.ids):
-            found: list[Detections] = self.model(batch.images, batch.padded_sizes)
+            found: list[FoundObjects] = self.model(batch.images, batch.padded_sizes)
         rows = zip(found, batch.sizes, batch.original_sizes, batch.ids, strict=True)
-        return [self._prediction(detections, size, original, name) for detections, size, original, name in rows]
+        return [self._prediction(objects, size, original, name) for objects, size, original, name in rows]
 
     def reset_scores(self) -> None:
         """Forget the images scored so far."""
@@ -90,20 +89,19 @@ class DetectionTask(Task):
         return self.counts.scores()
 
     def _truth(self, target: Target) -> InstanceTarget:
-        """Return the objects to learn, numbered as the head numbers them, without crowds."""
-        if target.instances is None:
+        """Return the objects, crowds among them, numbered as the head numbers them."""
+        truth = target.instances
+        if truth is None:
             raise ValueError("the batch has no instances")
-        kept = ~target.instances.crowd
-        truth = target.instances.apply(lambda tensor: tensor[kept])
         places = {number: place for place, number in enumerate(self.numbers)}
         labels = [places[number] for number in truth.labels.tolist()]
         return replace(truth, labels=torch.tensor(labels, dtype=torch.int64, device=truth.labels.device))
 
-    def _prediction(self, found: Detections, size: Size, original: Size, name: str) -> InstancePrediction:
-        boxes = scaled_boxes(found.boxes, size, original)
-        masks = None if found.masks is None else paste_masks(found.masks, boxes, original)
-        labels = torch.tensor(self.numbers)[found.labels.cpu()]
-        return InstancePrediction(name, original, boxes.cpu(), labels, found.scores.float().cpu(), masks)
+    def _prediction(self, found: FoundObjects, size: Size, original: Size, name: str) -> InstancePrediction:
+        objects = found.objects(size, original)
+        labels = torch.tensor(self.numbers)[objects.labels.cpu()]
+        masks = None if objects.masks is None else objects.masks.cpu()
+        return InstancePrediction(name, original, objects.boxes.cpu(), labels, objects.scores.float().cpu(), masks)
 
 
 @register("task", "instance")
@@ -113,9 +111,3 @@ class InstanceTask(DetectionTask):
     monitor = "val/mask_AP"
     needs = "instances"
     takes = "masks"
-
-
-def scaled_boxes(boxes: Tensor, size: Sequence[int], original: Sequence[int]) -> Tensor:
-    """Return boxes (N, 4) of an image resized to `size` (height, width), scaled to its `original` size."""
-    down, across = original[0] / size[0], original[1] / size[1]
-    return boxes * boxes.new_tensor([across, down, across, down])

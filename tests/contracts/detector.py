@@ -6,7 +6,8 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.backbones.variants import Variant
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import DetectionHead, Detections
+from coatseg.models.heads.detection.base import DetectionHead
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.unused_parameters import unused_parameters
 from coatseg.structures import InstanceTarget, Level, Size
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from coatseg.data.loading.batching import collate
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import Detections
+from coatseg.models.heads.base import without_crowds
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.heads.detection.one_stage import FCOSOptions, fcos
 from coatseg.registry.names import make
 from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sample, Size
@@ -60,20 +61,25 @@ def detections(boxes: list[list[float]], labels: list[int], masks: Tensor | None
     return Detections(torch.tensor(boxes).reshape(-1, 4), torch.tensor(labels, dtype=torch.int64), scores, masks)
 
 
-def test_a_head_learns_things_numbered_from_zero_and_no_crowds() -> None:
+def test_a_head_is_given_things_numbered_from_zero_and_told_which_are_crowds() -> None:
     model = Recorder()
     boxes = [[0, 0, 4, 4], [2, 2, 9, 9], [5, 1, 8, 6]]
     task(model).losses(batch(sample("a", (12, 10), boxes, [3, 1, 1], [False, True, False])))
     (truth,) = model.targets
-    assert truth.labels.tolist() == [1, 0]
-    assert truth.boxes.tolist() == [boxes[0], boxes[2]]
-    assert truth.masks.shape == (2, 12, 10)
+    assert truth.labels.tolist() == [1, 0, 0]
+    assert truth.boxes.tolist() == boxes
+    assert truth.crowd.tolist() == [False, True, False]
+    objects = without_crowds(truth)
+    assert objects.labels.tolist() == [1, 0]
+    assert objects.boxes.tolist() == [boxes[0], boxes[2]]
+    assert objects.masks.shape == (2, 12, 10)
 
 
 def test_an_image_of_crowds_alone_is_a_negative() -> None:
     model = Recorder()
     task(model).losses(batch(sample("a", (12, 10), [[0, 0, 4, 4]], [3], [True])))
-    assert (len(model.targets[0]), model.targets[0].masks.shape) == (0, (0, 12, 10))
+    objects = without_crowds(model.targets[0])
+    assert (len(objects), objects.masks.shape) == (0, (0, 12, 10))
 
 
 def test_padding_is_told_to_the_model_and_only_where_there_is_any() -> None:

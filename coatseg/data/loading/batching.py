@@ -11,7 +11,17 @@ import torch
 from torch import Tensor
 
 from coatseg.data.images.normalization import normalise
-from coatseg.structures import Batch, DatasetInfo, Instances, InstanceTarget, Sample, Size, Target
+from coatseg.structures import (
+    Batch,
+    DatasetInfo,
+    Instances,
+    InstanceTarget,
+    Panoptic,
+    PanopticTarget,
+    Sample,
+    Size,
+    Target,
+)
 
 
 def collate(samples: Sequence[Sample], info: DatasetInfo, repeated: Sequence[bool]) -> Batch:
@@ -55,6 +65,7 @@ def target_of(sample: Sample) -> Target:
         label_map=None if label_map is None else torch.from_numpy(label_map.astype(np.int64)),
         layers=None if layers is None else torch.from_numpy(np.ascontiguousarray(layers.transpose(2, 0, 1))),
         instances=None if sample.instances is None else _instances_of(sample.instances),
+        panoptic=None if sample.panoptic is None else _panoptic_of(sample.panoptic),
     )
 
 
@@ -64,6 +75,16 @@ def _instances_of(instances: Instances) -> InstanceTarget:
         array = getattr(instances, field.name)
         tensors[field.name] = None if array is None else torch.from_numpy(np.ascontiguousarray(array))
     return InstanceTarget(**tensors)
+
+
+def _panoptic_of(panoptic: Panoptic) -> PanopticTarget:
+    segments = panoptic.segments
+    return PanopticTarget(
+        ids=torch.from_numpy(np.ascontiguousarray(panoptic.ids, np.int32)),
+        numbers=torch.tensor([segment.id for segment in segments], dtype=torch.int32),
+        labels=torch.tensor([segment.label for segment in segments], dtype=torch.int64),
+        crowd=torch.tensor([segment.crowd for segment in segments], dtype=torch.bool),
+    )
 
 
 def stack_labels(maps: Sequence[Tensor], size: Size, ignore_index: int) -> Tensor:

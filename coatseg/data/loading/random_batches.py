@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from coatseg.data.annotations.classes import generated_palette
-from coatseg.structures import PREDICTION_KINDS, Batch, DatasetInfo, InstanceTarget, Size, Target
+from coatseg.structures import PREDICTION_KINDS, Batch, DatasetInfo, InstanceTarget, PanopticTarget, Size, Target
 
 OBJECTS = 8
 """The number of objects in each random image."""
@@ -63,6 +63,17 @@ def _masks(info: DatasetInfo, size: Size) -> Target:
     return Target(instances=replace(objects, masks=masks))
 
 
+def _segments(info: DatasetInfo, size: Size) -> Target:
+    """Return bands of stuff or things, from left to right, one of each class."""
+    count = len(info.classes)
+    numbers = torch.arange(1, count + 1, dtype=torch.int32)
+    columns = torch.arange(size[1]) * count // size[1]
+    ids = numbers[columns].expand(size).contiguous()
+    there = numbers[: int(columns.max()) + 1]
+    labels = torch.randperm(count)[: len(there)]
+    return Target(panoptic=PanopticTarget(ids, there, labels, torch.zeros(len(there), dtype=torch.bool)))
+
+
 def _objects(info: DatasetInfo, size: Size) -> InstanceTarget:
     """Return objects of 0.4 times the sides of an image, without masks."""
     sides = torch.tensor([size[1], size[0]])
@@ -77,5 +88,6 @@ TRUTHS: Mapping[str, Callable[[DatasetInfo, Size], Target]] = {
     "multilabel": _layers,
     "boxes": _boxes,
     "instances": _masks,
+    "panoptic": _segments,
 }
 """For each truth that a task may need, the function that makes a random one for an image of a size."""

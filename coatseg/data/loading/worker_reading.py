@@ -99,6 +99,7 @@ KEPT: Mapping[str, Callable[[Sample], Sample]] = MappingProxyType(
         "multilabel": lambda sample: replace(_bare(sample), layers=sample.layers),
         "boxes": _boxes,
         "instances": lambda sample: replace(_bare(sample), instances=sample.instances),
+        "panoptic": lambda sample: replace(_bare(sample), panoptic=sample.panoptic),
     }
 )
 """For each truth that a task may need (see DatasetInfo.annotates), the function that keeps only that of a sample."""

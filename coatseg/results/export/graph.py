@@ -17,8 +17,8 @@ from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import Detections
 from coatseg.models.heads.detection.cascade_steps import MaskStep
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.model import Model
 from coatseg.structures import LOGITS, DatasetInfo, Outputs
 

@@ -15,7 +15,7 @@ from coatseg.config.restore import IMAGES
 from coatseg.errors import CheckpointError
 from coatseg.losses.base import WeightedSum
 from coatseg.models.backbones.padding_mask import as_pairs
-from coatseg.models.heads.detection.base import Detections
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.results.export.facts import export_record
 from coatseg.results.export.graph import PIXELS, BoxGraph, DenseGraph, MaskGraph
 from coatseg.results.export.to_onnx import Session

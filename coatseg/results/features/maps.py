@@ -109,7 +109,7 @@ class ClassifierMaps:
 
 
 class PyramidMaps:
-    """The input of a detector's prediction layers: the maps of its feature pyramid, one for each stride.
+    """The maps that a detector's predictions are made of, such as those of its feature pyramid, one for each stride.
 
     Their sizes are those of the image padded to the head's divisor, cut to what covers the image. Each image goes
     through alone, as the pyramid's convolutions would otherwise mix in the padding.
@@ -119,8 +119,8 @@ class PyramidMaps:
 
     def __init__(self, model: Detector, strides: Sequence[int] | None = None) -> None:
         self.model = model
-        self.strides = chosen(strides, model.head.fpn.strides, "The head")
-        self.levels = numbered(model.head.fpn.strides)
+        self.strides = chosen(strides, model.head.strides, "The head")
+        self.levels = numbered(model.head.strides)
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Return the maps of each image."""
@@ -132,11 +132,11 @@ class PyramidMaps:
         height, width = image.shape[-2:]
         divisor = self.model.head.divisor
         padded = nn.functional.pad(image, (0, -width % divisor, 0, -height % divisor))
-        fpn = self.model.head.fpn
-        maps = fpn(self.model.backbone(padded)).values()
+        head = self.model.head
+        maps = head.maps(self.model.backbone(padded))
         return {
             stride: level[0, :, : -(-height // stride), : -(-width // stride)]
-            for stride, level in zip(fpn.strides, maps, strict=True)
+            for stride, level in zip(head.strides, maps, strict=True)
             if stride in self.strides
         }
 

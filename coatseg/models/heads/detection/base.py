@@ -23,6 +23,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from coatseg.errors import ConfigError
+from coatseg.models.heads.base import ObjectHead, without_crowds
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.heads.semantic.base import group_count
 from coatseg.registry.options import OptionGroup, PositiveInt, Rate
 from coatseg.structures import InstanceTarget, Level, Size
@@ -59,31 +61,12 @@ class DetectorOptions(OptionGroup):
         }
 
 
-@dataclass(frozen=True)
-class Detections:
-    """One image's objects in its own pixels, N of them, the surest first.
-
-    boxes (N, 4) float32; labels (N,) int64, from 0; scores (N,) float32; masks (N, 1, M, M) float32, the probability of
-    the object within its box, or None.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    scores: Tensor
-    masks: Tensor | None = None
-
-
-class DetectionHead(nn.Module):
-    """A detector on a backbone's pyramid.
-
-    `gives` says what it learns and finds: "boxes", or "masks" with their boxes. `levels_used` is how many levels it
-    looks at, from fine to coarse. Labels are numbered from 0, without a background.
-    """
+class DetectionHead(ObjectHead):
+    """A detector of torchvision's parts on a backbone's pyramid."""
 
     gives = frozenset({"boxes"})
     divisor = DIVISOR
     fpn: FeaturePyramid
-    levels_used: int
 
     @abstractmethod
     def losses(self, images: ImageList, maps: Maps, truth: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -108,6 +91,19 @@ class DetectionHead(nn.Module):
         if targets is None:
             return self.detect(listed, maps)
         return self.losses(listed, maps, [_as_torchvision(target) for target in targets])
+
+    @property
+    def strides(self) -> tuple[int, ...]:  # type: ignore[override]  # nn.Module has no slots to forbid it
+        """The strides of the pyramid's maps."""
+        return self.fpn.strides
+
+    def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Return the maps of the feature pyramid."""
+        return list(self.fpn(pyramid).values())
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the feature pyramid; what chooses among boxes has as many as it finds."""
+        return [self.fpn]
 
 
 class FeaturePyramid(nn.Module):
@@ -204,8 +200,9 @@ def _cast(module: nn.Module, inputs: Any, outputs: Any) -> Any:
 
 
 def _as_torchvision(target: InstanceTarget) -> dict[str, Tensor]:
-    tensors = {"boxes": target.boxes.float(), "labels": target.labels}
-    return tensors if target.masks is None else {**tensors, "masks": target.masks}
+    objects = without_crowds(target)
+    tensors = {"boxes": objects.boxes.float(), "labels": objects.labels}
+    return tensors if objects.masks is None else {**tensors, "masks": objects.masks}
 
 
 def share(count: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import boxes as box_operations
 
-from coatseg.models.heads.detection.base import DetectionHead, Detections, FeaturePyramid, Maps
+from coatseg.models.heads.detection.base import DetectionHead, FeaturePyramid, Maps
 from coatseg.models.heads.detection.cascade_steps import STEPS, BoxLoss, CascadeStep, MaskStep
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.heads.detection.rcnn import (
     LOSSES,
     MASK_SIZE,

@@ -15,7 +15,6 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from coatseg.models.heads.detection.base import (
     Anchors,
     DetectionHead,
-    Detections,
     DetectorOptions,
     FeaturePyramid,
     Maps,
@@ -23,6 +22,7 @@ from coatseg.models.heads.detection.base import (
     in_float32,
     share,
 )
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.precision import full_precision
 from coatseg.registry.names import register
 from coatseg.registry.options import Rate

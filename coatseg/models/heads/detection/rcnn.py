@@ -19,13 +19,13 @@ from coatseg.errors import ConfigError
 from coatseg.models.heads.detection.base import (
     Anchors,
     DetectionHead,
-    Detections,
     DetectorOptions,
     FeaturePyramid,
     Maps,
     group_norm,
     in_float32,
 )
+from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.heads.detection.regions import RegionPooler, mask_loss
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, legal

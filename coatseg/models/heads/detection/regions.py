@@ -1,4 +1,4 @@
-"""Regions of a pyramid: pooled by aligned RoIAlign; their masks, what these are to become, their loss, and pasting."""
+"""Regions of a pyramid: pooled by aligned RoIAlign; their masks, what these are to become, and their loss."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
 from coatseg.models.heads.detection.base import share
+from coatseg.models.heads.detection.detections import PIXELS_AT_ONCE
 from coatseg.structures import Size
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
@@ -46,10 +47,6 @@ class RegionPooler(MultiScaleRoIAlign):  # type: ignore[misc]
             part = roi_align(features.float(), rows[chosen].float(), self.output_size, 1 / stride, 0, aligned=True)
             pooled = pooled.index_copy(0, chosen, part.to(pooled.dtype))
         return pooled
-
-
-PIXELS_AT_ONCE = 2**26
-"""How many pixels of masks are resampled at once, which bounds the memory."""
 
 
 def mask_loss(
@@ -94,25 +91,3 @@ def mask_targets(masks: Tensor, boxes: Tensor, indices: Tensor, side: int) -> Te
         rows = torch.cat([places[:, None].float(), boxes[begin : begin + at_once].float()], dim=1)
         parts.append(roi_align(masks[used, None].float(), rows, side, 1.0, 0, aligned=True)[:, 0])
     return (torch.cat(parts) >= 0.5).float()
-
-
-def paste_masks(masks: Tensor, boxes: Tensor, size: Size, threshold: float = 0.5) -> Tensor:
-    """Resample masks (N, 1, M, M) of probabilities from their boxes (N, 4) to (N, height, width) bool, on the CPU.
-
-    A pixel belongs to an object if the bilinear probability at its centre reaches the threshold; outside the box it
-    does not.
-    """
-    height, width = size
-    pasted = torch.zeros(len(masks), height, width, dtype=torch.bool)
-    at_once = max(1, PIXELS_AT_ONCE // (height * width))
-    y = torch.arange(height, device=boxes.device, dtype=torch.float32) + 0.5
-    x = torch.arange(width, device=boxes.device, dtype=torch.float32) + 0.5
-    for begin in range(0, len(masks), at_once):
-        left, top, right, bottom = boxes[begin : begin + at_once].float().unbind(1)
-        down = 2 * (y - top[:, None]) / (bottom - top)[:, None] - 1
-        across = 2 * (x - left[:, None]) / (right - left)[:, None] - 1
-        across, down = across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)
-        grid = torch.stack([across, down], dim=-1)
-        part = functional.grid_sample(masks[begin : begin + at_once].float(), grid, align_corners=False)[:, 0]
-        pasted[begin : begin + at_once] = (part >= threshold).cpu()
-    return pasted

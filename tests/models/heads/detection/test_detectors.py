@@ -23,9 +23,10 @@ from coatseg.models.heads.detection.cascade import (
     cascade_rcnn,
 )
 from coatseg.models.heads.detection.cascade_steps import STEPS
+from coatseg.models.heads.detection.detections import paste_masks
 from coatseg.models.heads.detection.one_stage import FCOSOptions, OneStage, fcos, retinanet
 from coatseg.models.heads.detection.rcnn import RCNN, MaskRCNN, TwoStage, faster_rcnn, mask_rcnn
-from coatseg.models.heads.detection.regions import RegionPooler, mask_targets, paste_masks
+from coatseg.models.heads.detection.regions import RegionPooler, mask_targets
 from coatseg.registry.names import create_backbone, make, table
 from coatseg.structures import Level, parameter_count
 from tests.contracts.detector import HARD, LEVELS, SIDE, SMALL, DetectorContract, objects
