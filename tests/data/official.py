@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def write_ade20k(root: Path, count: int = 3) -> Path:
             name = f"ADE_{split}_{index + 1:08d}"
             images, masks = (top / part / folder for part in ("images", "annotations"))
             write_pair(images / f"{name}.jpg", masks / f"{name}.png", (0, 1, 2, 75, 150), 10 * number + index)
+    return root
+
+
+def write_ade20k_instances(root: Path) -> Path:
+    """Write ADE20K with annotations_instance as its archive unpacks: red is the class of 100, green the object."""
+    top = write_ade20k(root) / "ADEChallengeData2016"
+    for number, mask in enumerate(sorted(top.glob("annotations/*/*.png"))):
+        places = label_map(SIZE, range(4), number + 50)
+        coded = np.array([(0, 0, 0), (4, 1, 0), (4, 2, 0), (100, 3, 0)], np.uint8)[places]
+        path = top / "annotations_instance" / mask.relative_to(top / "annotations")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coded).save(path)
     return root
 
 
@@ -126,14 +139,26 @@ def write_coco_panoptic(root: Path, count: int = 3) -> Path:
             Image.fromarray(painted(places, COLOURS, key)).save(root / split / f"{key:012d}.jpg")
             write_segment_ids(masks / f"{key:012d}.png", ids[places])
             found = [
-                {"id": part, "category_id": category, "iscrowd": crowd, "bbox": [0, 0, 1, 1], "area": 1}
+                {"id": part, "category_id": category, "iscrowd": crowd, "bbox": [0, 0, 1, 1],
+                 "area": int((ids[places] == part).sum())}
                 for part, (category, crowd) in SEGMENTS.items()
                 if part in ids[places]
-            ]
+            ]  # fmt: skip
             images.append({"id": key, "file_name": f"{key:012d}.jpg", "height": SIZE[0], "width": SIZE[1]})
             annotations.append({"image_id": key, "file_name": f"{key:012d}.png", "segments_info": found})
         content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
         (root / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+def write_panoptic_json(root: Path, count: int = 6) -> Path:
+    """Write images/, panoptic/ and panoptic.json of one's own: the train split of COCO panoptic by other names."""
+    write_coco_panoptic(root, count)
+    (root / "train2017").rename(root / "images")
+    (root / "annotations" / "panoptic_train2017").rename(root / "panoptic")
+    (root / "annotations" / "panoptic_train2017.json").rename(root / "panoptic.json")
+    for left in (root / "val2017", root / "annotations"):
+        shutil.rmtree(left)
     return root
 
 
