@@ -31,6 +31,9 @@ GROUPS = ("", "things", "stuff")
 UNITS = 2**53
 """The IoU of a match, a double of more than 0.5, is a whole number of these parts of 1, so that sums can be exact."""
 
+Share = tuple[npt.NDArray[np.int64], list[int]]
+"""The counts (K, 3) of right, false and missed segments, and the sums (K,) of IoU in UNITS."""
+
 
 class PanopticCounts:
     """Counts right, false and missed segments of each class, one image at a time, and adds up their IoU.
@@ -72,13 +75,16 @@ class PanopticCounts:
 
     def scores(self) -> PanopticScores:
         """Return the scores over the images of all processes, the same in every process."""
-        shares: list[Any] = [(self.counts, self.units)]
+        shares: list[Any] = [self.share]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             shares = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(shares, (self.counts, self.units))
-        counts = sum((counts for counts, _ in shares), np.zeros_like(self.counts))
-        units = [sum(of_class) for of_class in zip(*(units for _, units in shares), strict=True)]
-        return PanopticScores(self.classes, self.things, counts, np.array([total / UNITS for total in units]))
+            torch.distributed.all_gather_object(shares, self.share)
+        return panoptic_scores(shares, self.classes, self.things)
+
+    @property
+    def share(self) -> Share:
+        """What this process has counted."""
+        return self.counts, self.units
 
 
 @dataclass(frozen=True)
@@ -167,3 +173,17 @@ class PanopticScores:
         """Divide by TP + FP/2 + FN/2."""
         total = self.counts @ np.array([1.0, 0.5, 0.5])
         return np.where(self._present, values / np.where(self._present, total, 1.0), np.nan)
+
+
+def panoptic_scores(shares: Sequence[Share], classes: Sequence[str], things: Sequence[int]) -> PanopticScores:
+    """Return the scores of what one or more processes have counted."""
+    counts = np.sum([counts for counts, _ in shares], axis=0)
+    units = [sum(of_class) for of_class in zip(*(units for _, units in shares), strict=True)]
+    return PanopticScores(tuple(classes), tuple(things), counts, np.array([total / UNITS for total in units]))
+
+
+def image_panoptic_quality(prediction: PanopticPrediction, truth: PanopticTarget, classes: int) -> float:
+    """Return the mean PQ of one image over the classes that count in it; NaN if none does."""
+    counts = PanopticCounts(("",) * classes, ())
+    counts.update(prediction, truth)
+    return mean_of_defined(panoptic_scores([counts.share], counts.classes, ()).pq)
