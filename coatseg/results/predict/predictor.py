@@ -95,7 +95,8 @@ class Predictor:
         self.precision = precision
         if not (isinstance(task, DenseTask) or task.inference.plain):
             raise ConfigError(
-                f"inference: {task.inference.words}; {SEE_WHOLE}, once.", "Set inference=whole."
+                f"inference: {task.inference.words}; what finds objects or segments sees whole images, once.",
+                "Set inference=whole.",
             )
         semantic = task.needs == "semantic"
         if score_threshold and semantic and not len(self.info.classes) <= self.info.ignore_index < 2**16:

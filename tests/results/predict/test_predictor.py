@@ -264,7 +264,7 @@ def test_wrong_images_are_named() -> None:
 
 def test_detectors_see_images_whole(composed: Composed, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a.ckpt", composed(*OBJECTS))
-    with pytest.raises(ConfigError, match="detectors see whole images, once"):
+    with pytest.raises(ConfigError, match="what finds objects or segments sees whole images, once"):
         coatseg.load(tmp_path / "a.ckpt", inference={"flip": True})
 
 
