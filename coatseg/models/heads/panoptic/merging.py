@@ -115,7 +115,7 @@ def find_centres(heat: Tensor, merging: Merging) -> tuple[Tensor, Tensor]:
 
 
 def _greatest_around(values: Tensor, kernel: int) -> Tensor:
-    """Return for every pixel of (H, W) the greatest value of the square around it; an even kernel counts as the next."""
+    """Return for every pixel of (H, W) the greatest value of the square around it; its side is odd."""
     return functional.max_pool2d(values[None], 2 * (kernel // 2) + 1, stride=1, padding=kernel // 2)[0]
 
 
