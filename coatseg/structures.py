@@ -146,11 +146,15 @@ class Instances:
 
 @dataclass(frozen=True)
 class Segment:
-    """One panoptic segment: its id in the id map, its class number, and whether it is a crowd."""
+    """One panoptic segment: its id in the id map, its class number, and whether it is a crowd.
+
+    `area` is its number of pixels as the annotations state it, None where they do not.
+    """
 
     id: int
     label: int
     crowd: bool = False
+    area: float | None = None
 
 
 @dataclass(frozen=True)

@@ -126,10 +126,11 @@ def write_coco_panoptic(root: Path, count: int = 3) -> Path:
             Image.fromarray(painted(places, COLOURS, key)).save(root / split / f"{key:012d}.jpg")
             write_segment_ids(masks / f"{key:012d}.png", ids[places])
             found = [
-                {"id": part, "category_id": category, "iscrowd": crowd, "bbox": [0, 0, 1, 1], "area": 1}
+                {"id": part, "category_id": category, "iscrowd": crowd, "bbox": [0, 0, 1, 1],
+                 "area": int((ids[places] == part).sum())}
                 for part, (category, crowd) in SEGMENTS.items()
                 if part in ids[places]
-            ]
+            ]  # fmt: skip
             images.append({"id": key, "file_name": f"{key:012d}.jpg", "height": SIZE[0], "width": SIZE[1]})
             annotations.append({"image_id": key, "file_name": f"{key:012d}.png", "segments_info": found})
         content = {"images": images, "annotations": annotations, "categories": CATEGORIES}

@@ -1,4 +1,4 @@
-"""COCO panoptic 2017 as semantic labels: 123,287 labelled images, 133 classes. The layout is in data/README.md."""
+"""COCO panoptic 2017: 123,287 labelled images, 133 classes. The layout is in data/README.md."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from coatseg.data.annotations.classes import generated_palette
-from coatseg.data.annotations.panoptic import Category, SegmentMasks, read_annotations
+from coatseg.data.annotations.panoptic import EXPORT_AGAIN, Category, read_annotations
+from coatseg.data.annotations.segment_maps import SegmentMaps, WithoutPixels
 from coatseg.data.datasets.coco import IMAGES
 from coatseg.data.datasets.coco_stuff import CATEGORIES
 from coatseg.data.download import Archive
-from coatseg.data.readers.mask_files import SemanticFiles
 from coatseg.data.readers.official import OfficialTree, check_split, official_classes
+from coatseg.data.readers.panoptic_files import PanopticFiles
 from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.data.trees.split_paths import SplitPaths, path_of_split
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
-from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo
+from coatseg.structures import Colour, DatasetInfo
 from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
@@ -37,6 +38,10 @@ _IDS = (
     156, 159, 161, 166, 168, 171, 175, 176, 177, 178, 180, 181, *range(184, 201),
 )  # fmt: skip
 
+_UNPACK_AGAIN = (
+    "Take both from one release: unpack panoptic_annotations_trainval2017.zip, and the two archives in it, again."
+)
+
 _ANNOTATIONS = RemoteFile(
     "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip",
     "panoptic_annotations_trainval2017.zip",
@@ -46,15 +51,16 @@ _ANNOTATIONS = RemoteFile(
 
 
 @register("dataset", "coco_panoptic")
-class CocoPanoptic(SemanticFiles):
-    """Reads COCO panoptic's `split`, train or val, as semantic labels: each segment, crowd or not, has its class.
+class CocoPanoptic(PanopticFiles):
+    """Reads COCO panoptic's `split`, train or val: segments, and label maps in which each, crowd or not, has its class.
 
     Void is ignored. `root` holds {split}2017/ (or images/{split}2017/) and annotations/ with panoptic_{split}2017.json
     and the folder of PNG files of that name. Classes are the json's categories, numbered from 0 in its order. With
     `download`, the dataset is fetched to `root` (20 GB) if it is not there.
 
     Where other names are stated, in `images`, `annotations` (the json) and `masks` (the PNG files), a split may be any
-    that they name; in each the word SPLIT stands for the name of the split. Paths are relative to `root`.
+    that they name; in each the word SPLIT stands for the name of the split. Paths are relative to `root`. A segment of
+    the json that no pixel has stops the run, is left out, or is kept and counted as missed, by `without_pixels`.
 
     Raises:
         ConfigError: there is no such split, or only some names are stated.
@@ -62,7 +68,7 @@ class CocoPanoptic(SemanticFiles):
         DatasetError: the json is damaged, or annotates nothing.
     """
 
-    facts_in_words = ("133", "semantic")
+    facts_in_words = ("133", "semantic, panoptic")
     published: ClassVar = dict(zip(official_classes("coco_panoptic")[0], _IDS, strict=True))
     """The category ids of COCO's own json by name, for checkpoints that do not state theirs."""
     archives = (
@@ -87,25 +93,26 @@ class CocoPanoptic(SemanticFiles):
         images: SplitPaths | None = None,
         annotations: SplitPaths | None = None,
         masks: SplitPaths | None = None,
+        without_pixels: WithoutPixels = "stop",
         download: bool = False,
     ) -> None:
         named = {"images": images, "annotations": annotations, "masks": masks}
         folder, path, pngs = (
             _named(Path(root), split, named) if any(named.values()) else _official(root, split, download)
         )
-        read = read_annotations(path)
+        read = read_annotations(path, EXPORT_AGAIN if any(named.values()) else _UNPACK_AGAIN)
         if not read.files:
-            raise DatasetError(f"{path} annotates no image.", "Copy it again from its archive.")
+            raise DatasetError(f"{path} annotates no image.", read.mend)
         info = DatasetInfo(
             name="coco_panoptic",
             classes=tuple(category.name for category in read.categories),
             palette=_palette(read.categories),
-            annotates=frozenset({"semantic"}),
+            annotates=frozenset({"semantic", "panoptic"}),
             things=tuple(label for label, category in enumerate(read.categories) if category.is_thing),
             category_ids=tuple(category.id for category in read.categories),
         )
         pairs = [MaskedImage(Path(image).stem, folder / image, pngs / png) for image, png in read.files]
-        super().__init__(info, pairs, SegmentMasks(read, IGNORE_INDEX))
+        super().__init__(info, pairs, SegmentMaps(read, info.ignore_index, without_pixels))
 
 
 def _official(root: str | Path, split: str, download: bool) -> tuple[Path, ...]:

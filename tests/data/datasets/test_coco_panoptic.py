@@ -1,16 +1,18 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from coatseg.data.annotations.panoptic import read_annotations, read_segment_ids
+from coatseg.data.annotations.panoptic import read_annotations
+from coatseg.data.annotations.segment_maps import read_segment_ids
 from coatseg.data.datasets.coco_panoptic import CocoPanoptic
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError
 from coatseg.structures import Segment
-from tests.contracts.dataset import DatasetContract
+from tests.contracts.dataset import DatasetContract, assert_same
 from tests.data.official import SEGMENTS, write_coco_panoptic, write_segment_ids
 
 FIRST = "000000000001"
@@ -78,10 +80,13 @@ def test_colours_of_the_json_go_first_and_unknown_names_get_one(changed):
 
 def test_the_annotations_keep_segments_with_their_crowds(tmp_path):
     annotations = read_annotations(json_of(write_coco_panoptic(tmp_path)))
+    ids = read_segment_ids(png_of(tmp_path))
     assert [category.is_thing for category in annotations.categories] == [True, True, False, False]
-    assert annotations.segments(f"{FIRST}.png") == (
+    segments = (
         Segment(200, 0), Segment(1000, 0, crowd=True), Segment(70000, 1), Segment(16777215, 2), Segment(65536, 3)
     )  # fmt: skip
+    stated = tuple(replace(segment, area=float((ids == segment.id).sum())) for segment in segments)
+    assert annotations.segments(f"{FIRST}.png") == stated
 
 
 def test_a_json_that_changes_is_read_again(tmp_path):
@@ -111,12 +116,19 @@ def test_a_segment_that_the_json_does_not_know_is_named(tmp_path):
     assert str(json_of(tmp_path)) in raised.value.what
 
 
-@pytest.mark.parametrize(("mode", "said"), [("L", "1 channels of uint8"), ("RGBA", "4 channels"), ("I;16", "uint16")])
+@pytest.mark.parametrize(("mode", "said"), [("L", "1 channels of uint8"), ("LA", "2 channels"), ("I;16", "uint16")])
 def test_a_png_that_is_not_rgb_is_refused(tmp_path, mode, said):
     write_coco_panoptic(tmp_path)
     Image.new(mode, (48, 36)).save(png_of(tmp_path))
     with pytest.raises(DatasetError, match=rf"(?s){FIRST}.png has .*{said}.*segment ids are coded in RGB"):
         CocoPanoptic(tmp_path, "train").verify(0)
+
+
+def test_an_alpha_channel_is_left_out(tmp_path):
+    write_coco_panoptic(tmp_path)
+    before = CocoPanoptic(tmp_path, "train")[0]
+    Image.open(png_of(tmp_path)).convert("RGBA").save(png_of(tmp_path))
+    assert_same(CocoPanoptic(tmp_path, "train")[0], before)
 
 
 CHANGES = {
