@@ -65,8 +65,7 @@ def given_by(constructor: Constructor) -> frozenset[str]:
 
 
 def check_head_fits(plan: TaskPlan) -> None:
-    """Raise if the head does not output what the task takes, or one that finds objects or segments gets a second head, windows or
-    views.
+    """Raise if the head does not output what the task takes, or a detector gets an auxiliary head, windows or views.
 
     Raises:
         ConfigError: it names the heads that would fit, or the section to change.
@@ -84,8 +83,7 @@ def check_head_fits(plan: TaskPlan) -> None:
         raise ConfigError(f"auxiliary: the task {plan.task.name} has no use for a second head.", "Leave auxiliary out.")
     if not plan.inference.plain:
         raise ConfigError(
-            f"inference: {plan.inference.words}; what finds objects or segments sees whole images, once.",
-            "Set inference=whole.",
+            f"inference: {plan.inference.words}; detectors see whole images, once.", "Set inference=whole."
         )
 
 

@@ -103,7 +103,7 @@ def made_by(file: Path) -> str:
         (("task=seg", "head=fcos"), "head=fcos gives boxes; the task semantic takes logits"),
         (("task=det", "loss=dice"), "loss.dice: detectors bring losses of their own"),
         (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
-        (("task=det", "inference=flip"), "what finds objects or segments sees whole images, once"),
+        (("task=det", "inference=flip"), "detectors see whole images, once"),
         (("task=seg", "~loss"), "loss names no loss"),
         (("task=det", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
         (("task=inst", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),

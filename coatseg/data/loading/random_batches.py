@@ -14,8 +14,8 @@ OBJECTS = 8
 """The number of objects in each random image."""
 
 
-def random_info(classes: int, channels: int) -> DatasetInfo:
-    """Return the facts of random data: truths of all kinds, and classes that are all things."""
+def random_info(classes: int, channels: int, stuff: int = 0) -> DatasetInfo:
+    """Return the facts of random data: truths of all kinds, and classes of which the last `stuff` are no things."""
     return DatasetInfo(
         name="random",
         classes=tuple(f"class {number}" for number in range(classes)),
@@ -24,7 +24,7 @@ def random_info(classes: int, channels: int) -> DatasetInfo:
         ignore_index=max(255, classes),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
-        things=tuple(range(classes)),
+        things=tuple(range(classes - stuff)),
     )
 
 
