@@ -43,9 +43,6 @@ OWN = (
     "warm_up", "threads", "output", "keep_memory", "plugins",
 )  # fmt: skip
 COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
-CLASSES = {"boxes": 80, "masks": 80, "segments": 133}
-"""How many classes there are unless it is said, by the output of a head: COCO's, and of others Cityscapes'."""
-DENSE_CLASSES = 19
 
 
 def main() -> None:
@@ -166,7 +163,7 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
     from coatseg.config.build import build_task
     from coatseg.config.combinations import gives
     from coatseg.config.read import read
-    from coatseg.data.loading.random_batches import random_info
+    from coatseg.data.loading.random_batches import CLASSES, random_info
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import PositiveInt, fitting
     from coatseg.structures import TASK_CHOICES
@@ -179,9 +176,9 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
         composing = [f"task={TASK_CHOICES[given]}", *composing]
     plan = read({**compose_typed(list(composing)), "plugins": options.get("plugins", [])}).task
     takes = plan.kind.takes
-    classes = fitting(options.get("classes", CLASSES.get(takes, DENSE_CLASSES)), PositiveInt, "classes")
+    classes = fitting(options.get("classes", CLASSES.get(takes, CLASSES["boxes"])), PositiveInt, "classes")
     channels = fitting(options.get("channels", 3), PositiveInt, "channels")
-    info = random_info(classes, channels, stuff=classes * 2 // 5 if takes == "segments" else 0)
+    info = random_info(classes, channels, takes)
     return build_task(plan, info, total=1), info, f"{plan.title}, random weights"
 
 

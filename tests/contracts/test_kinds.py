@@ -64,8 +64,6 @@ from tests.results.models import blotches
 
 SIZE = (64, 64)
 INFO = random_info(3, channels=3)
-STUFF = {"segments": 2}
-"""For outputs that tell stuff from things, how many of the classes are stuff."""
 
 FEW = {
     LOGITS: (),
@@ -214,7 +212,7 @@ def config(kind: PredictionKind, composed: Callable[..., dict[str, Any]]) -> dic
 
 @pytest.fixture
 def info(kind: PredictionKind) -> DatasetInfo:
-    return random_info(3, channels=3, stuff=STUFF.get(kind.output, 0))
+    return random_info(3, channels=3, output=kind.output)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError
 from coatseg.results.predict.forms.submission import LabelSubmission, Submission, stem_of
-from coatseg.results.predict.numbers import numbering_of
 from coatseg.results.predict.map_files import write_png
+from coatseg.results.predict.numbers import numbering_of
 from coatseg.structures import DatasetInfo, InstancePrediction
 from coatseg.system.fsspec_folders import Place
 

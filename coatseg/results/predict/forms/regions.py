@@ -24,10 +24,10 @@ MAPS: Mapping[type, str] = {LabelMap: "labels", Layers: "layers", PanopticPredic
 
 @dataclass(frozen=True)
 class Region:
-    """One object or segment, or all pixels of a class: its class number, its box (x1, y1, x2, y2) and its mask, cut to the box.
+    """One object or segment, or all pixels of a class: its class number, its box (x1, y1, x2, y2) and its mask.
 
-    The mask (h, w) begins at the box's corner, whose coordinates are whole numbers then; it is None for an object that
-    is a box alone. `score` is None for classes of pixels.
+    The mask (h, w) is cut to the box, whose coordinates are whole numbers then; it is None for an object that is a box
+    alone. `score` is None for classes of pixels.
     """
 
     label: int

@@ -12,8 +12,8 @@ from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError
 from coatseg.results.predict.canvas import LabelMap
-from coatseg.results.predict.numbers import numbering_of
 from coatseg.results.predict.map_files import renumbered_palette, write_png
+from coatseg.results.predict.numbers import numbering_of
 from coatseg.results.predict.writers import Writer
 from coatseg.structures import DatasetInfo
 from coatseg.system.fsspec_folders import Place
