@@ -16,8 +16,8 @@ from coatseg.visualize.objects import CROWD, Place, shade, text_size, write_text
 from coatseg.visualize.sheets import scaled
 
 OPACITY = 0.55
-VOID_LIGHT = 0.25
-"""How much light is left of the image where no segment is."""
+VOID_LIGHT, OUTLINE_LIGHT = 0.25, 0.45
+"""How much light is left where no segment is, and on outlines."""
 
 Ids = npt.NDArray[np.integer]
 Number = TypeVar("Number", bound=np.generic)
@@ -55,6 +55,15 @@ def draw_segments(
     return draw_layers(image, [Segments(ids, colours, texts)], ids == 0, width)
 
 
+def places_of(ids: Ids, numbers: Ids) -> Ids:
+    """Return the map (H, W) of 1 + the place in `numbers` of each id of an id map, 0 where it has none of them."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    at = np.searchsorted(ordered, ids)
+    known = np.concatenate([ordered, [0]])[at] == ids
+    return np.where(known, np.concatenate([order + 1, [0]])[at], 0)
+
+
 def segment_colours(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
     """Return a colour for each segment: its class's colour, for things in shades."""
     seen: dict[int, int] = {}
@@ -68,7 +77,7 @@ def segment_colours(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
 def draw_layers(
     image: Picture, layers: Sequence[Segments], void: npt.NDArray[np.bool_], width: int | None = None
 ) -> Picture:
-    """Draw segments over an RGB image, later layers over earlier ones, and darken it where `void` (H, W) is.
+    """Draw segments over an RGB image, with mixed colours where layers overlap, and darken it where `void` (H, W) is.
 
     Names are written last, within their segments and never over each other, those of later layers first.
     """
@@ -76,12 +85,11 @@ def draw_layers(
     size = picture.shape[:2]
     dark = _nearest(void, size)
     picture[dark] = np.round(picture[dark] * VOID_LIGHT)
-    shown = [(_nearest(layer.ids, size), layer) for layer in layers]
-    for ids, layer in shown:
-        _tint(picture, ids, layer.colours)
-    taken: list[Place] = []
-    for ids, layer in reversed(shown):
-        _write_names(picture, ids, layer, taken)
+    shown = [Segments(_nearest(layer.ids, size), layer.colours, layer.texts) for layer in layers]
+    _tint(picture, shown)
+    free = np.ones(size, np.uint8)
+    for layer in reversed(shown):
+        _write_names(picture, layer, free)
     return picture
 
 
@@ -94,15 +102,21 @@ def _nearest(maps: npt.NDArray[Number], size: tuple[int, int]) -> npt.NDArray[Nu
     return chosen
 
 
-def _tint(picture: Picture, ids: Ids, colours: Sequence[Colour | None]) -> None:
+def _tint(picture: Picture, layers: Sequence[Segments]) -> None:
     """Blend the colours of segments into a picture of their size, and draw their outlines inside of them."""
-    table = np.array([(0, 0, 0), *(colour or (0, 0, 0) for colour in colours)], np.float32)
-    drawn = np.array([False, *(colour is not None for colour in colours)])
-    inside = drawn[ids]
-    blended = picture * (1 - OPACITY) + table[ids] * OPACITY
-    # A segment's outline is darker than its tint, so that two of one colour are told apart.
-    blended[_edges(ids)] *= 0.45
-    picture[inside] = np.round(blended[inside])
+    colours, count = np.zeros(picture.shape, np.float32), np.zeros(picture.shape[:2], np.float32)
+    edges = np.zeros(picture.shape[:2], bool)
+    for layer in layers:
+        table = np.array([(0, 0, 0), *(colour or (0, 0, 0) for colour in layer.colours)], np.float32)
+        drawn = np.array([False, *(colour is not None for colour in layer.colours)])[layer.ids]
+        colours += table[layer.ids]
+        count += drawn
+        edges |= drawn & _edges(layer.ids)
+    inside = count > 0
+    blended = picture[inside] * (1 - OPACITY) + OPACITY * colours[inside] / count[inside][:, None]
+    # An outline is darker than what it surrounds, so that two segments of one colour are told apart.
+    blended[edges[inside]] *= OUTLINE_LIGHT
+    picture[inside] = np.round(blended)
 
 
 def _edges(ids: Ids) -> npt.NDArray[np.bool_]:
@@ -113,25 +127,26 @@ def _edges(ids: Ids) -> npt.NDArray[np.bool_]:
     return edges
 
 
-def _write_names(picture: Picture, ids: Ids, layer: Segments, taken: list[Place]) -> None:
-    """Write the names of segments in their midst, the largest segment's first."""
-    present, pixels = np.unique(ids, return_counts=True)
+def _write_names(picture: Picture, layer: Segments, free: npt.NDArray[np.uint8]) -> None:
+    """Write the names of segments in their midst where that is `free` (H, W), the largest segment's first."""
+    present, pixels = np.unique(layer.ids, return_counts=True)
     for number in present[np.argsort(-pixels, kind="stable")].tolist():
         colour, text = (layer.colours[number - 1], layer.texts[number - 1]) if number else (None, "")
         if colour is None or not text:
             continue
-        place = _room((ids == number).astype(np.uint8), text_size(text))
-        if place is not None and not any(place.overlaps(other) for other in taken):
-            taken.append(place)
+        place = _room((layer.ids == number) & (free > 0), text_size(text))
+        if place is not None:
             write_text(picture, text, place, colour)
+            free[place.top : place.bottom, place.left : place.right] = 0
 
 
-def _room(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> Place | None:
+def _room(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> Place | None:
     """Return where a text of size (width, height) lies farthest within a mask (H, W); None if it fits nowhere."""
-    left, top, wide, high = cv2.boundingRect(mask)
+    pixels = mask.view(np.uint8)
+    left, top, wide, high = cv2.boundingRect(pixels)
     if wide < size[0] or high < size[1]:
         return None
-    cut = np.pad(mask[top : top + high, left : left + wide], 1)
+    cut = np.pad(pixels[top : top + high, left : left + wide], 1)
     fits = cv2.erode(cut, np.ones((size[1], size[0]), np.uint8))
     if not fits.any():
         return None
