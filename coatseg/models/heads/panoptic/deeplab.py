@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ from coatseg.models.heads.panoptic.maps import PanopticMaps
 from coatseg.models.heads.panoptic.merging import MergedMaps, Merging
 from coatseg.models.heads.panoptic.truth import batch_truth, truth_maps
 from coatseg.models.heads.semantic.base import SemanticHead
-from coatseg.registry.names import make, register
-from coatseg.registry.options import PositiveInt
+from coatseg.registry.names import constructor_of, make, register, table
+from coatseg.registry.options import Constructor, PositiveInt, function_of
 from coatseg.structures import Level, PanopticTarget, Size
+
+DEFAULTS: Mapping[str, Any] = MappingProxyType({})
+"""Options of a decoder, where none differs."""
 
 SIDE = 64
 """The side in pixels of the image by which a decoder's stride is found out."""
@@ -49,9 +53,9 @@ class PanopticDeepLab(ObjectHead):
     """Panoptic-DeepLab on the decoder of a semantic head.
 
     `decoder` names that head, and `decoder_options` are the options of it that differ. The things' maps come from a
-    decoder of their own where `instance_decoder` names one, as in the paper, with `instance_options`; else all three
-    share one. Before each prediction is a 5x5 convolution, of `width` channels for classes and `instance_width` for
-    centres and for offsets.
+    decoder of their own where `instance_decoder` names one, as in the paper, with `instance_decoder_options`; else all
+    three share one. Before each prediction is a 5x5 convolution, of `width` channels for classes and `instance_width`
+    for centres and for offsets.
 
     Raises:
         ConfigError: a decoder is no dense head, an option does not fit it, or it does not fit the backbone.
@@ -68,9 +72,9 @@ class PanopticDeepLab(ObjectHead):
         things: Sequence[int],
         *,
         decoder: str = "deeplabv3plus",
-        decoder_options: dict[str, Any] = {},  # noqa: B006  # as the schema of options: never changed
+        decoder_options: Mapping[str, Any] = DEFAULTS,
         instance_decoder: str | None = None,
-        instance_options: dict[str, Any] = {},  # noqa: B006  # as above
+        instance_decoder_options: Mapping[str, Any] = DEFAULTS,
         width: PositiveInt = 256,
         instance_width: PositiveInt = 32,
         learning: Learning = Learning(),
@@ -82,7 +86,7 @@ class PanopticDeepLab(ObjectHead):
         self.instance_decoder = (
             None
             if instance_decoder is None
-            else _decoder(levels, instance_decoder, instance_options, "head.instance_decoder")
+            else _decoder(levels, instance_decoder, instance_decoder_options, "head.instance_decoder")
         )
         used = [part for part in (self.decoder, self.instance_decoder) if part is not None]
         self.divisor = self.decoder.divisor
@@ -144,11 +148,18 @@ class PanopticDeepLab(ObjectHead):
 
 def _decoder(levels: Sequence[Level], name: str, options: Mapping[str, Any], key: str) -> SemanticHead:
     """Build a semantic head without its classifier: a pyramid to the map (B, width, h, w) of its decoder."""
-    head = make("head", name, options, key, levels=levels, classes=1, things=(), output="logits")
-    if not isinstance(head, SemanticHead):
-        raise ConfigError(f"{key}={name} is no decoder.", "Choose a dense head, such as fpn, unet or deeplabv3plus.")
+    if not is_decoder(constructor_of("head", name, key)):
+        known = sorted(head for head, constructor in table("head").items() if is_decoder(constructor))
+        raise ConfigError(f"{key}={name} is no decoder.", f"Choose one of: {', '.join(known)}.")
+    head: SemanticHead = make("head", name, options, f"{key}_options", levels=levels, classes=1)
     head.classify = nn.Identity()
     return head
+
+
+def is_decoder(constructor: Constructor) -> bool:
+    """Return whether a constructor of heads builds a semantic head, which has a decoder."""
+    made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor)).get("return")
+    return isinstance(made, type) and issubclass(made, SemanticHead)
 
 
 def _stride(decoder: SemanticHead, levels: Sequence[Level]) -> int:
