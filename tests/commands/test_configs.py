@@ -29,7 +29,14 @@ from tests.conftest import ROOT, TINY_SCENES
 from tests.data.formats import write_geojson, write_kaggle_rle, write_labelme, write_yolo
 from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
-from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
+from tests.data.official import (
+    write_ade20k,
+    write_cityscapes,
+    write_coco_panoptic,
+    write_coco_stuff,
+    write_panoptic_json,
+    write_voc,
+)
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -54,6 +61,7 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "cityscapes": lambda root: [f"data.root={write_cityscapes(root)}", *SMALL],
     "voc": lambda root: [f"data.root={write_voc(root, augmented=1)}", "data.augmented=true", *SMALL],
     "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
+    "panoptic_json": lambda root: [f"data.root={write_panoptic_json(root)}", "data.val_fraction=0.5", *SMALL],
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
     "scenes_objects": lambda root: list(OBJECT_SCENES),
     "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS, *SMALL_SIDES],

@@ -138,6 +138,15 @@ def write_coco_panoptic(root: Path, count: int = 3) -> Path:
     return root
 
 
+def write_panoptic_json(root: Path, count: int = 6) -> Path:
+    """Write images/, panoptic/ and panoptic.json of one's own: the train split of COCO panoptic by other names."""
+    write_coco_panoptic(root, count)
+    (root / "train2017").rename(root / "images")
+    (root / "annotations" / "panoptic_train2017").rename(root / "panoptic")
+    (root / "annotations" / "panoptic_train2017.json").rename(root / "panoptic.json")
+    return root
+
+
 def write_segment_ids(path: Path, ids: np.ndarray) -> None:
     """Write segment ids (H, W) in the colours of a PNG."""
     Image.fromarray(np.dstack([ids, ids >> 8, ids >> 16]).astype(np.uint8)).save(path)

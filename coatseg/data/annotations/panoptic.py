@@ -42,14 +42,17 @@ class PanopticAnnotations:
     """The content of a panoptic json.
 
     `categories` are numbered from 0 in its order. `files` are pairs of names (image, PNG), one for each annotated
-    image. The segments of all images are stored in arrays, so that a hundred thousand images are passed to worker
-    processes fast; `spans` maps the name of a PNG to where its segments begin and end. `areas` are the pixels that the
-    json states, NaN where it states none. `mend` says in errors where to take a right json from.
+    image, `image_ids` the ids of these images, and `bare` the names of images without annotations. The segments of all
+    images are stored in arrays, so that a hundred thousand images are passed to worker processes fast; `spans` maps the
+    name of a PNG to where its segments begin and end. `areas` are the pixels that the json states, NaN where it states
+    none. `mend` says in errors where to take a right json from.
     """
 
     path: Path
     categories: tuple[Category, ...]
     files: tuple[tuple[str, str], ...]
+    image_ids: tuple[str, ...]
+    bare: tuple[str, ...]
     spans: Mapping[str, tuple[int, int]]
     ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
@@ -91,24 +94,27 @@ def _parsed(path: Path, content: Any, mend: str) -> PanopticAnnotations:
     categories = content["categories"]
     numbers = {category["id"]: label for label, category in enumerate(categories)}
     images = {image["id"]: image["file_name"] for image in content["images"]}
-    files: list[tuple[str, str]] = []
+    files: dict[Any, tuple[str, str]] = {}
     spans: dict[str, tuple[int, int]] = {}
     segments: list[tuple[int, int, int, float]] = []
     for annotation in content["annotations"]:
-        png, found = annotation["file_name"], annotation["segments_info"]
-        wrong = _contradiction(annotation, images, numbers)
-        if png in spans:
-            wrong = "is there twice"
+        image, png, found = annotation["image_id"], annotation["file_name"], annotation["segments_info"]
+        twice = (
+            "is there twice" if png in spans else f"is the second PNG of the image {image}" if image in files else ""
+        )
+        wrong = twice or _contradiction(annotation, images, numbers)
         if wrong:
             raise DatasetError(f"{path}: {png} {wrong}.", mend)
-        files.append((images[annotation["image_id"]], png))
+        files[image] = (images[image], png)
         spans[png] = (len(segments), len(segments) + len(found))
         segments += [_row(segment, numbers) for segment in found]
     ids, labels, crowd, areas = np.array(segments, np.float64).reshape(-1, 4).T  # which holds ids of 24 bits exactly
     return PanopticAnnotations(
         path,
         tuple(_category(category) for category in categories),
-        tuple(files),
+        tuple(files.values()),
+        tuple(map(str, files)),
+        tuple(name for image, name in images.items() if image not in files),
         spans,
         ids.astype(np.int64),
         labels.astype(np.int64),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from coatseg.data.annotations.id_maps import masks_of, objects_of
 from coatseg.data.annotations.panoptic import EXPORT_AGAIN, PanopticAnnotations
 from coatseg.data.images.reading import read_image
+from coatseg.data.images.statements.palettes import read_palette
 from coatseg.errors import DatasetError
 from coatseg.structures import Instances, Panoptic, Pixels, Segment
 
@@ -35,26 +36,27 @@ def read_segment_ids(path: Path, mend: str = EXPORT_AGAIN) -> npt.NDArray[np.int
 
     Raises:
         ImageError: it cannot be read.
-        DatasetError: it is not an 8-bit colour picture.
+        DatasetError: it is not an 8-bit colour picture; colours of a palette, which may be reduced ones, are refused.
     """
     pixels = read_image(path)
-    if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
-        raise DatasetError(
-            f"{path} has {pixels.shape[2]} channels of {pixels.dtype}: segment ids are coded in RGB of 8 bit.", mend
-        )
+    coloured = pixels.dtype == np.uint8 and pixels.shape[2] in (3, 4)
+    if not coloured or read_palette(path):
+        kind = "a palette" if coloured else f"{pixels.shape[2]} channels of {pixels.dtype}"
+        raise DatasetError(f"{path} has {kind}: segment ids are coded in RGB of 8 bit.", mend)
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     return np.asarray(red + 256 * green + 65536 * blue)
 
 
 @dataclass(frozen=True)
 class SegmentMaps:
-    """Reads panoptic PNG files with the segments that a json names: crowds included, in the json's order.
+    """Reads the panoptic PNG files in `folder` with the segments that a json names, crowds too, in the json's order.
 
     Label maps have `ignore_index` for void. `without_pixels` says what is done about a segment that the PNG lacks:
     "stop", "leave_out", or "keep" it among the segments, where it counts as missed, as in panopticapi.
     """
 
     annotations: PanopticAnnotations
+    folder: Path
     ignore_index: int
     without_pixels: WithoutPixels = "stop"
 
@@ -66,7 +68,7 @@ class SegmentMaps:
             DatasetError: it is not an 8-bit RGB picture, has a segment that the json does not list, or lacks one.
         """
         ids = read_segment_ids(path, self.annotations.mend)
-        segments = self.annotations.segments(path.name)
+        segments = self.annotations.segments(path.relative_to(self.folder).as_posix())
         keys, labels = _sorted_labels(segments, self.ignore_index)
         places = np.searchsorted(keys, ids).clip(max=len(keys) - 1)
         unknown = keys[places] != ids

@@ -11,7 +11,7 @@ from coatseg.data.readers.own_objects import OwnObjects
 from coatseg.data.readers.windowed_files import WindowSize, windows_of
 from coatseg.data.trees.split_paths import SplitPaths, is_of_all, path_of_split
 from coatseg.data.trees.splits import HashedSplits
-from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, nearest
+from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
 
 LAYOUT = "Make images/ and annotations.json there, or name them with data.images= and data.annotations=."
@@ -77,16 +77,6 @@ class CocoJson(OwnObjects):
 
 
 def _rows(objects: ObjectAnnotations, split: str, splits: HashedSplits) -> list[int]:
-    choosers = {"fraction": splits.by_fraction, "fold": splits.by_fold}
-    split_by = splits.split_by
-    if split_by not in choosers:
-        raise ConfigError(f"data.split_by={split_by} is no way to split.", nearest(split_by, choosers))
-    if split not in ("train", "val"):
-        raise ConfigError(
-            f"{objects.path} is split into train and val, not {split!r}.",
-            f"{nearest(split, ('train', 'val'))} For more name a json for each: "
-            "data.annotations.train=FILE data.annotations.val=FILE data.annotations.test=FILE",
-        )
-    is_val = choosers[split_by]()
+    is_in = splits.chooser(split, objects.path)
     stems = (Path(file).with_suffix("").as_posix() for file in objects.files)
-    return [row for row, stem in enumerate(stems) if is_val(stem) == (split == "val")]
+    return [row for row, stem in enumerate(stems) if is_in(stem)]

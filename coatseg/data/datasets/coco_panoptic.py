@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from coatseg.data.annotations.classes import generated_palette
-from coatseg.data.annotations.panoptic import EXPORT_AGAIN, Category, read_annotations
-from coatseg.data.annotations.segment_maps import SegmentMaps, WithoutPixels
+from coatseg.data.annotations.panoptic import EXPORT_AGAIN, read_annotations
+from coatseg.data.annotations.segment_maps import WithoutPixels
 from coatseg.data.datasets.coco import IMAGES
 from coatseg.data.datasets.coco_stuff import CATEGORIES
 from coatseg.data.download import Archive
 from coatseg.data.readers.official import OfficialTree, check_split, official_classes
-from coatseg.data.readers.panoptic_files import PanopticFiles
+from coatseg.data.readers.panoptic_files import JsonSegments
 from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.data.trees.split_paths import SplitPaths, path_of_split
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.registry.names import register
-from coatseg.structures import Colour, DatasetInfo
 from coatseg.system.download import RemoteFile
 
 SPLITS = ("train", "val")
@@ -51,7 +49,7 @@ _ANNOTATIONS = RemoteFile(
 
 
 @register("dataset", "coco_panoptic")
-class CocoPanoptic(PanopticFiles):
+class CocoPanoptic(JsonSegments):
     """Reads COCO panoptic's `split`, train or val: segments, and label maps in which each, crowd or not, has its class.
 
     Void is ignored. `root` holds {split}2017/ (or images/{split}2017/) and annotations/ with panoptic_{split}2017.json
@@ -59,8 +57,10 @@ class CocoPanoptic(PanopticFiles):
     `download`, the dataset is fetched to `root` (20 GB) if it is not there.
 
     Where other names are stated, in `images`, `annotations` (the json) and `masks` (the PNG files), a split may be any
-    that they name; in each the word SPLIT stands for the name of the split. Paths are relative to `root`. A segment of
-    the json that no pixel has stops the run, is left out, or is kept and counted as missed, by `without_pixels`.
+    that they name; in each the word SPLIT stands for the name of the split. Paths are relative to `root`.
+
+    With `instances` things are objects with masks too. A segment of the json that no pixel has stops the run, is left
+    out, or is kept and counted as missed, by `without_pixels`.
 
     Raises:
         ConfigError: there is no such split, or only some names are stated.
@@ -68,7 +68,7 @@ class CocoPanoptic(PanopticFiles):
         DatasetError: the json is damaged, or annotates nothing.
     """
 
-    facts_in_words = ("133", "semantic, panoptic")
+    facts_in_words = ("133", "semantic, panoptic, instances on request")
     published: ClassVar = dict(zip(official_classes("coco_panoptic")[0], _IDS, strict=True))
     """The category ids of COCO's own json by name, for checkpoints that do not state theirs."""
     archives = (
@@ -93,6 +93,7 @@ class CocoPanoptic(PanopticFiles):
         images: SplitPaths | None = None,
         annotations: SplitPaths | None = None,
         masks: SplitPaths | None = None,
+        instances: bool = False,
         without_pixels: WithoutPixels = "stop",
         download: bool = False,
     ) -> None:
@@ -103,16 +104,8 @@ class CocoPanoptic(PanopticFiles):
         read = read_annotations(path, EXPORT_AGAIN if any(named.values()) else _UNPACK_AGAIN)
         if not read.files:
             raise DatasetError(f"{path} annotates no image.", read.mend)
-        info = DatasetInfo(
-            name="coco_panoptic",
-            classes=tuple(category.name for category in read.categories),
-            palette=_palette(read.categories),
-            annotates=frozenset({"semantic", "panoptic"}),
-            things=tuple(label for label, category in enumerate(read.categories) if category.is_thing),
-            category_ids=tuple(category.id for category in read.categories),
-        )
         pairs = [MaskedImage(Path(image).stem, folder / image, pngs / png) for image, png in read.files]
-        super().__init__(info, pairs, SegmentMaps(read, info.ignore_index, without_pixels))
+        super().__init__("coco_panoptic", read, pairs, pngs, instances=instances, without_pixels=without_pixels)
 
 
 def _official(root: str | Path, split: str, download: bool) -> tuple[Path, ...]:
@@ -135,13 +128,3 @@ def _named(root: Path, split: str, named: Mapping[str, SplitPaths | None]) -> tu
         if not path.exists():
             raise DatasetNotFoundError(f"There is no {path}.", "Correct data.images, data.annotations or data.masks.")
     return paths
-
-
-def _palette(categories: tuple[Category, ...]) -> tuple[Colour, ...]:
-    """Return the json's colours; COCO's own json states none, so by name those that COCO publishes with it."""
-    published = dict(zip(*official_classes("coco_panoptic"), strict=True))
-    made = generated_palette(len(categories))
-    return tuple(
-        category.colour or published.get(category.name, colour)
-        for category, colour in zip(categories, made, strict=True)
-    )

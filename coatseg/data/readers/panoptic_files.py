@@ -1,4 +1,4 @@
-"""The reader of images and their segments, which the datasets with panoptic truth share."""
+"""Readers of images and their segments, which datasets share; one is for segments in a json of COCO's format."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from coatseg.data.annotations.segment_maps import SegmentMap, instances_of_segments
+from coatseg.data.annotations.classes import LARGEST_NUMBER, first_repeated, generated_palette
+from coatseg.data.annotations.panoptic import Category, PanopticAnnotations
+from coatseg.data.annotations.segment_maps import SegmentMap, SegmentMaps, WithoutPixels, instances_of_segments
 from coatseg.data.images.reading import read_image
 from coatseg.data.readers.mask_files import SemanticFiles, check_mask_is_there, check_mask_size
+from coatseg.data.readers.official import official_classes
 from coatseg.data.trees.masked_image import MaskedImage
-from coatseg.structures import DatasetInfo, Pixels, Sample
+from coatseg.errors import DatasetError
+from coatseg.structures import IGNORE_INDEX, Colour, DatasetInfo, Pixels, Sample
+
+OBJECTS = ("boxes", "instances")
+"""What a dataset annotates too whose things are read as objects."""
 
 
 class PanopticFiles(SemanticFiles):
@@ -38,3 +45,50 @@ class PanopticFiles(SemanticFiles):
         if "instances" not in self.info.annotates:
             return sample
         return replace(sample, instances=instances_of_segments(read.panoptic, self.info.things))
+
+
+class JsonSegments(PanopticFiles):
+    """Reads pairs of an image and its PNG of segments, which are among those of a panoptic json, in the folder `pngs`.
+
+    Classes are the json's categories, numbered from 0 in its order, in the colours that it states, else those of COCO's
+    classes of the same name. With `instances` things are objects with masks too. For `without_pixels` see SegmentMaps.
+
+    Raises:
+        DatasetError: the json has no category, or two of one name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        annotations: PanopticAnnotations,
+        pairs: Sequence[MaskedImage],
+        pngs: Path,
+        *,
+        instances: bool = False,
+        without_pixels: WithoutPixels = "stop",
+    ) -> None:
+        names = tuple(category.name for category in annotations.categories)
+        twice = first_repeated(names)
+        if not names or twice is not None:
+            wrong = "no category" if twice is None else f"two categories called {twice}"
+            raise DatasetError(f"{annotations.path} has {wrong}.", annotations.mend)
+        info = DatasetInfo(
+            name=name,
+            classes=names,
+            palette=_palette(annotations.categories),
+            annotates=frozenset({"semantic", "panoptic", *(OBJECTS if instances else ())}),
+            ignore_index=IGNORE_INDEX if len(names) <= IGNORE_INDEX else LARGEST_NUMBER,
+            things=tuple(label for label, category in enumerate(annotations.categories) if category.is_thing),
+            category_ids=tuple(category.id for category in annotations.categories),
+        )
+        super().__init__(info, pairs, SegmentMaps(annotations, pngs, info.ignore_index, without_pixels))
+
+
+def _palette(categories: Sequence[Category]) -> tuple[Colour, ...]:
+    """Return the json's colours; COCO's own json states none, so by name those that COCO publishes with it."""
+    published = dict(zip(*official_classes("coco_panoptic"), strict=True))
+    made = generated_palette(len(categories))
+    return tuple(
+        category.colour or published.get(category.name, colour)
+        for category, colour in zip(categories, made, strict=True)
+    )

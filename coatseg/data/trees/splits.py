@@ -64,6 +64,24 @@ class HashedSplits(OptionGroup):
             )
         return lambda stem: int(self._draw(stem) * self.folds) == self.fold
 
+    def chooser(self, split: str, source: Path) -> Callable[[str], bool]:
+        """Return a function that tells of a stem whether it is in `split` of the json `source`, which has all images.
+
+        Raises:
+            ConfigError: there is no such split, or an option cannot be.
+        """
+        ways = {"fraction": self.by_fraction, "fold": self.by_fold}
+        if self.split_by not in ways:
+            raise ConfigError(f"data.split_by={self.split_by} is no way to split.", nearest(self.split_by, ways))
+        if split not in ("train", "val"):
+            raise ConfigError(
+                f"{source} is split into train and val, not {split!r}.",
+                f"{nearest(split, ('train', 'val'))} For more name a json for each: "
+                "data.annotations.train=FILE data.annotations.val=FILE data.annotations.test=FILE",
+            )
+        is_val = ways[self.split_by]()
+        return lambda stem: is_val(stem) == (split == "val")
+
     def _draw(self, stem: str) -> float:
         """Return a number in [0, 1) that belongs to the stem alone."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{stem}".encode()).digest()[:6], "big") / 2**48
