@@ -41,6 +41,18 @@ def write_ade20k(root: Path, count: int = 3) -> Path:
     return root
 
 
+def write_ade20k_instances(root: Path) -> Path:
+    """Write ADE20K with annotations_instance as its archive unpacks: red is the class of 100, green the object."""
+    top = write_ade20k(root) / "ADEChallengeData2016"
+    for number, mask in enumerate(sorted(top.glob("annotations/*/*.png"))):
+        places = label_map(SIZE, range(4), number + 50)
+        coded = np.array([(0, 0, 0), (4, 1, 0), (4, 2, 0), (100, 3, 0)], np.uint8)[places]
+        path = top / "annotations_instance" / mask.relative_to(top / "annotations")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coded).save(path)
+    return root
+
+
 CITIES = {"train": "aachen", "val": "frankfurt", "test": "berlin"}
 LABEL_IDS = (0, 1, 4, 7, 8, 11, 14, 23, 26, 29, 33)
 TRAIN_IDS = (0, 1, 2, 10, 13, 18, 255)

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from coatseg.data.annotations.id_maps import masks_of, objects_of
+from coatseg.data.annotations.cityscapes_ids import GROUP_IDS, InstanceIds, check_instance_ids
 from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.images.reading import read_image, read_label_map
 from coatseg.data.readers.mask_files import SemanticFiles, check_mask_size
 from coatseg.data.readers.official import NumberedMasks, OfficialTree, check_split
+from coatseg.data.readers.panoptic_files import OBJECTS
 from coatseg.data.trees.masked_image import MaskedImage
 from coatseg.errors import CoatsegError, ConfigError, DatasetError, SplitNotFoundError
 from coatseg.registry.names import register
-from coatseg.structures import IGNORE_INDEX, DatasetInfo, Instances, Pixels, Sample, Size
+from coatseg.structures import IGNORE_INDEX, DatasetInfo, Pixels, Sample, Size
 
 SPLITS = ("train", "val", "test")
 
+COUNT = 34
 # The id of each class among the 34 of the labelIds files; all others are left out.
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
@@ -53,7 +55,7 @@ _IMAGE = "_leftImg8bit.png"
 _READERS = {
     "_gtFine_labelIds.png": NumberedMasks(
         "Cityscapes",
-        {**dict.fromkeys((*range(34), 255), IGNORE_INDEX), **{value: label for label, value in enumerate(IDS)}},
+        {**dict.fromkeys((*range(COUNT), 255), IGNORE_INDEX), **{value: label for label, value in enumerate(IDS)}},
         "Masks are the *_gtFine_labelIds.png of gtFine_trainvaltest.zip: grey PNG files of the ids 0 to 33. "
         "*_gtFine_color.png are pictures to look at.",
     ),
@@ -66,8 +68,6 @@ _READERS = {
 }
 
 _INSTANCES = "_gtFine_instanceIds.png"
-# Lower ids are regions: stuff, or things of a class that were not separated.
-_GROUP_IDS = 1000
 _THING_IDS = tuple(IDS[label] for label in INFO.things)
 CHECKED = 8
 """How many files of instances are looked into for one at least when the dataset is opened."""
@@ -83,10 +83,14 @@ class Cityscapes(SemanticFiles):
 
     With `instances`, persons and vehicles are read too, from *_gtFine_instanceIds.png; groups of them that were not
     separated are crowd. If `choice` names some of these classes, the dataset is one of their objects alone, without
-    labels of pixels. Cityscapes cannot be downloaded without an account, so `download` only says where to get it.
+    labels of pixels. With `panoptic`, segments are read from the same files, as createPanopticImgs.py of
+    cityscapesScripts makes them of these: persons, vehicles, groups of them, and one segment of each class of stuff;
+    label maps are then those of the segments.
+
+    Cityscapes cannot be downloaded without an account, so `download` only says where to get it.
 
     Raises:
-        ConfigError: there is no such split, or classes of objects are chosen that are none.
+        ConfigError: there is no such split, or classes are chosen that are none, or chosen for segments.
         DatasetNotFoundError: `root` holds no Cityscapes.
         DatasetError: there are no images, an image has no mask, or the test split has no labels.
     """
@@ -103,6 +107,7 @@ class Cityscapes(SemanticFiles):
         split: str,
         *,
         instances: bool = False,
+        panoptic: bool = False,
         choice: ClassChoice = ClassChoice(),
         download: bool = False,
     ) -> None:
@@ -118,19 +123,31 @@ class Cityscapes(SemanticFiles):
         pairs = [_pair(image, masks / image.parent.relative_to(images)) for image in sorted(found)]
         if split == "test" and (_read_mask(pairs[0].mask) == IGNORE_INDEX).all():
             raise _without_labels(f"The masks in {masks} hold no class")
-        info, self._labels = _facts(instances, choice)
+        info, labels = _facts(instances, panoptic, choice)
         super().__init__(info, pairs, _read_mask)
-        self.repairs = _without_instances(pairs) if instances else ()
+        self._ids = InstanceIds(labels, info.things, info.ignore_index)
+        self.repairs = _without_instances(pairs) if instances or panoptic else ()
+
+    def labels(self, index: int) -> Pixels:
+        """Read only the label map (H, W) of a sample; raises what reading all of it would."""
+        if "panoptic" not in self.info.annotates:
+            return super().labels(index)
+        return self._ids.segments(_read_ids(self._pairs[index])).label_map
 
     def _read(self, pair: MaskedImage) -> Sample:
-        if "semantic" in self.info.annotates:
+        annotates = self.info.annotates
+        if "semantic" in annotates and "panoptic" not in annotates:
             sample = super()._read(pair)
         else:
             image = read_image(pair.image, self.info.channels)
             sample = Sample(pair.id, image, (image.shape[0], image.shape[1]), file=str(pair.image))
-        if self._labels is None:
+        if annotates == {"semantic"}:
             return sample
-        return replace(sample, instances=_read_instances(pair, sample.original_size, self._labels))
+        ids = _read_ids(pair, sample.original_size)
+        if "panoptic" in annotates:
+            read = self._ids.segments(ids)
+            sample = replace(sample, label_map=read.label_map, panoptic=read.panoptic)
+        return replace(sample, instances=self._ids.objects(ids)) if "instances" in annotates else sample
 
 
 def _without_labels(what: str) -> SplitNotFoundError:
@@ -141,17 +158,17 @@ def _without_labels(what: str) -> SplitNotFoundError:
     )
 
 
-def _facts(instances: bool, choice: ClassChoice) -> tuple[DatasetInfo, Pixels | None]:
-    """Return what the dataset is of, and with instances the class number (34,) of each id, -1 for those left out."""
-    labels = np.full(34, -1)
+def _facts(instances: bool, panoptic: bool, choice: ClassChoice) -> tuple[DatasetInfo, Pixels]:
+    """Return what the dataset is of, and the class number (34,) of each id, -1 for those left out."""
+    labels = np.full(COUNT, -1)
     if choice == ClassChoice():
-        labels[list(_THING_IDS)] = INFO.things
-        annotates = INFO.annotates | {"boxes", "instances"}
-        return (replace(INFO, annotates=annotates), labels) if instances else (INFO, None)
-    if not instances:
+        labels[list(IDS)] = range(len(IDS))
+        more = {*(OBJECTS if instances else ()), *(("panoptic",) if panoptic else ())}
+        return replace(INFO, annotates=INFO.annotates | more), labels
+    if not instances or panoptic:
         raise ConfigError(
             "data.classes and data.leave_out choose among the objects of Cityscapes.",
-            "Set data.instances=true as well.",
+            "Set data.instances=true as well, and leave data.panoptic out.",
         )
     chosen = choice.chosen([INFO.classes[label] for label in INFO.things], "Cityscapes with instances")
     labels[list(_THING_IDS)] = chosen.labels
@@ -160,7 +177,7 @@ def _facts(instances: bool, choice: ClassChoice) -> tuple[DatasetInfo, Pixels | 
         INFO,
         classes=chosen.names,
         palette=tuple(INFO.palette[number] for number in numbers),
-        annotates=frozenset({"boxes", "instances"}),
+        annotates=frozenset(OBJECTS),
         things=tuple(range(len(numbers))),
         category_ids=tuple(IDS[number] for number in numbers),
     )
@@ -189,6 +206,25 @@ def _instances_of(pair: MaskedImage) -> Path:
     return pair.mask.with_name(pair.mask.name.removesuffix(ending) + _INSTANCES)
 
 
+def _read_ids(pair: MaskedImage, size: Size | None = None) -> Pixels:
+    """Read the instance ids (H, W) of an image, which has to be of this `size` where it is known."""
+    path = _instances_of(pair)
+    mend = (
+        f"Unpack gtFine_trainvaltest.zip again, whole, with its *{_INSTANCES}, or leave data.instances out, and "
+        "data.panoptic too."
+    )
+    if not path.exists():
+        raise DatasetError(f"The image {pair.image} has no instances {path}.", mend)
+    try:
+        ids = read_label_map(path)
+    except DatasetError as error:
+        raise DatasetError(error.what, mend) from error
+    if size is not None:
+        check_mask_size(replace(pair, mask=path), ids.shape, size)
+    check_instance_ids(path, ids, COUNT, mend)
+    return ids
+
+
 def _without_instances(pairs: Sequence[MaskedImage]) -> tuple[str, ...]:
     """Return a line if the first images show things and none of them is an instance, as some tools write them."""
     things = False
@@ -197,7 +233,7 @@ def _without_instances(pairs: Sequence[MaskedImage]) -> tuple[str, ...]:
             ids = read_label_map(_instances_of(pair))
         except CoatsegError:  # which is raised when the sample is read
             return ()
-        if ids.max() >= _GROUP_IDS:
+        if ids.max() >= GROUP_IDS:
             return ()
         things = things or bool(np.isin(_THING_IDS, ids).any())
     count = min(CHECKED, len(pairs))
@@ -206,32 +242,3 @@ def _without_instances(pairs: Sequence[MaskedImage]) -> tuple[str, ...]:
         "vehicles in them are groups, which are neither learnt nor counted"
     )
     return (line,) if things else ()
-
-
-def _read_instances(pair: MaskedImage, size: Size, labels: Pixels) -> Instances:
-    """Read an image's objects from its instanceIds: 1000 times the class id plus a number, or the class id for a group.
-
-    `labels` are the class numbers of the ids. Source: cityscapesScripts, preparation/json2instanceImg.py.
-    """
-    path = _instances_of(pair)
-    mend = f"Unpack gtFine_trainvaltest.zip again, whole, with its *{_INSTANCES}, or leave data.instances out."
-    if not path.exists():
-        raise DatasetError(f"The image {pair.image} has no instances {path}.", mend)
-    try:
-        ids = read_label_map(path)
-    except DatasetError as error:
-        raise DatasetError(error.what, mend) from error
-    check_mask_size(replace(pair, mask=path), ids.shape, size)
-    found, boxes = objects_of(ids)
-    crowd = found < _GROUP_IDS
-    numbers = np.where(crowd, found, found // _GROUP_IDS)
-    wrong = (numbers < 0) | (numbers >= len(labels))
-    if wrong.any():
-        x, y = boxes[wrong.argmax(), :2].astype(int)
-        raise DatasetError(
-            f"{path} has the instance {found[wrong.argmax()]}, near (x={x}, y={y}), which Cityscapes does not have.",
-            mend,
-        )
-    classes = labels[numbers]
-    kept = classes >= 0
-    return Instances(boxes[kept], classes[kept], masks_of(ids, found[kept], boxes[kept]), crowd[kept])

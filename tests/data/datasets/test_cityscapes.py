@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coatseg.data.annotations.objects.options import ClassChoice
 from coatseg.data.datasets.cityscapes import Cityscapes
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
+from coatseg.structures import Segment
 from tests.contracts.dataset import DatasetContract
 from tests.data.official import TRAIN_IDS, write_cityscapes, write_cityscapes_instances
 
@@ -26,6 +28,11 @@ class TestLabelledTest(DatasetContract):
 class TestInstances(DatasetContract):
     def make(self, root):
         return Cityscapes(write_cityscapes_instances(root), "val", instances=True)
+
+
+class TestPanoptic(DatasetContract):
+    def make(self, root):
+        return Cityscapes(write_cityscapes_instances(root), "val", panoptic=True, instances=True)
 
 
 # The published table of ids and train ids, from cityscapesScripts.
@@ -175,3 +182,27 @@ def test_wrong_instances_are_named(tmp_path):
     path.unlink()
     with pytest.raises(DatasetError, match=r"(?s)has no instances .*instanceIds.png.*leave data.instances out"):
         dataset.verify(0)
+
+
+def test_segments_are_those_that_createpanopticimgs_makes(tmp_path):
+    dataset = Cityscapes(write_ids(tmp_path, kind="labelTrainIds"), "train", panoptic=True)
+    sample = dataset[0]
+    person, car = (dataset.info.classes.index(name) for name in ("person", "car"))
+    assert sample.panoptic.segments == (
+        Segment(7, 0), Segment(24, person, crowd=True), Segment(26000, car), Segment(26001, car)
+    )  # fmt: skip
+    ids = np.array(Image.open(mask_of(tmp_path, kind="instanceIds"))).astype(int)
+    np.testing.assert_array_equal(sample.panoptic.ids, np.where(ids == 29000, 0, ids))  # a caravan is void
+    assert sample.panoptic.ids.dtype == np.int32
+    assert sample.label_map[20, 0] == 255
+    np.testing.assert_array_equal(dataset.labels(0), sample.label_map)
+    assert sample.instances is None
+    assert dataset.info.annotates == {"semantic", "panoptic"}
+
+
+def test_groups_of_all_things_are_said_for_segments_too(tmp_path):
+    write_cityscapes_instances(tmp_path, ids=(7, 24, 26))
+    dataset = Cityscapes(tmp_path, "train", panoptic=True)
+    assert "no *_gtFine_instanceIds.png of the first 3 images holds an instance" in dataset.repairs[0]
+    with pytest.raises(ConfigError, match=r"(?s)choose among the objects.*leave data.panoptic out"):
+        Cityscapes(tmp_path, "train", instances=True, panoptic=True, choice=ClassChoice(leave_out=["car"]))
