@@ -59,26 +59,20 @@ def _rows(prediction: PanopticPrediction, ids: Pixels, info: DatasetInfo) -> lis
 
 
 def join_segments(
-    place: Place,
-    name: str,
-    parts: Sequence[str],
-    numbers: Mapping[str, int | str],
-    categories: Sequence[dict[str, Any]],
+    place: Place, name: str, parts: Mapping[str, int | str], categories: Sequence[dict[str, Any]]
 ) -> None:
-    """Join `parts`, files of images, into one json: images and annotations, whose ids are `numbers`, and categories.
+    """Join `parts`, files of images and the ids that these get, into one json: images, annotations and categories.
 
     Only one image's segments are in memory at a time.
     """
     with place.writing(name) as file:
         file.write(b'{"categories": ' + json.dumps(categories).encode())
         file.write(b',\n"images": [')
-        for row, part in enumerate(parts):
-            image = json.loads(place.read(part))["image"]
-            file.write(json_row({**image, "id": numbers[image["id"]]}, row))
+        for row, (part, number) in enumerate(parts.items()):
+            file.write(json_row({**json.loads(place.read(part))["image"], "id": number}, row))
         file.write(b'],\n"annotations": [')
-        for row, part in enumerate(parts):
-            content = json.loads(place.read(part))
-            file.write(json_row({"image_id": numbers[content["image"]["id"]], **content["annotation"]}, row))
+        for row, (part, number) in enumerate(parts.items()):
+            file.write(json_row({"image_id": number, **json.loads(place.read(part))["annotation"]}, row))
         file.write(b"]}\n")
 
 

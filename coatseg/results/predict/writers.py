@@ -208,8 +208,9 @@ class PanopticWriter(Writer):
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Write the joined json, and no legend: in pictures, segments have their names."""
-        parts = [self.part(source) for source in sources if self.done(source)]
-        join_segments(self.place, self.joined, parts, self.numbers(sources), panoptic_categories(self.info))
+        numbers = self.numbers(sources)
+        parts = {self.part(source): numbers[source.id] for source in sources if self.done(source)}
+        join_segments(self.place, self.joined, parts, panoptic_categories(self.info))
         return ""
 
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from coatseg.data.datasets.panoptic_json import PanopticJson
 from coatseg.data.images.sources import Source
-from coatseg.data.trees.splits import HashedSplits
 from coatseg.results.predict.segments import only, without
 from coatseg.results.predict.segments_json import encode_ids
 from coatseg.results.predict.writers import PanopticWriter
@@ -86,7 +85,7 @@ def test_the_joined_json_has_the_fields_of_the_format_and_scores(tmp_path: Path)
 
 def test_what_is_written_is_read_back_by_the_reader_of_the_format(tmp_path: Path) -> None:
     written(tmp_path, NUMBERED, "a.png", "deep/b.png")
-    read = PanopticJson(tmp_path, "train", splits=HashedSplits(val_fraction=0.0))
+    read = PanopticJson(tmp_path, "val", annotations={"val": "panoptic.json"})
     assert (read.info.classes, read.info.palette) == (INFO.classes, INFO.palette)
     assert (read.info.things, read.info.category_ids) == (INFO.things, NUMBERED.category_ids)
     assert len(read) == 2
