@@ -127,7 +127,7 @@ def test_every_example_of_the_help_composes_and_each_kind_of_task_has_one(compos
     examples = [line.split()[2:] for line in footer.splitlines() if "python train.py" in line]
     for overrides in examples:
         read(composed(*overrides))
-    assert {"task=seg", "task=det", "task=inst"} <= set(itertools.chain(*examples))
+    assert {"task=seg", "task=det", "task=inst", "task=panoptic"} <= set(itertools.chain(*examples))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
