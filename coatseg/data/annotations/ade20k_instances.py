@@ -16,7 +16,7 @@ from coatseg.structures import Panoptic, Pixels, Segment
 
 CLASSES = 150
 # The classes of scene parsing, from 1 on, that have no instances. The 100 others are numbered in the same order there:
-# ade20k_instance_catid_mapping.txt, which CSAILVision/ADE20K and Mask2Former have.
+# Mask2Former, datasets/ade20k_instance_catid_mapping.txt.
 STUFF = (
     1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 17, 18, 22, 26, 27, 29, 30, 35, 41, 47, 49, 52, 53, 55, 60, 61, 62, 64, 69, 78, 80,
     85, 92, 95, 97, 100, 101, 102, 106, 107, 110, 114, 115, 118, 123, 129, 132, 141, 142, 146,

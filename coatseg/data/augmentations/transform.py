@@ -96,4 +96,5 @@ def _kept_instances(before: Instances, packed: Packed | None, moved: Pixels | No
 
 def _kept_segments(before: Panoptic, ids: Pixels) -> Panoptic:
     there = set(np.unique(ids).tolist())
-    return Panoptic(ids=ids, segments=tuple(segment for segment in before.segments if segment.id in there))
+    kept = (replace(segment, area=None) for segment in before.segments if segment.id in there)
+    return Panoptic(ids=ids, segments=tuple(kept))

@@ -14,20 +14,18 @@ import numpy.typing as npt
 
 from coatseg.data.images.normalization import PIXEL_RANGE
 from coatseg.data.images.statements.nodata import stated_nodata, without_data
+from coatseg.data.inspection.counted import Counts, counted
 from coatseg.data.inspection.object_facts import ObjectFacts, object_facts
+from coatseg.data.inspection.segment_facts import SegmentFacts, segment_facts
 from coatseg.data.loading.subset import palette_of
 from coatseg.structures import Colour, Dataset, DatasetInfo, Pixels, Sample, Size
-
-Counts = npt.NDArray[np.int64]
-MOST_NUMBERS = 2**16
-"""Up to which number label maps are counted in a table."""
 
 
 @dataclass(frozen=True)
 class LabelFacts:
     """The number of pixels of each class (K,), of ignored ones, of those whose number is no class, and of all.
 
-    In layers each pixel counts once for each class.
+    In layers each pixel counts once for each class. Segments without a label map count as one of their classes.
     """
 
     pixels: Counts
@@ -67,12 +65,17 @@ class SampleFacts:
     palette: bytes
     labels: LabelFacts | None
     objects: ObjectFacts | None
+    segments: SegmentFacts | None = None
 
     @property
     def sound(self) -> bool:
-        """Whether the sample keeps a reader's contract: finite, with labels that are classes and boxes in the image."""
-        labels, objects = self.labels, self.objects
-        wrong = (0 if labels is None else labels.unknown, 0 if objects is None else objects.unknown + objects.outside)
+        """Whether it keeps a reader's contract: finite, labels that are classes, boxes inside, segments listed."""
+        labels, objects, segments = self.labels, self.objects, self.segments
+        wrong = (
+            0 if labels is None else labels.unknown,
+            0 if objects is None else objects.unknown + objects.outside,
+            0 if segments is None else segments.unknown + segments.strangers,
+        )
         return not (self.not_finite or any(wrong))
 
 
@@ -107,6 +110,7 @@ def sample_facts(sample: Sample, index: int, info: DatasetInfo, palette: Sequenc
         broken = int(image.size - finite.sum())
         measured &= finite.all(-1)
     mean, std = _statistics(image, measured)
+    segments = None if sample.panoptic is None else segment_facts(sample.panoptic, info)
     return SampleFacts(
         index=index,
         id=sample.id,
@@ -125,8 +129,9 @@ def sample_facts(sample: Sample, index: int, info: DatasetInfo, palette: Sequenc
         stated=int(left.sum()),
         stated_value=held,
         palette=_used_colours(sample, palette),
-        labels=_label_facts(sample, info),
+        labels=_label_facts(sample, info, segments),
         objects=None if sample.instances is None else object_facts(sample.instances, sample.original_size, info),
+        segments=segments,
     )
 
 
@@ -147,7 +152,7 @@ def _used_colours(sample: Sample, palette: Sequence[Colour]) -> bytes:
     """Return number, red, green and blue of each number in a label map that has a palette."""
     if sample.label_map is None or not palette:
         return b""
-    numbers, counts = _counted(sample.label_map)
+    numbers, counts = counted(sample.label_map)
     used = [number for number in numbers[counts > 0].tolist() if 0 <= number < len(palette)]
     return bytes(value for number in used for value in (number, *palette[number]))
 
@@ -156,6 +161,9 @@ def _truth(sample: Sample) -> list[Any]:
     parts: list[Any] = [sample.label_map, sample.layers]
     if sample.instances is not None:
         parts += [sample.instances.boxes, sample.instances.labels, sample.instances.crowd]
+    if sample.panoptic is not None:
+        listed = [(segment.id, segment.label, segment.crowd) for segment in sample.panoptic.segments]
+        parts += [sample.panoptic.ids, np.array(listed, np.int64)]
     return parts
 
 
@@ -168,7 +176,7 @@ def _digest(*arrays: npt.NDArray[Any] | None) -> bytes:
     return digest.digest()
 
 
-def _label_facts(sample: Sample, info: DatasetInfo) -> LabelFacts | None:
+def _label_facts(sample: Sample, info: DatasetInfo, segments: SegmentFacts | None) -> LabelFacts | None:
     classes = len(info.classes)
     if sample.layers is not None:
         layers = sample.layers
@@ -176,21 +184,15 @@ def _label_facts(sample: Sample, info: DatasetInfo) -> LabelFacts | None:
         ignored = int(np.count_nonzero(layers == info.ignore_index))
         unknown = layers.size - int(pixels.sum()) - ignored - int(np.count_nonzero(layers == 0))
         return LabelFacts(pixels, ignored, unknown, layers.size)
+    if sample.label_map is None and segments is not None:
+        pixels, total = segments.class_pixels(classes), int(segments.pixels.sum()) + segments.void + segments.unlisted
+        return LabelFacts(pixels, segments.void, total - segments.void - int(pixels.sum()), total)
     if sample.label_map is None:
         return None
-    numbers, counts = _counted(sample.label_map)
+    numbers, counts = counted(sample.label_map)
     pixels = np.zeros(classes, np.int64)
     inside = (numbers >= 0) & (numbers < classes)
     pixels[numbers[inside]] = counts[inside]
     ignored = int(counts[numbers == info.ignore_index].sum())
     total = sample.label_map.size
     return LabelFacts(pixels, ignored, total - ignored - int(pixels.sum()), total)
-
-
-def _counted(label_map: Pixels) -> tuple[Counts, Counts]:
-    """Return the numbers in a label map, and how many pixels have each."""
-    if label_map.dtype == np.uint8 or (label_map.size and label_map.min() >= 0 and label_map.max() < MOST_NUMBERS):
-        counts = np.bincount(label_map.ravel())  # much faster than sorting
-        return np.arange(len(counts)), counts
-    numbers, counts = np.unique(label_map, return_counts=True)
-    return numbers.astype(np.int64), counts

@@ -9,9 +9,10 @@ from coatseg.data.inspection.checks.images import OF_IMAGES
 from coatseg.data.inspection.checks.labels import OF_LABELS
 from coatseg.data.inspection.checks.nothing_to_learn import OF_LEARNING
 from coatseg.data.inspection.checks.objects import OF_OBJECTS
+from coatseg.data.inspection.checks.segments import OF_SEGMENTS
 from coatseg.data.inspection.splits import SplitFacts
 
-CHECKS: tuple[Check, ...] = (*OF_LEARNING, *OF_IMAGES, *OF_LABELS, *OF_OBJECTS)
+CHECKS: tuple[Check, ...] = (*OF_LEARNING, *OF_IMAGES, *OF_LABELS, *OF_OBJECTS, *OF_SEGMENTS)
 
 
 def find(splits: Sequence[SplitFacts]) -> tuple[Finding, ...]:

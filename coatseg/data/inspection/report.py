@@ -76,6 +76,7 @@ def plain(inspection: Inspection) -> dict[str, Any]:
                 "class_pixels": split.class_pixels.tolist() if split.labels else None,
                 "class_images": split.class_images.tolist(),
                 "class_objects": split.class_objects.tolist() if split.objects else None,
+                "class_segments": split.class_segments.tolist() if split.segments else None,
                 "object_sizes": split.object_sizes if split.objects else None,
             }
             for split in inspection.splits

@@ -9,8 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from coatseg.data.inspection.facts import Counts, LabelFacts, SampleFacts, Unreadable
+from coatseg.data.inspection.counted import Counts
+from coatseg.data.inspection.facts import LabelFacts, SampleFacts, Unreadable
 from coatseg.data.inspection.object_facts import ObjectFacts
+from coatseg.data.inspection.segment_facts import SegmentFacts
 from coatseg.structures import DatasetInfo, Size
 
 SMALL, LARGE = 32**2, 96**2
@@ -72,13 +74,18 @@ class SplitFacts:
         return [sample.objects for sample in self.samples if sample.objects is not None]
 
     @cached_property
+    def segments(self) -> list[SegmentFacts]:
+        """The segment facts of each sample with panoptic truth."""
+        return [sample.segments for sample in self.samples if sample.segments is not None]
+
+    @cached_property
     def class_pixels(self) -> Counts:
         """The number of pixels of each class (K,)."""
         return self._summed([facts.pixels for facts in self.labels])
 
     @cached_property
     def class_images(self) -> Counts:
-        """The number of images that show each class (K,), by a pixel or by an object."""
+        """The number of images that show each class (K,), by a pixel, an object or a segment."""
         shown = []
         for sample in self.samples:
             seen = np.zeros(len(self.info.classes), bool)
@@ -86,6 +93,8 @@ class SplitFacts:
                 seen |= sample.labels.pixels > 0
             if sample.objects is not None:
                 seen |= _per_class(sample.objects, len(seen)) > 0
+            if sample.segments is not None:
+                seen |= sample.segments.per_class(len(seen)) > 0
             shown.append(seen.astype(np.int64))
         return self._summed(shown)
 
@@ -93,6 +102,16 @@ class SplitFacts:
     def class_objects(self) -> Counts:
         """The number of objects of each class (K,), crowds included."""
         return self._summed([_per_class(facts, len(self.info.classes)) for facts in self.objects])
+
+    @cached_property
+    def class_segments(self) -> Counts:
+        """The number of segments of each class (K,), crowds included."""
+        return self._summed([facts.per_class(len(self.info.classes)) for facts in self.segments])
+
+    @cached_property
+    def segments_per_image(self) -> Counts:
+        """The number of segments in each image with panoptic truth."""
+        return np.array([len(facts.labels) for facts in self.segments], np.int64)
 
     @cached_property
     def objects_per_image(self) -> Counts:

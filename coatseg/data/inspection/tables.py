@@ -20,6 +20,7 @@ CLASS_NOTES: Mapping[str, str] = {
     "multilabel": "Pixels are shares of all; classes may overlap.",
     "boxes": "",
     "instances": "",
+    "panoptic": "Segments are counted with crowds.",
 }
 """For each truth, how to read its columns in the table of classes; nothing where they are plain counts."""
 
@@ -70,7 +71,7 @@ def sizes_table(splits: Sequence[SplitFacts]) -> Table:
 
 
 def classes_table(inspection: Inspection) -> Table:
-    """Return a table of each class's pixels, images and objects, the most common in the first split first."""
+    """Return a table of each class's pixels, images, objects and segments, the most common in the first split first."""
     splits, info = inspection.splits, inspection.info
     columns, cells = ["class"], []
     for split in splits:
@@ -92,6 +93,8 @@ def _class_columns(split: SplitFacts) -> Iterator[tuple[str, list[str]]]:
         yield "images", [str(count) for count in split.class_images]
     if split.objects:
         yield "objects", [str(count) for count in split.class_objects]
+    if split.segments:
+        yield "segments", [str(count) for count in split.class_segments]
 
 
 def _shares(split: SplitFacts) -> npt.NDArray[np.float64]:
@@ -108,6 +111,19 @@ def _samples(split: SplitFacts) -> str:
 def _ignored(split: SplitFacts) -> str:
     total = sum(facts.total for facts in split.labels)
     return f"{sum(facts.ignored for facts in split.labels) / total:.2%}" if total else ""
+
+
+def _void(split: SplitFacts) -> str:
+    void = sum(facts.void for facts in split.segments)
+    total = sum(int(facts.pixels.sum()) + facts.void + facts.unlisted for facts in split.segments)
+    return f"{void / total:.2%}" if total else ""
+
+
+def _things_and_stuff(split: SplitFacts) -> str:
+    if not split.segments:
+        return ""
+    things = int(split.class_segments[list(split.info.things)].sum())
+    return f"{things} / {split.class_segments.sum() - things}"
 
 
 def _without_data(split: SplitFacts) -> str:
@@ -150,6 +166,14 @@ LINES: dict[str, Callable[[SplitFacts], str]] = {
     "objects an image": lambda split: _range(split.objects_per_image),
     "images without objects": lambda split: str((split.objects_per_image == 0).sum()) if split.objects else "",
     "crowds": lambda split: str(sum(facts.crowd.sum() for facts in split.objects)) if split.objects else "",
+    "segments": lambda split: str(split.class_segments.sum()) if split.segments else "",
+    "segments of things / of stuff": _things_and_stuff,
+    "segments an image": lambda split: _range(split.segments_per_image),
+    "images without segments": lambda split: str((split.segments_per_image == 0).sum()) if split.segments else "",
+    "segments that are crowds": lambda split: (
+        str(sum(facts.crowd.sum() for facts in split.segments)) if split.segments else ""
+    ),
+    "void pixels": _void,
     "box width": lambda split: _range(split.box_sides[:, 0], "{:.3g}"),
     "box height": lambda split: _range(split.box_sides[:, 1], "{:.3g}"),
     "objects, small / medium / large": lambda split: (

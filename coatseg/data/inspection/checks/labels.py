@@ -15,8 +15,9 @@ from coatseg.structures import Colour
 def _no_class(sample: SampleFacts) -> str:
     pixels = 0 if sample.labels is None else sample.labels.unknown
     objects = 0 if sample.objects is None else sample.objects.unknown
-    words = [f"{pixels} pixels"] * bool(pixels) + [f"{objects} objects"] * bool(objects)
-    return " and ".join(words)
+    segments = 0 if sample.segments is None else sample.segments.unknown
+    counts = {"pixels": pixels, "objects": objects, "segments": segments}
+    return " and ".join(f"{number} {what}" for what, number in counts.items() if number)
 
 
 no_class: Check = images(
