@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from coatseg.losses.base import WeightedSum
+from coatseg.models.backbones.padding_mask import as_pairs
+from coatseg.models.heads.detection.base import in_float32
 from coatseg.models.heads.panoptic.maps import PanopticMaps
 from coatseg.models.heads.panoptic.merging import MergedMaps, Merging
 from coatseg.results.predict.predictor import Predictor
@@ -65,13 +67,14 @@ class SegmentMaps(nn.Module):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.layer = nn.Conv2d(3, 7, 5, padding=2)
+        self.layer = in_float32(nn.Conv2d(3, 7, 5, padding=2))
         self.is_thing = torch.tensor([False, False, True, True])
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[MergedMaps]:
-        maps = self.layer(images).split([4, 1, 2], dim=1)
-        rows = zip(*maps, strict=True)
-        return [MergedMaps(PanopticMaps(*row), self.is_thing, Merging(threshold=0.3, top_k=5)) for row in rows]
+        pairs = as_pairs(sizes) or ((images.shape[-2], images.shape[-1]),) * len(images)
+        each = (self.layer(image[:, :rows, :columns]) for image, (rows, columns) in zip(images, pairs, strict=True))
+        merging = Merging(threshold=0.3, top_k=5)
+        return [MergedMaps(PanopticMaps(*maps.split([4, 1, 2])), self.is_thing, merging) for maps in each]
 
 
 def panoptic_predictor(inference: Inference | None = None, *, seed: int = 0, **options: Any) -> Predictor:

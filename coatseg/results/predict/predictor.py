@@ -29,7 +29,7 @@ from coatseg.results.predict.canvas import (
     full_fields,
     to_write,
 )
-from coatseg.results.predict.memory_limit import BY_WINDOWS, check_images_fit
+from coatseg.results.predict.memory_limit import BY_WINDOWS, check_images_fit, check_maps_fit
 from coatseg.results.predict.nodata import emptied
 from coatseg.results.predict.opened_image import ImageLike, OpenedImage, open_given
 from coatseg.results.predict.segments import only
@@ -194,6 +194,8 @@ class Predictor:
     def _whole(self, images: Sequence[OpenedImage]) -> list[Prediction]:
         if isinstance(self.task, DenseTask):
             check_images_fit(images, len(self.info.classes), self.task.device)
+        elif self.evaluation_resize is None:
+            check_maps_fit(images, self.task.device)
         mend = BY_WINDOWS if isinstance(self.task, DenseTask) else BY_TILES
         with too_large({image.id: image.size for image in images}, mend=mend):
             samples = [Sample(image.id, image.read(), image.size) for image in images]
