@@ -47,7 +47,7 @@ FILES = sorted(
 )
 METRICS = {
     "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco": "box AP", "bccd": "box AP50",
-    "nuclei": "mask AP50",
+    "nuclei": "mask AP50", "scenes": "PQ",
 }  # fmt: skip
 """What the experiments, by the beginnings of their names, are judged by."""
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -432,7 +432,8 @@ def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experim
     chosen = [override for override in overrides if not override.startswith("data=")]
     small = ("backbone.name=coat_lite_tiny", "backbone.pretrained=false", "schedule.warmup=0")
     ablates = experiment.startswith("ablation_")  # whose backbone is what they are about
-    means = {"instance": MASK_MEANS, "detection": BOX_MEANS}.get(plain["task"]["name"], SEMANTIC_MEANS)
+    kinds = {"instance": MASK_MEANS, "detection": BOX_MEANS, "panoptic": SEGMENT_MEANS}
+    means = kinds.get(plain["task"]["name"], SEMANTIC_MEANS)
     given = (*chosen, *(() if ablates else small))
     run_evaluate_resume(composed, tmp_path, f"experiment={experiment}", *given, means=means)
 
