@@ -116,13 +116,14 @@ def _of_segments(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[
 
 
 def same_segments(one: Segments, other: Segments) -> Tensor:
-    """Mark the pixels (H, W) whose segments have the same class, and most of their pixels in common with each other."""
+    """Mark the pixels (H, W) whose segments have one class and most of their pixels in common, or that are void in both."""
     shape = len(one.labels) + 1, len(other.labels) + 1
     mine, others = one.ids.long(), other.ids.long()
     shared = torch.bincount((mine * shape[1] + others).flatten(), minlength=shape[0] * shape[1]).view(shape)
+    shared[0], shared[:, 0] = 0, 0
+    partners = (shared.argmax(1)[mine] == others) & (shared.argmax(0)[others] == mine) & (mine > 0) & (others > 0)
     classes = [torch.cat([segments.labels.new_tensor([-1]), segments.labels]) for segments in (one, other)]
-    partners = (shared.argmax(1)[mine] == others) & (shared.argmax(0)[others] == mine)
-    return partners & (classes[0][mine] == classes[1][others])
+    return torch.where(mine + others == 0, True, partners & (classes[0][mine] == classes[1][others]))
 
 
 def _difference(mine: Tensor, other: Tensor) -> float:

@@ -1,7 +1,7 @@
 """What stands in for modules in an exported graph computes what they do; every head goes into a graph of any size."""
 
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -110,8 +110,20 @@ def test_every_head_has_a_graph_or_says_why_not() -> None:
         assert (head in {*DENSE, *OBJECTS, "panoptic_deeplab"}) != bool(getattr(made, "not_exported", "")), head
 
 
-@pytest.mark.parametrize("decoder", ["fpn", pytest.param("deeplabv3plus", marks=pytest.mark.sweep)])
-def test_the_maps_of_segments_are_traced_for_any_batch_and_size(decoder: str, tmp_path: Path) -> None:
+PROGRAM = ("a.pt2", to_torch.write_program, to_torch.run_program)
+TRACED = ("a.onnx", write, Session), ("a.pt", to_torch.write_trace, to_torch.run_trace)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "formats"),
+    [
+        ("fpn", TRACED),
+        pytest.param("deeplabv3plus", TRACED, marks=pytest.mark.sweep),
+        pytest.param("fpn", (PROGRAM,), marks=pytest.mark.sweep),
+    ],
+    ids=["fpn", "deeplabv3plus", "program"],
+)
+def test_the_maps_of_segments_are_traced_for_any_batch_and_size(decoder: str, formats: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = CoaT(SMALL)
     options = {"decoder": decoder, "width": 32, "instance_width": 16}
@@ -119,14 +131,10 @@ def test_the_maps_of_segments_are_traced_for_any_batch_and_size(decoder: str, tm
     model = Detector(backbone, head).eval()
     graph = graph_of(model, INFO, preprocess=False)
     traced = torch.randn(2, 3, 100, 134)
-    write(graph, traced, tmp_path / "a.onnx", FACTS)
-    to_torch.write_trace(graph, traced, tmp_path / "a.pt", FACTS)
-    to_torch.write_program(graph, traced, tmp_path / "a.pt2", FACTS)
-    runs = [
-        Session(tmp_path / "a.onnx"),
-        to_torch.run_trace(tmp_path / "a.pt"),
-        to_torch.run_program(tmp_path / "a.pt2"),
-    ]
+    runs = []
+    for name, write_to, run_from in formats:
+        write_to(graph, traced, tmp_path / name, FACTS)
+        runs.append(run_from(tmp_path / name))
     for shape in ((3, 3, 96, 160), (1, 3, 70, 33)):
         images = torch.randn(shape)
         with torch.no_grad():

@@ -144,7 +144,7 @@ def test_a_detector_in_onnx_finds_the_same_objects_and_masks(composed: Composed,
 
 
 def test_maps_in_onnx_are_merged_to_the_segments_of_the_model(composed: Composed, tmp_path: Path) -> None:
-    config = composed(*SEGMENTS, "head.merging.threshold=0.05", "head.merging.stuff_share=0")
+    config = composed(*SEGMENTS, "head.threshold=0.05", "head.stuff_share=0")
     task = built(config)
     exported = export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", preprocess=True, sizes=SIZES)
     assert exported.compared == 2 * 70 * 96 + 33 * 64

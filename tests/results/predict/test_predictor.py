@@ -93,7 +93,7 @@ def test_objects_are_those_of_evaluation_and_a_threshold_leaves_the_surer(compos
 
 
 def test_segments_are_those_of_evaluation(composed: Composed, tmp_path: Path) -> None:
-    config = composed(*SEGMENTS, "data.evaluation_resize=[48,80]", "head.merging.stuff_share=0")
+    config = composed(*SEGMENTS, "data.evaluation_resize=[48,80]", "head.stuff_share=0")
     write_checkpoint(tmp_path / "a.ckpt", config)
     predictor = coatseg.load(tmp_path / "a.ckpt", device="cpu")
     dataset = build_data(read(config), "val").split("val")
