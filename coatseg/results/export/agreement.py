@@ -116,7 +116,7 @@ def _of_segments(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[
 
 
 def same_segments(one: Segments, other: Segments) -> Tensor:
-    """Mark the pixels (H, W) whose segments have one class and most of their pixels in common, or that are void in both."""
+    """Mark the pixels (H, W) whose segments have one class and most pixels in common, or that are void in both."""
     shape = len(one.labels) + 1, len(other.labels) + 1
     mine, others = one.ids.long(), other.ids.long()
     shared = torch.bincount((mine * shape[1] + others).flatten(), minlength=shape[0] * shape[1]).view(shape)
