@@ -25,9 +25,9 @@ EXACTLY = "donot_use_mm_for_euclid_dist"
 class Merging(OptionGroup):
     """How maps become segments, by default as the paper does for Cityscapes (Cheng et al., 2020, section 3.3).
 
-    A centre is what is above `threshold` and the greatest within a square of `kernel` pixels of the image that the
-    model sees; the surest `top_k` are kept. A kind of stuff that covers less than `stuff_share` of an image is left
-    out: the paper's 2048 pixels of 1025x2049.
+    A centre is what is above `threshold` and the greatest within a square of `kernel` pixels, one more if that is even,
+    of the image that the model sees; the surest `top_k` are kept. A kind of stuff that covers less than `stuff_share`
+    of an image is left out: the paper's 2048 pixels of 1025x2049.
     """
 
     threshold: Rate = 0.1
@@ -62,7 +62,7 @@ class MergedMaps:
         return self._merge(labels, surest, groups, heat)
 
     def _decide(self, maps: PanopticMaps, centres: Tensor, original: Size) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each pixel's class, that class's probability, and its centre's place or -1, all (height, width)."""
+        """Return each pixel's class, the probability of it, and the place of its centre or -1, (H, W), on the CPU."""
         decided = []
         at_once = max(1, VALUES_AT_ONCE // (original[1] * max(len(maps.classes), len(centres))))
         for top, bottom in _strips(original[0], at_once):
@@ -75,30 +75,28 @@ class MergedMaps:
             if len(centres):
                 ends = torch.stack([rows[:, None] + offsets[0], columns + offsets[1]], dim=-1)[on_things]
                 groups[on_things] = torch.cdist(ends, centres, compute_mode=EXACTLY).argmin(1)
-            decided.append((labels, surest, groups))
+            decided.append((labels.cpu(), surest.cpu(), groups.cpu()))
         labels, surest, groups = (torch.cat(parts) for parts in zip(*decided, strict=True))
         return labels, surest, groups
 
     def _merge(self, labels: Tensor, surest: Tensor, groups: Tensor, heat: Tensor) -> Segments:
         """Return groups and stuff as segments, things first, the surest centre first."""
         classes, count = len(self.is_thing), len(heat)
-        on_things, in_groups = self.is_thing[labels], groups >= 0
+        on_things, in_groups = self.is_thing.cpu()[labels], groups >= 0
         votes = torch.bincount(groups[in_groups] * classes + labels[in_groups], minlength=count * classes)
         votes = votes.view(count, classes)
         # Behind the groups there is a place for each class of stuff, and one for nothing.
         places = torch.where(in_groups, groups, torch.where(on_things, count + classes, count + labels))
         pixels = torch.bincount(places.flatten(), minlength=count + classes + 1)
-        probability = surest.new_zeros(len(pixels), dtype=torch.float64).index_add_(
-            0, places.flatten(), surest.flatten().double()
-        )
+        probability = torch.bincount(places.flatten(), surest.flatten().double(), len(pixels))
         least = self.merging.stuff_share * labels.numel()
         kept = pixels > 0
         kept[count:] &= pixels[count:] >= least
         kept[-1] = False
         numbers = torch.where(kept, kept.cumsum(0), 0)
         scores = probability / pixels.clamp(min=1)
-        scores[:count] *= heat.double()
-        every = torch.cat([votes.argmax(1), torch.arange(classes + 1, device=labels.device)])
+        scores[:count] *= heat.cpu().double()
+        every = torch.cat([votes.argmax(1), torch.arange(classes + 1)])
         return Segments(numbers[places].to(torch.int32), every[kept], scores[kept].float())
 
 
@@ -109,7 +107,7 @@ def find_centres(heat: Tensor, merging: Merging) -> tuple[Tensor, Tensor]:
     """
     kernel = merging.kernel
     peaks = (heat == _greatest_around(heat, kernel)) & (heat > merging.threshold)
-    order = torch.arange(1, heat.numel() + 1, device=heat.device, dtype=torch.float64).view_as(heat) * peaks
+    order = peaks.flatten().cumsum(0).view_as(heat).to(heat) * peaks
     peaks &= order == _greatest_around(order, kernel)
     found = peaks.nonzero()
     warmth, best = heat[peaks].sort(descending=True, stable=True)
