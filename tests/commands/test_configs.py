@@ -202,7 +202,8 @@ def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path) -
 
 def test_segments_run(composed: Composed, tmp_path: Path) -> None:
     resized = ("data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")
-    run_evaluate_resume(composed, tmp_path, *SEGMENTS, "callbacks.ema={}", *resized, means=SEGMENT_MEANS)
+    overrides = (*SEGMENTS, *OBJECT_SCENES, "callbacks.ema={}", *resized)
+    run_evaluate_resume(composed, tmp_path, *overrides, means=SEGMENT_MEANS)
     run = tmp_path / "runs" / "small"
     assert "things PQ" in (run / "report.md").read_text()
     assert {"scores.png", "curves.png", "worst.png"} <= {path.name for path in (run / "pictures").iterdir()}
