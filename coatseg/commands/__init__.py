@@ -11,7 +11,7 @@ from coatseg.errors import ConfigError, nearest
 VERBS = {
     "train": "train a model, evaluate its best checkpoint, write a report",
     "evaluate": "metrics of a checkpoint, per class",
-    "predict": "label maps or objects of a folder of images",
+    "predict": "label maps, objects or segments of a folder of images",
     "features": "feature maps of many images, as files",
     "export": "a checkpoint as ONNX, torch.export, TorchScript or OpenVINO, compared with the model",
     "inspect": "what is in a dataset, and what is wrong with it",

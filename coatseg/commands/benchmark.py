@@ -30,8 +30,8 @@ and the peak of memory above the loaded model. With train=true it measures a tra
 random truth, backward, and the optimizer's step. size=[[512,512],[1024,1024]] measures one after the other.
 
 The model is composed as coatseg train does, with random weights: groups backbone, head, auxiliary, task, loss and
-optimizer, and keys such as head.width=128. The task is that of the head unless it is given. classes=19 (of objects 80)
-and channels=3 are what the data would say. Or it is that of a checkpoint.
+optimizer, and keys such as head.width=128. The task is that of the head unless it is given. classes=19 (of objects 80,
+of segments 133, two in five of them stuff) and channels=3 are what the data would say. Or it is that of a checkpoint.
 
 precision is Lightning's: auto, 32-true, bf16-mixed, 16-mixed, ...; accelerator=auto is a GPU if there is one.
 batch_size=2 images go through together; batch= is taken as well. repeats=20 calls are timed after warm_up=3; threads=N
@@ -43,7 +43,6 @@ OWN = (
     "warm_up", "threads", "output", "keep_memory", "plugins",
 )  # fmt: skip
 COMPOSED = ("backbone", "head", "auxiliary", "task", "loss", "optimizer")
-CLASSES, OBJECT_CLASSES = 19, 80
 
 
 def main() -> None:
@@ -164,10 +163,10 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
     from coatseg.config.build import build_task
     from coatseg.config.combinations import gives
     from coatseg.config.read import read
-    from coatseg.data.loading.random_batches import random_info
+    from coatseg.data.loading.random_batches import CLASSES, random_info
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import PositiveInt, fitting
-    from coatseg.structures import LOGITS, TASK_CHOICES
+    from coatseg.structures import TASK_CHOICES
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
@@ -176,10 +175,10 @@ def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Tas
         (given,) = gives(group_file("head", head)["name"])
         composing = [f"task={TASK_CHOICES[given]}", *composing]
     plan = read({**compose_typed(list(composing)), "plugins": options.get("plugins", [])}).task
-    dense = plan.kind.takes == LOGITS
-    classes = fitting(options.get("classes", CLASSES if dense else OBJECT_CLASSES), PositiveInt, "classes")
+    takes = plan.kind.takes
+    classes = fitting(options.get("classes", CLASSES.get(takes, CLASSES["boxes"])), PositiveInt, "classes")
     channels = fitting(options.get("channels", 3), PositiveInt, "channels")
-    info = random_info(classes, channels)
+    info = random_info(classes, channels, takes)
     return build_task(plan, info, total=1), info, f"{plan.title}, random weights"
 
 
@@ -222,7 +221,7 @@ def _caveats(facts: Mapping[str, Any], task: Task, train: bool, measured: Sequen
     if any(one.peak is not None for one in measured):
         lines.append("memory is above the loaded model and its images, in units of 2^20 bytes")
     if task.takes != LOGITS and not train:
-        lines.append("the time of a detector depends on how many objects it finds, here in random images")
+        lines.append("the time depends on how many objects or segments are found, here in random images")
     return lines
 
 

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 USAGE = """Usage: coatseg evaluate checkpoint=PATH [split=val] [output=DIR] [data=NAME] [inference=NAME] [KEY=VALUE ...]
        coatseg evaluate weights=NAME_OR_PATH experiment=NAME [split=val] [output=DIR] [KEY=VALUE ...]
 
-Prints the metrics of a checkpoint and a table per class. The checkpoint holds its configuration; the keys of its
-data, trainer, inference and task can be given anew, such as data.root=..., trainer.devices=2, inference.flip=true,
-inference.window=[512,512] or task.boundary_iou=true. Modules of your own that it needs are named again,
-plugins=[NAME]: a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the
-confusion matrix (for objects: of precision over recall) and one of the worst images (worst=8 of them; 0 for none) are
-written there, and for objects detections.json, in COCO's results format; where they have masks it holds these, and
-detections_boxes.json the boxes. A json of images and categories without annotations, such as COCO's image_info_*.json,
-is not scored: only these files are written. On a CPU under Linux freed memory stays with the process, which is faster,
-unless keep_memory=false.
+Prints the metrics of a checkpoint and a table per class. The checkpoint holds its configuration; the keys of its data,
+trainer, inference and task can be given anew, such as data.root=..., trainer.devices=2, inference.flip=true,
+inference.window=[512,512] or task.boundary_iou=true. Modules of your own that it needs are named again, plugins=[NAME]:
+a checkpoint imports nothing by itself. With output=DIR, report.md, scores.json, a picture of the confusion matrix (for
+objects: of precision over recall; for segments: of PQ, SQ and RQ) and one of the worst images (worst=8 of them; 0 for
+none) are written there, and for objects detections.json, in COCO's results format; where they have masks it holds
+these, and detections_boxes.json the boxes. A json of images and categories without annotations, such as COCO's
+image_info_*.json, is not scored: only these files are written. On a CPU under Linux freed memory stays with the
+process, which is faster, unless keep_memory=false.
 
 weights= scores a file that holds no configuration: a detector that CoaT's authors released, by its name or its path.
 The model and its data are then typed as for python train.py: experiment=coco_mask_rcnn_coat_small_3x data.root=..."""

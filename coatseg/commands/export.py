@@ -14,11 +14,12 @@ USAGE = """Usage: coatseg export checkpoint=PATH [format=onnx] [output=FILE] [pr
 
 Writes the model of a checkpoint, in float32, as a file that needs no coatseg: format=onnx, torch_export (.pt2),
 torchscript (.pt) or openvino (.xml and .bin; pip install "coatseg[openvino]"). Without output=FILE it goes beside the
-checkpoint. Segmentation takes any batch and size, a detector one image of any size. The file names its classes, mean
-and std, and says what it takes and gives; with preprocess=true it takes pixels from 0 to 255 and normalises them
-itself. It is then run on generated street scenes at three sizes=[[HEIGHT,WIDTH],...] and compared with the model: the
-largest difference and the share of pixels or objects that agree are printed, and kept in FILE.json. A file that does
-not agree is an error and is not kept. Modules of your own that the checkpoint needs are named again, plugins=[NAME].
+checkpoint. Segmentation takes any batch and size, a detector one image of any size; panoptic_deeplab any batch and size
+too, and its maps are merged to segments by the reader. The file names its classes, mean and std, and says what it takes
+and gives; with preprocess=true it takes pixels from 0 to 255 and normalises them itself. It is then run on generated
+street scenes at three sizes=[[HEIGHT,WIDTH],...] and compared with the model: the largest difference and the share of
+pixels or objects that agree are printed, and kept in FILE.json. A file that does not agree is an error and is not kept.
+Modules of your own that the checkpoint needs are named again, plugins=[NAME].
 `coatseg predict model=FILE.onnx` predicts from an ONNX file."""
 
 OWN = ("checkpoint", "format", "output", "preprocess", "sizes", "plugins")

@@ -18,8 +18,9 @@ USAGE = """Usage: coatseg info [backbones] [heads] [datasets]
 
 Prints tables of what can be chosen; without a word, all three:
 backbones   parameters without a classifier, multiply-accumulates for an image of 224x224, feature maps
-heads       parameters and multiply-accumulates for an image of 512x512 on coat_small, for 19 classes, of objects 80;
-            detectors of two stages with 1000 proposals and 100 detections
+heads       what they give, which says the task (logits: seg and multilabel, boxes: det, masks: inst, segments:
+            panoptic), parameters and multiply-accumulates for an image of 512x512 on coat_small, for 19 classes, of
+            objects 80, of segments 133; detectors of two stages with 1000 proposals and 100 detections
 datasets    classes, annotations, where the files are looked for unless data.root= says otherwise, and whether they are
             there
 
@@ -27,7 +28,6 @@ Multiply-accumulates are those of convolutions and matrix products. They are cou
 
 BACKBONE = "coat_small"
 BACKBONE_SIZE, HEAD_SIZE = (224, 224), (512, 512)
-CLASSES, OBJECT_CLASSES = 19, 80
 Row = tuple[str, ...]
 
 
@@ -68,16 +68,18 @@ def heads() -> Iterator[Row]:
 
     from coatseg.config.combinations import given_by
     from coatseg.config.read import choose
+    from coatseg.data.loading.random_batches import CLASSES, random_info
     from coatseg.models.macs import head_macs
-    from coatseg.structures import LOGITS, parameter_count
+    from coatseg.structures import PREDICTION_KINDS, parameter_count
 
     levels = _on_meta(BACKBONE).levels
     for choice in choices("head"):
         chosen = choose("head", group_file("head", choice))
         given = given_by(chosen.constructor)
-        classes = CLASSES if LOGITS in given else OBJECT_CLASSES
+        output = next(kind.output for kind in PREDICTION_KINDS if kind.output in given)
+        classes, things = CLASSES[output], random_info(CLASSES[output], 3, output).things
         with torch.device("meta"):
-            head = chosen.make(levels=levels, classes=classes).eval()
+            head = chosen.make(levels=levels, classes=classes, things=things, output=output).eval()
         macs, below = head_macs(head, levels, HEAD_SIZE), _macs_below(getattr(head, "levels_used", len(levels)))
         yield (
             choice,

@@ -1,4 +1,4 @@
-"""`coatseg predict checkpoint=... input=DIR output=DIR`: predict label maps or objects for a folder of images."""
+"""`coatseg predict checkpoint=... input=DIR output=DIR`: predict label maps, objects or segments of many images."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ USAGE = """Usage: coatseg predict checkpoint=PATH input=DIR|FILE|GLOB output=DIR
 Predicts every image of a folder and those below it, of a pattern (input='a/**/*.jpg') or of one file, at its original
 size: jpg, png, tif, webp, bmp, jp2, npy, svs, of 8 or 16 bit, grey or with alpha, turned upright. Written are, for
 segmentation labels/ID.png, class numbers with the palette (16 bit beyond 255 classes, GeoTIFF for GeoTIFF; for
-layers labels/CLASS/ID.png, 255 where the class is), and for objects instances.json in COCO's format with masks as RLE,
-joined of objects/ID.json. ID is the path below the input without its suffix.
+layers labels/CLASS/ID.png, 255 where the class is), for objects instances.json in COCO's format with masks as RLE,
+joined of objects/ID.json, and for panoptic segments COCO's panoptic format: panoptic/ID.png of segment ids, RGB, 0
+where there is none, and panoptic.json, joined of segments/ID.json. ID is the path below the input without its suffix.
 
   model=FILE.onnx         in place of a checkpoint: what coatseg export wrote, run by ONNX Runtime
   checkpoint=[A,B]        the mean of the probabilities of several checkpoints
   numbers=dataset         label maps in the numbers of the dataset's own files: Cityscapes 7 to 33, ADE20K 1 to 150
   for=NAME                what a server, a contest or another tool takes, in place of the above (docs/submitting.md):
-    cityscapes ade20k voc    label maps, and for cityscapes objects, named, numbered and zipped as their servers want;
-                             pixels without a sure class are 0: unlabeled, no class, and of voc background
-    coco                     lists of results, masks and boxes apart; for.json=FILE has the images wanted, and their ids
+    cityscapes ade20k voc    label maps, and for cityscapes objects and segments, named, numbered and zipped as their
+                             servers want; pixels without a sure class are 0: unlabeled, and of voc background
+    coco                     lists of results, masks and boxes apart, or a zip of segments, for.split=test-dev2017,
+                             for.method=NAME; for.json=FILE has the images wanted, and their ids
     kaggle_rle               submission.csv of run lengths; for.columns=[ImageId,ClassId,EncodedPixels],
                              for.classes=[NAME], for.suffix=true
     geojson geopackage       polygons, with coordinates where a GeoTIFF has them; for.pixels=true for QuPath
@@ -38,8 +40,9 @@ joined of objects/ID.json. ID is the path below the input without its suffix.
   pictures=true           predictions over the images, too: pictures/ID.png
   inference=NAME          whole, windows, flip or tta; inference.window=[512,512], inference.overlap=0.5 and other keys
                           go on top. Windows need little memory however large the image is.
-  score_threshold=0.5     objects of a lower score are left out, pixels of a lower probability get the ignore index,
-                          layers have the pixels above it; pictures show objects from 0.3 on
+  score_threshold=0.5     objects of a lower score are left out, segments of a lower score become void, pixels of a
+                          lower probability get the ignore index, layers have the pixels above it; pictures show
+                          objects from 0.3 on
   batch_size=1            images that go through the model together; workers=N processes read them
   resume=true             go on with an output that was begun: what is done is skipped
   microns=0.5 or level=1  which level of slides (svs, ndpi) and pyramids, if another than in training
@@ -199,7 +202,7 @@ def predict_files(options: Mapping[str, Any]) -> int:
 
 
 def make_writer(options: Mapping[str, Any], predictor: Predictor, place: Place) -> Writer:
-    """Return what writes the predictions: in the form that is chosen, or as label maps, layers and objects.
+    """Return what writes the predictions: in the form that is chosen, or as coatseg has them for each kind.
 
     Raises:
         ConfigError: the form or the numbers are not for what the model predicts, or are both chosen.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from coatseg.models.heads.base import ObjectHead
 from coatseg.models.heads.detection.base import DetectionHead, Maps
 from coatseg.models.heads.detection.cascade import Cascade
 from coatseg.models.heads.detection.one_stage import OneStage
@@ -35,19 +36,22 @@ def backbone_macs(backbone: nn.Module, size: Size, channels: int = 3) -> float:
     return giga_macs(lambda: backbone(images))
 
 
-def head_macs(head: Head | DetectionHead, levels: Sequence[Level], size: Size) -> float | None:
+def head_macs(head: Head | ObjectHead, levels: Sequence[Level], size: Size) -> float | None:
     """Count the MACs, in units of 1e9, of a head on the meta device, for the pyramid of one image of `size`.
 
     Two-stage detectors are counted for 1000 proposed regions and 100 detections, however many they would find.
-    Returns None for a detector of another kind.
+    Of other heads that find objects or segments, what is done until they are decoded is counted. Returns None for a
+    detector of torchvision's parts of another kind.
     """
     height, width = (side + -side % head.divisor for side in size)
     images = torch.zeros(1, 3, height, width, device="meta")
     pyramid = [
         torch.zeros(1, level.channels, height // level.stride, width // level.stride, device="meta") for level in levels
     ]
-    if not isinstance(head, DetectionHead):
+    if not isinstance(head, ObjectHead):
         return giga_macs(lambda: head(images, pyramid))
+    if not isinstance(head, DetectionHead):
+        return giga_macs(lambda: head(images, pyramid, [(height, width)]))
     parts = next((PARTS[kind] for kind in PARTS if isinstance(head, kind)), None)
     return None if parts is None else giga_macs(lambda: parts(head, head.fpn(pyramid)))
 

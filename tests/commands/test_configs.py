@@ -1,5 +1,6 @@
 """Every file that is shipped in conf/ composes and passes the check; what can be generated also runs."""
 
+import csv
 import itertools
 import json
 import os
@@ -37,6 +38,7 @@ from tests.data.official import (
     write_panoptic_json,
     write_voc,
 )
+from tests.results.checkpoints import SEGMENTS
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -127,7 +129,7 @@ def test_every_example_of_the_help_composes_and_each_kind_of_task_has_one(compos
     examples = [line.split()[2:] for line in footer.splitlines() if "python train.py" in line]
     for overrides in examples:
         read(composed(*overrides))
-    assert {"task=seg", "task=det", "task=inst"} <= set(itertools.chain(*examples))
+    assert {"task=seg", "task=det", "task=inst", "task=panoptic"} <= set(itertools.chain(*examples))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -140,6 +142,7 @@ def test_every_experiment_composes_and_opens_with_its_command(composed: Composed
 
 
 SEMANTIC_MEANS = frozenset({"mIoU", "mAcc", "aAcc"})
+SEGMENT_MEANS = frozenset(f"{name}{group}" for name in ("PQ", "SQ", "RQ") for group in ("", "_things", "_stuff"))
 INSTANCE_MEANS = frozenset(
     f"{kind}_{name}" for kind in ("box", "mask") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
 )
@@ -195,6 +198,18 @@ def test_windows_of_objects_run(composed: Composed, tmp_path: Path) -> None:
 def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path) -> None:
     overrides = ("backbone=coat_lite_tiny", "data=labelme", "data.semantic=true", *DATA["labelme"](tmp_path / "data"))
     assert set(fit(composed(*overrides, "trainer.max_epochs=-1", "trainer.max_steps=1")).summary()) == SEMANTIC_MEANS
+
+
+def test_segments_run(composed: Composed, tmp_path: Path) -> None:
+    resized = ("data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")
+    overrides = (*SEGMENTS, *OBJECT_SCENES, "callbacks.ema={}", *resized)
+    run_evaluate_resume(composed, tmp_path, *overrides, means=SEGMENT_MEANS)
+    run = tmp_path / "runs" / "small"
+    assert "things PQ" in (run / "report.md").read_text()
+    assert {"scores.png", "curves.png", "worst.png"} <= {path.name for path in (run / "pictures").iterdir()}
+    assert list((run / "pictures").glob("step_*.png"))
+    with (run / "metrics.csv").open(newline="") as file:
+        assert "val/PQ" in next(csv.reader(file))
 
 
 @pytest.mark.parametrize("head", NARROW)
@@ -418,7 +433,8 @@ def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experim
     chosen = [override for override in overrides if not override.startswith("data=")]
     small = ("backbone.name=coat_lite_tiny", "backbone.pretrained=false", "schedule.warmup=0")
     ablates = experiment.startswith("ablation_")  # whose backbone is what they are about
-    means = {"instance": MASK_MEANS, "detection": BOX_MEANS}.get(plain["task"]["name"], SEMANTIC_MEANS)
+    kinds = {"instance": MASK_MEANS, "detection": BOX_MEANS, "panoptic": SEGMENT_MEANS}
+    means = kinds.get(plain["task"]["name"], SEMANTIC_MEANS)
     given = (*chosen, *(() if ablates else small))
     run_evaluate_resume(composed, tmp_path, f"experiment={experiment}", *given, means=means)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from tests.conftest import ROOT
 from tests.data.rasters import write_tiff
 from tests.data.slides import SIZES, write_svs
 from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
-from tests.results.models import blotches, small_predictor
+from tests.results.models import blotches, panoptic_predictor, small_predictor
 
 Composed = Callable[..., dict[str, Any]]
 Run = Callable[..., int]
@@ -238,11 +239,15 @@ def test_skipped_files_make_the_exit_code_one(images: Path, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 4, 9])
+@pytest.mark.parametrize(
+    "made",
+    [partial(small_predictor, Inference(window=(24, 24)), batch_size=2), partial(panoptic_predictor, batch_size=2)],
+    ids=["labels", "segments"],
+)
 def test_a_resumed_output_is_that_of_an_unbroken_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[], Predictor], killed_at: int
 ) -> None:
-    options = {"inference": Inference(window=(24, 24)), "batch_size": 2}
-    run("pictures=true", output="unbroken", predictor=small_predictor(**options))
+    run("pictures=true", output="unbroken", predictor=made())
     writes = iter(range(killed_at))
     replaced = Path.replace
 
@@ -253,12 +258,12 @@ def test_a_resumed_output_is_that_of_an_unbroken_run(
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(RuntimeError, match="killed"):
-        run("pictures=true", predictor=small_predictor(**options))
+        run("pictures=true", predictor=made())
     monkeypatch.setattr(Path, "replace", replaced)
     for name in (".predict.json.abcd1234", "labels/.a.png.abcd1234"):  # what a process leaves that cannot clean up
         if (tmp_path / "out" / name).parent.is_dir():
             (tmp_path / "out" / name).touch()
-    run("pictures=true", "resume=true", predictor=small_predictor(**options))
+    run("pictures=true", "resume=true", predictor=made())
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
 
 
@@ -272,17 +277,21 @@ def test_what_is_done_is_skipped(run: Run, tmp_path: Path, capsys: pytest.Captur
     assert {path.name for path in before if before[path] != after[path]} == {"b.png"}
 
 
-@pytest.mark.parametrize("options", [{}, {"task": MultilabelTask}], ids=["labels", "layers"])
-def test_the_output_may_be_any_address(run: Run, tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "made",
+    [small_predictor, partial(small_predictor, task=MultilabelTask), panoptic_predictor],
+    ids=["labels", "layers", "segments"],
+)
+def test_the_output_may_be_any_address(run: Run, tmp_path: Path, made: Callable[[], Predictor]) -> None:
     away = fsspec.filesystem("memory")
     away.store.clear()
     away.pseudo_dirs[:] = [""]
     for output in ("memory://away", str(tmp_path / "here")):
-        assert run(f"output={output}", "pictures=true", predictor=small_predictor(**options)) == 0
+        assert run(f"output={output}", "pictures=true", predictor=made()) == 0
     sent = {name.removeprefix("/away/"): hashlib.sha256(away.cat_file(name)).hexdigest() for name in away.find("/away")}
     assert sent == contents(tmp_path / "here")
-    away.rm(next(name for name in away.find("/away/labels")))
-    run("output=memory://away", "pictures=true", "resume=true", predictor=small_predictor(**options))
+    away.rm(next(name for name in away.find("/away") if "/labels/" in name or "/panoptic/" in name))
+    run("output=memory://away", "pictures=true", "resume=true", predictor=made())
     assert {name.removeprefix("/away/") for name in away.find("/away")} == set(sent)
     with pytest.raises(RunExistsError, match=r"memory://away has predict\.json already"):
         run("output=memory://away")
@@ -617,7 +626,7 @@ def test_objects_of_any_score_in_a_form_are_told(composed: Composed, tmp_path: P
         (["for=voc", "for.pixels=true"], "voc has no options"),
         (["for=geojson", "for=yolo"], "for=geojson and for=yolo are both given"),
         (["for=geojson", "numbers=dataset"], "numbers=dataset and for=geojson are both given"),
-        (["for=coco"], "for=coco takes what models for boxes or instances labels predict"),
+        (["for=coco"], "for=coco takes what models for boxes or instances or panoptic labels predict"),
         (["for=cityscapes"], "for=cityscapes has no class class 0"),
     ],
 )

@@ -17,6 +17,7 @@ from coatseg.commands.fit import FOLDER_VARIABLE, fit
 from coatseg.errors import CheckpointError, ConfigError, RunExistsError
 from coatseg.metrics.confusion import SemanticScores
 from tests.conftest import ROOT, TINY, TINY_SCENES
+from tests.results.checkpoints import SEGMENTS
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -88,16 +89,21 @@ def test_checkpoints_hold_their_config_and_load_without_code(composed: Composed,
     assert checkpoint["coatseg"]["info"]["classes"][0] == "sky"
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 6], ids=["first epoch", "before its end", "at its end", "second epoch"])
-def test_a_stopped_run_goes_on_to_the_same_weights(composed: Composed, tmp_path: Path, stop: int) -> None:
-    steps = (
-        "trainer.max_epochs=2",
-        "backbone.drop_path=0.2",
-        "head.dropout=0.2",
-        "callbacks.checkpoints.every_steps=1",
-    )
-    fit(composed(*TINY, *steps, "name=whole"))
-    broken = composed(*TINY, *steps, "name=broken")
+STOPS = {"first epoch": 1, "before its end": 3, "at its end": 4, "second epoch": 6}
+DROPPING = (*TINY, "head.dropout=0.2")
+
+
+@pytest.mark.parametrize(
+    ("typed", "stop"),
+    [*((DROPPING, stop) for stop in STOPS.values()), ((*SEGMENTS, "callbacks.ema={}"), 3)],
+    ids=[*STOPS, "segments, with averaged weights"],
+)
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    composed: Composed, tmp_path: Path, typed: tuple[str, ...], stop: int
+) -> None:
+    steps = ("trainer.max_epochs=2", "backbone.drop_path=0.2", "callbacks.checkpoints.every_steps=1")
+    fit(composed(*typed, *steps, "name=whole"))
+    broken = composed(*typed, *steps, "name=broken")
     stopped = {**broken, "trainer": {**broken["trainer"], "max_steps": stop}, "schedule": broken["schedule"]}
     _fit_with_schedule_of(broken, stopped)
     fit({**broken, "resume": "auto"})

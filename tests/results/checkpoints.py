@@ -16,6 +16,14 @@ from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
 
 SEMANTIC = TINY
+SEGMENTS = (
+    "task=panoptic",
+    "backbone=coat_lite_tiny",
+    "head.width=32",
+    "head.decoder_options.pyramid_width=16",
+    "head.decoder_options.width=32",
+    *TINY_SCENES,
+)
 OBJECTS = ("task=inst", "head=small_mask_rcnn", "backbone=coat_lite_tiny", "data=scenes_objects", *TINY_SCENES[1:])
 
 

@@ -8,14 +8,30 @@ from dataclasses import replace
 import torch
 
 from coatseg.data.annotations.classes import generated_palette
-from coatseg.structures import PREDICTION_KINDS, Batch, DatasetInfo, InstanceTarget, PanopticTarget, Size, Target
+from coatseg.structures import (
+    LOGITS,
+    PREDICTION_KINDS,
+    Batch,
+    DatasetInfo,
+    InstanceTarget,
+    PanopticTarget,
+    Size,
+    Target,
+)
 
 OBJECTS = 8
 """The number of objects in each random image."""
 
+CLASSES: Mapping[str, int] = {LOGITS: 19, "boxes": 80, "masks": 80, "segments": 133}
+"""How many classes random data has for each output of a head: as many as Cityscapes, COCO, and COCO panoptic."""
 
-def random_info(classes: int, channels: int) -> DatasetInfo:
-    """Return the facts of random data: truths of all kinds, and classes that are all things."""
+
+def random_info(classes: int, channels: int, output: str = LOGITS) -> DatasetInfo:
+    """Return the facts of random data for heads of an output: truths of all kinds, and classes that are all things.
+
+    For segments two in five classes, the last ones, are stuff, as in COCO panoptic.
+    """
+    stuff = classes * 2 // 5 if output == "segments" else 0
     return DatasetInfo(
         name="random",
         classes=tuple(f"class {number}" for number in range(classes)),
@@ -24,7 +40,7 @@ def random_info(classes: int, channels: int) -> DatasetInfo:
         ignore_index=max(255, classes),
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
-        things=tuple(range(classes)),
+        things=tuple(range(classes - stuff)),
     )
 
 

@@ -74,6 +74,8 @@ class ObjectHead(nn.Module):
     divisor: int
     levels_used: int
     strides: tuple[int, ...]
+    not_exported: str = "coatseg has no graph of what it finds"
+    """Why coatseg export cannot write the head, in words; empty for heads that a graph is known for."""
 
     @abstractmethod
     def forward(

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coatseg.models.heads.base import Segments
+from coatseg.models.heads.panoptic.maps import PanopticMaps
 from coatseg.structures import LOGITS, MultilabelPrediction, SemanticPrediction, Size
 from coatseg.tasks.base import Task
 
 LEAST_ALIKE = 0.9999
-"""The least share of pixels that must get the same classes."""
+"""The least share of pixels that must get the same classes, or belong to the same segments."""
 LEAST_MATCHED = 0.99
 """The least share of objects that need a match: of two boxes with the same score to a rounding, either may be kept."""
 MOST_LOGITS = 1e-3
-"""The largest difference allowed between logits, as a share of the largest logit."""
+"""The largest difference allowed between logits, or other maps, as a share of the largest of them."""
 MOST_PIXELS = 1e-3
 """The largest difference allowed between the edges of matched boxes, in pixels."""
 MOST_PROBABILITY = 1e-3
@@ -31,9 +33,9 @@ CLASSES: Mapping[type, str] = {SemanticPrediction: "label_map", MultilabelPredic
 class Agreement:
     """How well the outputs for one batch agree.
 
-    `difference` is the largest of all numbers compared: of logits, as a share of the largest logit; of matched objects,
-    in boxes (pixels), scores and masks. `alike` is the share of pixels with the same classes, or of objects with a
-    match; `compared` is the number of pixels or objects, on the side that has more.
+    `difference` is the largest of all numbers compared: of logits and other maps, as a share of the largest in each; of
+    matched objects, in boxes (pixels), scores and masks. `alike` is the share of pixels with the same classes or in the
+    same segments, or of objects with a match; `compared` is the number of pixels or objects, on the side that has more.
     """
 
     size: Size
@@ -63,7 +65,7 @@ def _of_pixels(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[Te
     (mine,), (other,) = ours, found
     if mine.shape != other.shape or not other.isfinite().all():
         return Agreement(size, torch.inf, 0.0, mine[:, 0].numel(), good=False)
-    difference = float((mine - other).abs().max() / mine.abs().max().clamp_min(torch.finfo(mine.dtype).tiny))
+    difference = _difference(mine, other)
     pairs = [
         (_classes(task.decode(row, "")), _classes(task.decode(its, ""))) for row, its in zip(mine, other, strict=True)
     ]
@@ -100,6 +102,35 @@ def _of_objects(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[T
     return Agreement(size, largest, alike, compared, alike >= LEAST_MATCHED)
 
 
+def _of_segments(task: Any, size: Size, ours: Sequence[Tensor], found: Sequence[Tensor]) -> Agreement:
+    """Compare the maps that segments are merged of, and the segments."""
+    compared = ours[0][:, 0].numel()
+    alike_in_shape = [mine.shape for mine in ours] == [other.shape for other in found]
+    if not alike_in_shape or not all(other.isfinite().all() for other in found):
+        return Agreement(size, torch.inf, 0.0, compared, good=False)
+    difference = max(_difference(mine, other) for mine, other in zip(ours, found, strict=True))
+    both = (task.model.head.found(PanopticMaps(*maps)) for maps in (ours, found))
+    pairs = [[merged.segments(size, size) for merged in pair] for pair in zip(*both, strict=True)]
+    alike = float(torch.stack([same_segments(*pair) for pair in pairs]).double().mean())
+    return Agreement(size, difference, alike, compared, difference <= MOST_LOGITS and alike >= LEAST_ALIKE)
+
+
+def same_segments(one: Segments, other: Segments) -> Tensor:
+    """Mark the pixels (H, W) whose segments have one class and most pixels in common, or that are void in both."""
+    shape = len(one.labels) + 1, len(other.labels) + 1
+    mine, others = one.ids.long(), other.ids.long()
+    shared = torch.bincount((mine * shape[1] + others).flatten(), minlength=shape[0] * shape[1]).view(shape)
+    shared[0], shared[:, 0] = 0, 0
+    partners = (shared.argmax(1)[mine] == others) & (shared.argmax(0)[others] == mine) & (mine > 0) & (others > 0)
+    classes = [torch.cat([segments.labels.new_tensor([-1]), segments.labels]) for segments in (one, other)]
+    return torch.where(mine + others == 0, True, partners & (classes[0][mine] == classes[1][others]))
+
+
+def _difference(mine: Tensor, other: Tensor) -> float:
+    """Return the largest difference of numbers, as a share of the largest."""
+    return float((mine - other).abs().max() / mine.abs().max().clamp_min(torch.finfo(mine.dtype).tiny))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How the outputs of one kind of head are compared.
@@ -121,7 +152,17 @@ _OBJECTS = Comparison(
     {"box edges in pixels": MOST_PIXELS, "scores and masks": MOST_PROBABILITY, "share of objects": LEAST_MATCHED},
     _of_objects,
 )
-COMPARISONS: Mapping[str, Comparison] = {LOGITS: _PIXELS, "boxes": _OBJECTS, "masks": _OBJECTS}
+_SEGMENTS = Comparison(
+    "pixels",
+    {"maps, as a share of the largest": MOST_LOGITS, "share of pixels in the same segments": LEAST_ALIKE},
+    _of_segments,
+)
+COMPARISONS: Mapping[str, Comparison] = {
+    LOGITS: _PIXELS,
+    "boxes": _OBJECTS,
+    "masks": _OBJECTS,
+    "segments": _SEGMENTS,
+}
 """For each output of a head, how it is compared."""
 
 

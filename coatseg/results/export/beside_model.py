@@ -23,7 +23,6 @@ from coatseg.scenes import Scenes
 from coatseg.scenes.dataset import LEAST_SIZE
 from coatseg.structures import DatasetInfo, Size
 from coatseg.tasks.base import Task
-from coatseg.tasks.dense import DenseTask
 
 Sizes = Annotated[
     tuple[tuple[PositiveInt, PositiveInt], ...],
@@ -116,7 +115,5 @@ def images_of(info: DatasetInfo, size: Size, count: int, preprocess: bool) -> Te
 @torch.no_grad()
 def eager(task: Task, images: Tensor, graph: Graph) -> list[Tensor]:
     """Return the outputs of a task's own model for what a graph takes."""
-    found = task.model(graph.normalised(images))
-    if isinstance(task, DenseTask):
-        return [found.logits]
-    return [getattr(found[0], name) for name in graph.outputs]
+    height, width = images.shape[-2:]
+    return graph.tensors(task.model(graph.normalised(images)), (height, width))

@@ -38,6 +38,7 @@ def export_facts(task: Task, model: ModelRecord, graph: Graph) -> dict[str, str]
         "info": info.to_plain(),
         "inference": asdict(task.inference),
         "preprocess": graph.preprocess,
+        "reading": graph.reading,
         **model.images,
     }
     names = [info.classes[number] for number in task.class_numbers(info)]
@@ -47,11 +48,13 @@ def export_facts(task: Task, model: ModelRecord, graph: Graph) -> dict[str, str]
         "head": model.head,
         "classes": json.dumps(names),
         "palette": json.dumps([info.palette[number] for number in task.class_numbers(info)]),
+        "things": json.dumps([info.classes[number] for number in info.things]),
         "mean": json.dumps(info.mean),
         "std": json.dumps(info.std),
         "preprocess": json.dumps(graph.preprocess),
         "input": input_in_words(info, graph, model.images["evaluation_resize"]),
         "output": graph.meaning,
+        **({"reading": json.dumps(graph.reading)} if graph.reading else {}),
         RECORD: json.dumps(record),
     }
 

@@ -7,8 +7,9 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import MappingProxyType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
@@ -19,8 +20,11 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.cascade_steps import MaskStep
 from coatseg.models.heads.detection.detections import Detections
+from coatseg.models.heads.panoptic.maps import PanopticMaps
+from coatseg.models.heads.panoptic.merging import MergedMaps
+from coatseg.models.image_padding import pad
 from coatseg.models.model import Model
-from coatseg.structures import LOGITS, DatasetInfo, Outputs
+from coatseg.structures import LOGITS, DatasetInfo, Outputs, Size
 
 Replaced = TypeVar("Replaced", bound=nn.Module)
 
@@ -36,19 +40,22 @@ class Graph(nn.Module):
 
     The images are normalised as in training; with `preprocess` they are pixels from 0 to 255, which the graph
     normalises itself. `any_batch` is whether B may be more than 1; `axes` name those axes of the outputs that can have
-    any length; `meaning` says in words what the outputs are.
+    any length; `meaning` says in words what the outputs are. `reading` are options by which a reader makes predictions
+    of them, and `left` says what else it has to do; empty where they are predictions.
     """
 
     outputs: tuple[str, ...]
     axes: Mapping[str, dict[int, str]]
     any_batch: bool
     meaning: str
+    left: str = ""
     mean: Tensor
     std: Tensor
 
     def __init__(self, model: nn.Module, info: DatasetInfo, preprocess: bool) -> None:
         super().__init__()
         self.model = model
+        self.reading: dict[str, Any] = {}
         self.channels = info.channels
         self.preprocess = preprocess
         if preprocess:
@@ -58,6 +65,10 @@ class Graph(nn.Module):
     def normalised(self, images: Tensor) -> Tensor:
         """Return images normalised, if the graph does so itself."""
         return (images - self.mean) / self.std if self.preprocess else images
+
+    def tensors(self, found: Any, size: Size) -> list[Tensor]:
+        """Return the outputs by what the model itself finds in evaluation, in images of this (height, width)."""
+        return [getattr(found[0], name) for name in self.outputs]
 
 
 class DenseGraph(Graph):
@@ -72,6 +83,10 @@ class DenseGraph(Graph):
         """Return the logits of images."""
         outputs: Outputs = self.model(self.normalised(images))
         return outputs.logits
+
+    def tensors(self, found: Outputs, size: Size) -> list[Tensor]:
+        """Return the logits."""
+        return [found.logits]
 
 
 class BoxGraph(Graph):
@@ -101,6 +116,7 @@ class MaskGraph(Graph):
     axes = MappingProxyType({**BoxGraph.axes, "masks": OBJECTS})
     any_batch = False
     meaning = f"{BoxGraph.meaning}; masks (N, 1, 28, 28) float32, the probability of the object within its box"
+    left = "masks are 28x28 within their boxes; pasting them into the image is the reader's part"
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the objects, those of highest score first."""
@@ -109,7 +125,43 @@ class MaskGraph(Graph):
         return found.boxes, found.labels, found.scores, found.masks
 
 
-GRAPHS: Mapping[str, type[Graph]] = {LOGITS: DenseGraph, "masks": MaskGraph, "boxes": BoxGraph}
+class SegmentGraph(Graph):
+    """The graph of a head of Panoptic-DeepLab: its maps (B, ., H, W) float32, which are not yet merged to segments."""
+
+    outputs = PanopticMaps._fields
+    axes = MappingProxyType({name: {0: "batch", 2: "height", 3: "width"} for name in PanopticMaps._fields})
+    any_batch = True
+    meaning = (
+        "at the size of the images, float32: classes (B, classes, height, width) logits; centres (B, 1, height, width) "
+        "of things, near 1 where there is one; offsets (B, 2, height, width) in pixels, down and to the right, from a "
+        "thing's pixel to its centre"
+    )
+    left = "merging maps to segments is the reader's part, and coatseg predict does it"
+
+    def __init__(self, model: nn.Module, info: DatasetInfo, preprocess: bool) -> None:
+        super().__init__(model, info, preprocess)
+        head: Any = model.head
+        self.reading = {"merging": asdict(head.merging)}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps, in the order of `outputs`."""
+        model: Any = self.model
+        padded = pad(self.normalised(images), None, model.head.divisor)
+        maps = model.head.predict(padded.images, model.backbone(padded.images))
+        return tuple(padded.without(each) for each in maps)
+
+    def tensors(self, found: list[MergedMaps], size: Size) -> list[Tensor]:
+        """Return the maps of all images, which the model gives with their padding."""
+        height, width = size
+        return [torch.stack(maps)[..., :height, :width] for maps in zip(*(one.maps for one in found), strict=True)]
+
+
+GRAPHS: Mapping[str, type[Graph]] = {
+    LOGITS: DenseGraph,
+    "masks": MaskGraph,
+    "boxes": BoxGraph,
+    "segments": SegmentGraph,
+}
 """For each output of a head, the graph of a model with such a head; of a head with several, the first of these."""
 
 

@@ -16,8 +16,10 @@ from coatseg.errors import CheckpointError
 from coatseg.losses.base import WeightedSum
 from coatseg.models.backbones.padding_mask import as_pairs
 from coatseg.models.heads.detection.detections import Detections
+from coatseg.models.heads.panoptic.maps import PanopticMaps
+from coatseg.models.heads.panoptic.merging import MergedMaps, Merging
 from coatseg.results.export.facts import export_record
-from coatseg.results.export.graph import PIXELS, BoxGraph, DenseGraph, MaskGraph
+from coatseg.results.export.graph import PIXELS, BoxGraph, DenseGraph, MaskGraph, SegmentGraph
 from coatseg.results.export.to_onnx import Session
 from coatseg.structures import DatasetInfo, Outputs, Size
 from coatseg.tasks.base import Task
@@ -26,12 +28,15 @@ from coatseg.tasks.base import Task
 class OnnxModel(nn.Module):
     """A session in place of a model: it takes images normalised as in training, whatever the file takes.
 
-    Each image of a padded batch goes through without its padding, as it would alone.
+    Each image of a padded batch goes through without its padding, as it would alone. `reading` are the options by which
+    predictions are made of the outputs (see Graph).
     """
 
-    def __init__(self, session: Session, info: DatasetInfo, preprocess: bool) -> None:
+    def __init__(self, session: Session, info: DatasetInfo, preprocess: bool, reading: Mapping[str, Any]) -> None:
         super().__init__()
         self.session = session
+        self.info = info
+        self.reading = reading
         self.preprocess = preprocess
         self.mean = PIXELS * torch.tensor(info.mean).view(-1, 1, 1)
         self.std = PIXELS * torch.tensor(info.std).view(-1, 1, 1)
@@ -69,10 +74,26 @@ class ObjectOnnxModel(OnnxModel):
         return [Detections(*self.tensors(image[None, :, :height, :width])) for image, (height, width) in rows]
 
 
+class SegmentOnnxModel(OnnxModel):
+    """The file of a head whose maps are merged to segments, in place of the model."""
+
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[MergedMaps]:
+        """Return the maps of each image, to be merged at any size."""
+        pairs = as_pairs(sizes) or ((images.shape[-2], images.shape[-1]),) * len(images)
+        is_thing = torch.tensor([label in self.info.things for label in range(len(self.info.classes))])
+        merging = Merging(**self.reading["merging"])
+        found = []
+        for image, (height, width) in zip(images, pairs, strict=True):
+            maps = PanopticMaps(*(each[0] for each in self.tensors(image[None, :, :height, :width])))
+            found.append(MergedMaps(maps, is_thing.to(images.device), merging))
+        return found
+
+
 MODELS: dict[tuple[str, ...], type[OnnxModel]] = {
     DenseGraph.outputs: DenseOnnxModel,
     BoxGraph.outputs: ObjectOnnxModel,
     MaskGraph.outputs: ObjectOnnxModel,
+    SegmentGraph.outputs: SegmentOnnxModel,
 }
 """The class that takes a model's place, by the outputs of the file."""
 
@@ -97,7 +118,7 @@ def restore_onnx(path: Path, inference: Mapping[str, Any]) -> tuple[Task, dict[s
             f"{path} gives {', '.join(session.outputs)}, and not what coatseg export writes.", "Export the model anew."
         )
     task: Task = choose("task", record["task"]).make(
-        model=kind(session, info, record["preprocess"]),
+        model=kind(session, info, record["preprocess"], record.get("reading", {})),
         info=info,
         loss=WeightedSum({}, {}),
         optimizer=_untrained,

@@ -67,8 +67,8 @@ def left_out(task: Task, name: str, graph: Graph, model: ModelRecord) -> Iterato
         yield f"it does not take {FORMATS[name].refuses}"
     if not graph.any_batch:
         yield "it takes one image at a time"
-    if "masks" in graph.outputs:
-        yield "masks are 28x28 within their boxes; pasting them into the image is the reader's part"
+    if graph.left:
+        yield graph.left
     if not task.inference.plain:
         yield f"it sees whole images, once; {task.inference.words} is the reader's part"
     if resize := model.images["evaluation_resize"]:

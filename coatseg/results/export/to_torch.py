@@ -31,7 +31,7 @@ def run_program(path: Path) -> Any:
 
     def runner(images: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            return [module(images)]
+            return _listed(module(images))
 
     return runner
 
@@ -52,7 +52,10 @@ def run_trace(path: Path) -> Any:
 
     def runner(images: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            outputs = module(images)
-        return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+            return _listed(module(images))
 
     return runner
+
+
+def _listed(outputs: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)

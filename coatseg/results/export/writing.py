@@ -36,6 +36,7 @@ def export(
     """
     format_of(name)
     check_output(name, output)
+    check_exported(task, model)
     graph = graph_of(task.model.eval().float(), task.info, preprocess=preprocess)
     check_holds(name, graph)
     try:
@@ -53,6 +54,16 @@ def export(
     with whole_file(report_path(output)) as file:
         file.write(json.dumps(report(task, exported, name), indent=1).encode())
     return exported
+
+
+def check_exported(task: Task, model: ModelRecord) -> None:
+    """Raise ConfigError if the model's head says why it cannot be exported."""
+    reason = getattr(getattr(task.model, "head", None), "not_exported", "")
+    if reason:
+        raise ConfigError(
+            f"{model.head} cannot be exported: {reason}.",
+            "Predict with the checkpoint itself (coatseg predict checkpoint=...), or train another head.",
+        )
 
 
 def check_output(name: str, output: Path) -> None:

@@ -14,12 +14,13 @@ from coatseg.structures import (
     DatasetInfo,
     InstancePrediction,
     MultilabelPrediction,
+    PanopticPrediction,
     Pixels,
     SemanticPrediction,
     Size,
 )
 
-Prediction = SemanticPrediction | MultilabelPrediction | InstancePrediction
+Prediction = SemanticPrediction | MultilabelPrediction | InstancePrediction | PanopticPrediction
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Layers:
     layers: npt.NDArray[Any]
 
 
-Written = LabelMap | Layers | InstancePrediction
+Written = LabelMap | Layers | InstancePrediction | PanopticPrediction
 """What a writer turns into files."""
 
 Fields = Mapping[str, torch.dtype]
@@ -68,7 +69,7 @@ class Form:
 
     `full` are all of its fields that have a value a pixel; `kept` returns those that files hold, for data with these
     facts in the smallest types that they fit. `written` is made of the id and the arrays of the latter; a prediction
-    without such fields is written as it is.
+    that is never made of pieces states none, and is written as it is.
     """
 
     full: Fields
@@ -87,6 +88,7 @@ FORMS: Mapping[type, Form] = {
         {"layers": torch.bool, "scores": torch.float32}, lambda info: {"layers": torch.bool}, Layers
     ),
     InstancePrediction: Form({}, lambda info: {}, InstancePrediction),
+    PanopticPrediction: Form({}, lambda info: {}, PanopticPrediction),
 }
 """For each type of prediction, its form."""
 

@@ -12,8 +12,8 @@ from coatseg.system.fsspec_folders import Place
 from coatseg.system.output import differing, read_settings, remove_left_overs
 
 RECORD = "predict.json"
-FOLDERS = ("labels", "objects", "pictures")
-FILES = (RECORD, "instances.json", "legend.png", SKIPPED_FILE)
+FOLDERS = ("labels", "objects", "panoptic", "segments", "pictures")
+FILES = (RECORD, "instances.json", "panoptic.json", "legend.png", SKIPPED_FILE)
 
 
 def begin(

@@ -146,7 +146,7 @@ def _check_alike(found: Sequence[Trained]) -> None:
             )
     if len(found) > 1 and not issubclass(first.plan.kind, DenseTask):
         raise CheckpointError(
-            f"{first.path} finds objects, and what is averaged of several checkpoints are classes of pixels.",
+            f"{first.path} finds objects or segments, and what is averaged of several are classes of pixels.",
             "Give one checkpoint.",
         )
 

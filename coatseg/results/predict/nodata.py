@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from coatseg.structures import DatasetInfo, MultilabelPrediction, SemanticPrediction
+from coatseg.results.predict.segments import without
+from coatseg.structures import DatasetInfo, MultilabelPrediction, PanopticPrediction, SemanticPrediction
 
 LARGEST = 2**16
 """The number of class numbers that a file of labels can hold."""
@@ -20,7 +21,8 @@ LARGEST = 2**16
 def emptied(prediction: Any, nowhere: npt.NDArray[np.bool_] | None, info: DatasetInfo) -> Any:
     """Return a prediction without classes `nowhere`, (H, W) where its image holds no data.
 
-    Label maps have the ignore index there, if a file of labels can hold it. Objects stay as they are.
+    Label maps have the ignore index there, if a file of labels can hold it, and panoptic ones void. Objects stay as
+    they are.
     """
     empty = EMPTIED.get(type(prediction))
     if nowhere is None or empty is None:
@@ -39,8 +41,13 @@ def _layers(prediction: MultilabelPrediction, nowhere: Tensor, info: DatasetInfo
     return replace(prediction, layers=prediction.layers & ~nowhere.to(prediction.layers.device))
 
 
+def _segments(prediction: PanopticPrediction, nowhere: Tensor, info: DatasetInfo) -> PanopticPrediction:
+    return without(prediction, nowhere)
+
+
 EMPTIED: Mapping[type, Callable[[Any, Tensor, DatasetInfo], Any]] = {
     SemanticPrediction: _labels,
     MultilabelPrediction: _layers,
+    PanopticPrediction: _segments,
 }
 """For each kind of prediction of pixels, the function that empties it."""

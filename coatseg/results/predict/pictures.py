@@ -14,9 +14,10 @@ from coatseg.data.images.resizing import resize_image
 from coatseg.metrics.matching import LEAST_SCORE
 from coatseg.results.predict.canvas import LabelMap, Layers, Written
 from coatseg.results.predict.opened_image import OpenedImage
-from coatseg.structures import DatasetInfo, InstancePrediction, Pixels
+from coatseg.structures import DatasetInfo, InstancePrediction, PanopticPrediction, Pixels
 from coatseg.visualize.label_maps import Picture, overlay, topmost
 from coatseg.visualize.objects import draw_objects, names, shades
+from coatseg.visualize.segments import draw_segments
 
 LONGEST = 2048
 """Pixels of a picture's longer side; larger images are shrunk by a whole factor."""
@@ -62,6 +63,11 @@ def _objects(written: InstancePrediction, image: OpenedImage, info: DatasetInfo,
     return draw_objects(picture, boxes, masks, shades(labels, info), texts, picture.shape[1])
 
 
+def _segments(written: PanopticPrediction, image: OpenedImage, info: DatasetInfo, factor: int) -> Picture:
+    ids = _thinned(written.ids.numpy(), factor)
+    return draw_segments(shown(image, info, factor), ids, written.labels.tolist(), info)
+
+
 def _thinned(maps: Pixels, factor: int) -> Pixels:
     """Take every so many pixels of maps (..., H, W), from the middle of what a pixel of the picture shows."""
     rows, columns = (slice(min(factor // 2, length - 1), length, factor) for length in maps.shape[-2:])
@@ -73,5 +79,6 @@ DRAWINGS: Mapping[type, Callable[[Any, OpenedImage, DatasetInfo, int], Picture]]
     LabelMap: _label_map,
     Layers: _layers,
     InstancePrediction: _objects,
+    PanopticPrediction: _segments,
 }
 """For each type of what is written, the function that draws it over its image, shrunk by a whole factor."""

@@ -18,7 +18,7 @@ from coatseg.data.images.size_limit import MAX_PIXELS
 from coatseg.data.images.slides import scale_of
 from coatseg.data.images.statements.nodata import NoData, NoDataOption
 from coatseg.data.loading.batching import collate
-from coatseg.data.loading.module import with_image_resized
+from coatseg.data.loading.module import OBJECT_TRUTHS, with_image_resized
 from coatseg.errors import ConfigError
 from coatseg.results.predict.canvas import (
     Fields,
@@ -29,10 +29,18 @@ from coatseg.results.predict.canvas import (
     full_fields,
     to_write,
 )
-from coatseg.results.predict.memory_limit import BY_WINDOWS, check_images_fit
+from coatseg.results.predict.memory_limit import BY_WINDOWS, check_images_fit, check_maps_fit
 from coatseg.results.predict.nodata import emptied
 from coatseg.results.predict.opened_image import ImageLike, OpenedImage, open_given
-from coatseg.structures import DatasetInfo, InstancePrediction, MultilabelPrediction, Sample, SemanticPrediction
+from coatseg.results.predict.segments import only
+from coatseg.structures import (
+    DatasetInfo,
+    InstancePrediction,
+    MultilabelPrediction,
+    PanopticPrediction,
+    Sample,
+    SemanticPrediction,
+)
 from coatseg.system.memory import BY_TILES, too_large
 from coatseg.tasks.base import Task
 from coatseg.tasks.dense import DenseTask
@@ -44,19 +52,20 @@ class Predictor:
     """Predicts images by a task: `predictor(image)` gives a prediction, `predictor([image, ...])` a list of them.
 
     An image is a path, an array (H, W) or (H, W, C) of uint8, uint16 or float32, or an image of Pillow; a prediction is
-    a SemanticPrediction, MultilabelPrediction or InstancePrediction at its size. `evaluation_resize`, `bands`, `nodata`
-    and which level of a slide or pyramid is predicted, by its number or its `microns` a pixel, are those of the data
-    that the task was trained on; where there is no data, there is no class either. `score_threshold` drops objects of a
-    lower score, gives pixels of a lower probability the ignore index, and replaces the threshold of layers; None leaves
-    all as in evaluation. `batch_size` images go through the model together; files of more than `max_pixels` are
-    refused. `weights` identify what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in
-    unless it is told otherwise.
+    a SemanticPrediction, MultilabelPrediction, InstancePrediction or PanopticPrediction at its size.
+    `evaluation_resize`, `bands`, `nodata` and which level of a slide or pyramid is predicted, by its number or its
+    `microns` a pixel, are those of the data that the task was trained on; where there is no data, there is no class
+    either. `score_threshold` drops objects of a lower score, makes void of segments of a lower score, gives pixels of a
+    lower probability the ignore index, and replaces the threshold of layers; None leaves all as in evaluation.
+    `batch_size` images go through the model together; files of more than `max_pixels` are refused. `weights` identify
+    what predicts, as hexadecimal digests, and `precision` is what a Trainer computes it in unless it is told otherwise.
 
     Where windows slide over an image, it is predicted and decoded piece by piece, and without `evaluation_resize` read
     so too: memory is bounded by a row of windows and by what comes out. Labels are those of the whole image's logits.
 
     Raises:
-        ConfigError: a threshold on pixels of data whose ignore index no file can hold; windows or views for a detector.
+        ConfigError: a threshold on pixels of data whose ignore index no file can hold; windows or views for a task that
+            sees whole images.
     """
 
     def __init__(
@@ -86,7 +95,8 @@ class Predictor:
         self.precision = precision
         if not (isinstance(task, DenseTask) or task.inference.plain):
             raise ConfigError(
-                f"inference: {task.inference.words}; detectors see whole images, once.", "Set inference=whole."
+                f"inference: {task.inference.words}; what finds objects or segments sees whole images, once.",
+                "Set inference=whole.",
             )
         semantic = task.needs == "semantic"
         if score_threshold and semantic and not len(self.info.classes) <= self.info.ignore_index < 2**16:
@@ -148,8 +158,8 @@ class Predictor:
 
     @property
     def finds_objects(self) -> bool:
-        """Whether objects are predicted, and no classes of pixels."""
-        return not isinstance(self.task, DenseTask)
+        """Whether objects are predicted, which may overlap, and no classes or segments of pixels."""
+        return self.task.needs in OBJECT_TRUTHS
 
     @property
     def streams(self) -> bool:
@@ -184,6 +194,8 @@ class Predictor:
     def _whole(self, images: Sequence[OpenedImage]) -> list[Prediction]:
         if isinstance(self.task, DenseTask):
             check_images_fit(images, len(self.info.classes), self.task.device)
+        elif self.evaluation_resize is None:
+            check_maps_fit(images, self.task.device)
         mend = BY_WINDOWS if isinstance(self.task, DenseTask) else BY_TILES
         with too_large({image.id: image.size for image in images}, mend=mend):
             samples = [Sample(image.id, image.read(), image.size) for image in images]
@@ -265,9 +277,14 @@ def _surer_objects(prediction: InstancePrediction, threshold: float, info: Datas
     return replace(prediction, boxes=boxes, labels=labels, scores=scores, masks=masks)
 
 
+def _surer_segments(prediction: PanopticPrediction, threshold: float, info: DatasetInfo) -> PanopticPrediction:
+    return only(prediction, prediction.scores.cpu() >= threshold)
+
+
 THRESHOLDS: Mapping[type, Callable[[Any, float, DatasetInfo], Any]] = {
     SemanticPrediction: _surer_pixels,
     MultilabelPrediction: _surer_layers,
     InstancePrediction: _surer_objects,
+    PanopticPrediction: _surer_segments,
 }
 """For each kind of prediction, a function that applies a score threshold, given the facts of the data."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from coatseg.data.images.sources import Source
-from coatseg.data.images.statements.geotags import GeoTags, encode_label_map
+from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError, nearest
 from coatseg.results.predict.canvas import LabelMap, Layers
-from coatseg.results.predict.numbers import NUMBERS, Numbering, dataset_numbering
-from coatseg.results.predict.objects_json import categories_of, encode_objects, join_objects
-from coatseg.structures import Colour, DatasetInfo, InstancePrediction, Pixels
+from coatseg.results.predict.map_files import either, file_name, renumbered_palette, write_map
+from coatseg.results.predict.numbers import NUMBERS, dataset_numbering
+from coatseg.results.predict.objects_json import categories_of, encode_objects, image_numbers, join_objects
+from coatseg.results.predict.segments_json import encode_ids, encode_segments, join_segments, panoptic_categories
+from coatseg.structures import DatasetInfo, InstancePrediction, PanopticPrediction
 from coatseg.system.fsspec_folders import Place
 from coatseg.tasks.base import Task
 from coatseg.visualize.sheets import encode_picture, legend
@@ -24,9 +25,11 @@ from coatseg.visualize.sheets import encode_picture, legend
 MAPS = "labels"
 OBJECTS = "objects"
 JOINED = "instances.json"
+PANOPTIC = "panoptic"
+SEGMENTS = "segments"
+JOINED_SEGMENTS = "panoptic.json"
 LEGEND = "legend.png"
 LEGEND_WIDTH = 640
-SUFFIXES = (".png", ".tif")
 
 
 class Writer(ABC):
@@ -93,14 +96,14 @@ class LabelMapWriter(Writer):
 
     def done(self, source: Source) -> bool:
         """Look for either."""
-        return _either(self.place, MAPS, source.id)
+        return either(self.place, MAPS, source.id)
 
     def write(self, source: Source, written: LabelMap, tags: GeoTags | None) -> None:
         """Write the numbers."""
         labels, palette = written.labels, list(self.info.palette[:256])
         if self.numbering is not None:
             labels, palette = self.numbering(labels), renumbered_palette(self.numbering, palette)
-        _write_map(self.place, MAPS, source.id, labels, tags, palette)
+        write_map(self.place, MAPS, source.id, labels, tags, palette)
 
 
 class LayersWriter(Writer):
@@ -124,12 +127,12 @@ class LayersWriter(Writer):
 
     def done(self, source: Source) -> bool:
         """Look for the files of all classes."""
-        return all(_either(self.place, folder, source.id) for folder in self.class_folders)
+        return all(either(self.place, folder, source.id) for folder in self.class_folders)
 
     def write(self, source: Source, written: Layers, tags: GeoTags | None) -> None:
         """Write a file a class."""
         for folder, layer in zip(self.class_folders, written.layers, strict=True):
-            _write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags)
+            write_map(self.place, folder, source.id, layer.view(np.uint8) * np.uint8(255), tags)
 
 
 class FileWriter(Writer):
@@ -164,11 +167,59 @@ class ObjectsWriter(FileWriter):
         return ""
 
 
+class PanopticWriter(Writer):
+    """Writes panoptic/ID.png of segment ids and segments/ID.json, and joins the latter into panoptic.json.
+
+    That is COCO's panoptic format, of which `pngs` is the folder and `joined` the json. Segments are numbered from 1,
+    void is 0.
+    """
+
+    pngs = PANOPTIC
+    joined = JOINED_SEGMENTS
+    files: tuple[str, ...] = (JOINED_SEGMENTS,)
+    folders = (PANOPTIC, SEGMENTS)
+    words = f"{PANOPTIC}/ID.png of segment ids (R + 256 G + 65536 B; 0 is void), {JOINED_SEGMENTS} of their classes"
+
+    def png(self, source: Source) -> str:
+        """Return the name of an image's PNG below the folder of all of them."""
+        return f"{source.id}.png"
+
+    def part(self, source: Source) -> str:
+        """Return the path of the json of an image's segments."""
+        return f"{SEGMENTS}/{source.id}.json"
+
+    def numbers(self, sources: Sequence[Source]) -> Mapping[str, int | str]:
+        """Return the id of each image in the joined json, by the ids of the sources."""
+        return image_numbers([source.id for source in sources])
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Say what GeoTIFFs lose, since an RGB PNG states no place on Earth."""
+        if any(PurePosixPath(source.address).suffix.lower() in (".tif", ".tiff") for source in sources):
+            self.words = f"{self.words}; for=geopackage keeps the place of a GeoTIFF, which a PNG does not"
+
+    def done(self, source: Source) -> bool:
+        """Look for both files."""
+        return self.place.exists(self.part(source)) and self.place.exists(f"{self.pngs}/{self.png(source)}")
+
+    def write(self, source: Source, written: PanopticPrediction, tags: GeoTags | None) -> None:
+        """Write the segments, then their pixels."""
+        self.place.write(self.part(source), encode_segments(written, source.name, self.png(source), self.info))
+        self.place.write(f"{self.pngs}/{self.png(source)}", encode_ids(written.ids.numpy()))
+
+    def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
+        """Write the joined json, and no legend: in pictures, segments have their names."""
+        numbers = self.numbers(sources)
+        parts = {self.part(source): numbers[source.id] for source in sources if self.done(source)}
+        join_segments(self.place, self.joined, parts, panoptic_categories(self.info))
+        return ""
+
+
 WRITERS: Mapping[str, type[Writer]] = {
     "semantic": LabelMapWriter,
     "multilabel": LayersWriter,
     "boxes": ObjectsWriter,
     "instances": ObjectsWriter,
+    "panoptic": PanopticWriter,
 }
 """The writer for each kind of labels that a task needs of its data, which is what it predicts."""
 
@@ -184,7 +235,7 @@ def writer_of(task: Task, place: Place, numbers: str = "classes") -> Writer:
     if numbers == "dataset" and task.needs != "semantic":
         raise ConfigError(
             "numbers=dataset is for label maps, and this model gives none.",
-            "Leave numbers out: objects have the dataset's own category ids, layers are 0 and 255.",
+            "Leave numbers out: objects and segments have the dataset's own category ids, layers are 0 and 255.",
         )
     if task.needs not in WRITERS:
         raise ConfigError(
@@ -194,41 +245,3 @@ def writer_of(task: Task, place: Place, numbers: str = "classes") -> Writer:
     if numbers == "dataset":
         return LabelMapWriter(place, task.info, numbers=numbers)
     return WRITERS[task.needs](place, task.info)
-
-
-def file_name(name: str, number: int) -> str:
-    """Make a class's name a folder's: a checkpoint may not write outside of its output."""
-    safe = re.sub(r"[/\\\0]", "_", name)
-    return safe if safe.strip(". ") else str(number)
-
-
-def renumbered_palette(numbering: Numbering, palette: Sequence[Colour]) -> list[Colour]:
-    """Return the colours of all numbers of 8 bit: those of classes have the class's colour, all others black."""
-    colours: list[Colour] = [(0, 0, 0)] * 256
-    for number, colour in zip(numbering.classes, palette, strict=False):  # which has no colour beyond 256 classes
-        if number < 256:
-            colours[number] = colour
-    return colours
-
-
-def _either(place: Place, folder: str, name: str) -> bool:
-    return any(place.exists(f"{folder}/{name}{suffix}") for suffix in SUFFIXES)
-
-
-def _write_map(
-    place: Place, folder: str, name: str, labels: Pixels, tags: GeoTags | None, colours: Sequence[Colour] = ()
-) -> None:
-    """Write class numbers; those of uint8 with `colours`, and black for the others."""
-    if tags is not None and tags.states_place:
-        place.write(f"{folder}/{name}.tif", encode_label_map(labels, tags, colours))
-        return
-    write_png(place, f"{folder}/{name}.png", labels, colours)
-
-
-def write_png(place: Place, name: str, labels: Pixels, colours: Sequence[Colour] = ()) -> None:
-    """Write numbers (H, W), uint8 or uint16, as a PNG; those of uint8 with `colours` if there are any."""
-    image = Image.fromarray(np.ascontiguousarray(labels))
-    if colours and labels.dtype == np.uint8:
-        image.putpalette(bytes(np.array(colours, np.uint8)).ljust(3 * 256, b"\0"))
-    with place.writing(name) as file:
-        image.save(file, format="png")

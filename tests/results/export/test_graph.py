@@ -1,6 +1,7 @@
 """What stands in for modules in an exported graph computes what they do; every head goes into a graph of any size."""
 
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
 from coatseg.models.model import Model
 from coatseg.registry.names import make, table
+from coatseg.registry.options import function_of
 from coatseg.results.export import to_torch
 from coatseg.results.export.graph import MatrixPool, RegionNorm, graph_of
 from coatseg.results.export.to_onnx import Session, write
@@ -28,8 +30,8 @@ OPTIONS = {
     "retinanet": {"width": 16, "norm": "group"},
     "fcos": {"width": 32, "norm": "group"},
 }
-DENSE = sorted(head for head in table("head") if "logits" in gives(head))
-OBJECTS = sorted(set(table("head")) - set(DENSE))
+DENSE = sorted(head for head in table("head") if gives(head) == {"logits"})
+OBJECTS = sorted(OPTIONS)
 QUICK = ("pspnet", "pan")
 """Those that need something put in a module's place; all others are swept."""
 
@@ -100,6 +102,46 @@ def test_a_detector_is_traced_for_any_size_and_finds_nothing_where_there_is_noth
                 with torch.no_grad():
                     (found,) = model(images)
                 assert_found(run(images), [getattr(found, name) for name in graph.outputs], some=threshold == 0)
+
+
+def test_every_head_has_a_graph_or_says_why_not() -> None:
+    for head, constructor in table("head").items():
+        made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor))["return"]
+        assert (head in {*DENSE, *OBJECTS, "panoptic_deeplab"}) != bool(getattr(made, "not_exported", "")), head
+
+
+PROGRAM = ("a.pt2", to_torch.write_program, to_torch.run_program)
+TRACED = ("a.onnx", write, Session), ("a.pt", to_torch.write_trace, to_torch.run_trace)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "formats"),
+    [
+        ("fpn", TRACED),
+        pytest.param("deeplabv3plus", TRACED, marks=pytest.mark.sweep),
+        pytest.param("fpn", (PROGRAM,), marks=pytest.mark.sweep),
+    ],
+    ids=["fpn", "deeplabv3plus", "program"],
+)
+def test_the_maps_of_segments_are_traced_for_any_batch_and_size(decoder: str, formats: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = CoaT(SMALL)
+    options = {"decoder": decoder, "width": 32, "instance_width": 16}
+    head = make("head", "panoptic_deeplab", options, "head", levels=backbone.levels, classes=3, things=(2,))
+    model = Detector(backbone, head).eval()
+    graph = graph_of(model, INFO, preprocess=False)
+    traced = torch.randn(2, 3, 100, 134)
+    runs = []
+    for name, write_to, run_from in formats:
+        write_to(graph, traced, tmp_path / name, FACTS)
+        runs.append(run_from(tmp_path / name))
+    for shape in ((3, 3, 96, 160), (1, 3, 70, 33)):
+        images = torch.randn(shape)
+        with torch.no_grad():
+            expected = graph.tensors(model(images), (shape[2], shape[3]))
+        assert [each.shape for each in expected] == [(shape[0], channels, *shape[2:]) for channels in (3, 1, 2)]
+        for run in runs:
+            torch.testing.assert_close(run(images), expected, rtol=1e-3, atol=1e-5)
 
 
 def assert_found(given: list[Tensor], expected: list[Tensor], *, some: bool) -> None:

@@ -33,6 +33,7 @@ from coatseg.structures import Sample, Size
 from coatseg.tasks.base import Task
 from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
+from tests.results.checkpoints import SEGMENTS
 
 Composed = Callable[..., dict[str, Any]]
 SIZES = ((70, 96), (33, 64))
@@ -140,6 +141,34 @@ def test_a_detector_in_onnx_finds_the_same_objects_and_masks(composed: Composed,
         assert (nearest.values < 1e-3).float().mean() >= 0.95
         same = (found.masks == ours.masks[nearest.indices]).float().flatten(1).mean(1)
         assert (same > 0.999).float().mean() >= 0.95
+
+
+def test_maps_in_onnx_are_merged_to_the_segments_of_the_model(composed: Composed, tmp_path: Path) -> None:
+    config = composed(*SEGMENTS, "head.threshold=0.05", "head.stuff_share=0")
+    task = built(config)
+    exported = export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx", preprocess=True, sizes=SIZES)
+    assert exported.compared == 2 * 70 * 96 + 33 * 64
+    assert any("merging maps" in line for line in exported.left_out)
+    restored, _ = restore_onnx(tmp_path / "a.onnx", {})
+    batch = collate(samples((64, 90), (40, 33)), task.info, [False] * 2)
+    with torch.no_grad():
+        pairs = list(zip(task.predict(batch), restored.predict(batch), strict=True))
+    assert any(label in task.info.things for ours, _ in pairs for label in ours.labels.tolist())
+    for ours, found in pairs:
+        assert len(ours) == len(found) > 1
+        assert (ours.ids == found.ids).float().mean() >= 0.999
+        assert found.labels.tolist() == ours.labels.tolist()
+        torch.testing.assert_close(found.scores, ours.scores, rtol=0, atol=1e-3)
+
+
+def test_a_head_of_which_no_graph_is_known_says_why(
+    composed: Composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = composed(*SEGMENTS)
+    task = built(config)
+    monkeypatch.setattr(type(task.model.head), "not_exported", "it asks again")
+    with pytest.raises(ConfigError, match=r"panoptic_deeplab cannot be exported: it asks again\.\nPredict with"):
+        export(task, ModelRecord.of(config), "onnx", tmp_path / "a.onnx")
 
 
 def test_a_detector_that_finds_nothing_in_the_scenes_is_compared_by_its_guesses(

@@ -1,5 +1,7 @@
 """Which maps are kept: the backbone's levels, and what a head's classifier sees."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from coatseg.models.heads.detection.base import DetectorOptions
 from coatseg.models.heads.detection.one_stage import retinanet
 from coatseg.models.heads.semantic.fpn import fpn
 from coatseg.models.model import Model
+from coatseg.registry.names import make
 from coatseg.results.features.maps import BackboneMaps, FeatureMaps, head_maps
 from coatseg.results.features.model import named_model
 
@@ -44,9 +47,20 @@ def assert_alone(together: list[FeatureMaps], alone: list[FeatureMaps]) -> None:
             torch.testing.assert_close(one[stride], other[stride], atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["dense", "detector", "backbone"])
-def test_the_batch_changes_nothing(kind: str, dense: nn.Module, detector: nn.Module) -> None:
-    networks = {"dense": lambda: head_maps(dense), "detector": lambda: head_maps(detector)}
+@pytest.fixture(scope="module")
+def segmenter() -> nn.Module:
+    backbone = create_backbone("coat_lite_tiny")
+    options = {"decoder": "fpn", "decoder_options": {"pyramid_width": 16, "width": 32}, "width": 32}
+    head = make("head", "panoptic_deeplab", options, "head", levels=backbone.levels, classes=3, things=(1,))
+    return Detector(backbone, head).eval()
+
+
+@pytest.mark.parametrize("kind", ["dense", "detector", "segmenter", "backbone"])
+def test_the_batch_changes_nothing(kind: str, dense: nn.Module, detector: nn.Module, segmenter: nn.Module) -> None:
+    networks = {
+        name: partial(head_maps, model)
+        for name, model in {"dense": dense, "detector": detector, "segmenter": segmenter}.items()
+    }
     networks["backbone"] = lambda: BackboneMaps(create_backbone("coat_lite_tiny").eval())
     extractor, batch = networks[kind](), images()
     with torch.inference_mode():

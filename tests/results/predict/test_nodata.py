@@ -22,7 +22,7 @@ from coatseg.tasks.multilabel import MultilabelTask
 from tests.data.generate import write_folder
 from tests.data.rasters import write_tiff
 from tests.results.checkpoints import write_checkpoint
-from tests.results.models import blotches, small_predictor
+from tests.results.models import blotches, panoptic_predictor, small_predictor
 
 Composed = Callable[..., dict[str, Any]]
 INFERENCES = [Inference(), Inference(window=(32, 32))]
@@ -50,6 +50,14 @@ def test_layers_are_empty_without_data(inference: Inference) -> None:
     found = small_predictor(inference, task=MultilabelTask, nodata="nan")(holed(np.nan))
     assert not found.layers[:, 10:30, 5:20].any()
     assert found.layers.any()
+
+
+def test_segments_are_void_without_data_and_end_where_they_have_no_other_pixel() -> None:
+    found = panoptic_predictor(nodata="nan")(holed(np.nan))
+    assert not found.ids[10:30, 5:20].any()
+    assert found.ids.unique().tolist() == [0, *range(1, len(found) + 1)]
+    everywhere = panoptic_predictor(nodata="nan")(np.full((8, 9, 3), np.nan, np.float32))
+    assert (len(everywhere), int(everywhere.ids.sum())) == (0, 0)
 
 
 def test_without_the_option_nan_is_refused() -> None:

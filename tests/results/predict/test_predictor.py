@@ -16,7 +16,7 @@ from coatseg.config.data import build_data
 from coatseg.config.read import read
 from coatseg.errors import CheckpointError, ConfigError, ImageError
 from coatseg.results.predict.predictor import Predictor
-from coatseg.structures import InstancePrediction, MultilabelPrediction, SemanticPrediction
+from coatseg.structures import InstancePrediction, MultilabelPrediction, PanopticPrediction, SemanticPrediction
 from coatseg.tasks.evaluation import evaluate
 from coatseg.tasks.inference.options import Inference
 from coatseg.tasks.multilabel import MultilabelTask
@@ -24,8 +24,8 @@ from coatseg.training.callbacks.checkpoints import RECORD
 from coatseg.training.trainer import make_trainer
 from tests.data.rasters import write_tiff
 from tests.data.slides import SIZES, level_pixels, write_svs
-from tests.results.checkpoints import OBJECTS, SEMANTIC, write_checkpoint
-from tests.results.models import blotches, small_predictor
+from tests.results.checkpoints import OBJECTS, SEGMENTS, SEMANTIC, write_checkpoint
+from tests.results.models import blotches, panoptic_predictor, small_predictor
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -90,6 +90,59 @@ def test_objects_are_those_of_evaluation_and_a_threshold_leaves_the_surer(compos
     assert 0 < len(surer) < len(one)
     assert torch.equal(surer.boxes, one.boxes[kept])
     assert torch.equal(surer.masks, one.masks[kept])
+
+
+def test_segments_are_those_of_evaluation(composed: Composed, tmp_path: Path) -> None:
+    config = composed(*SEGMENTS, "data.evaluation_resize=[48,80]", "head.stuff_share=0")
+    write_checkpoint(tmp_path / "a.ckpt", config)
+    predictor = coatseg.load(tmp_path / "a.ckpt", device="cpu")
+    dataset = build_data(read(config), "val").split("val")
+    predicted = predictor([dataset[index].image for index in range(len(dataset))])
+    for one, other in zip(predicted, evaluated(config, predictor), strict=True):
+        assert isinstance(one, PanopticPrediction)
+        assert one.ids.shape == (64, 64)
+        assert len(one) > 1
+        for name in ("ids", "labels", "scores"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_segments_below_the_threshold_are_void_and_no_others() -> None:
+    image = blotches(40, 56)
+    plain = panoptic_predictor()(image)
+    threshold = float(plain.scores.median())
+    surer = panoptic_predictor(score_threshold=threshold)(image)
+    kept = [place for place, score in enumerate(plain.scores.tolist()) if score >= threshold]
+    assert 0 < len(surer) == len(kept) < len(plain)
+    assert surer.labels.tolist() == plain.labels[kept].tolist()
+    for number, place in enumerate(kept, 1):
+        assert torch.equal(surer.ids == number, plain.ids == place + 1)
+    assert torch.equal(surer.ids > 0, torch.isin(plain.ids, torch.tensor(kept) + 1))
+
+
+def test_a_batch_of_segments_is_that_of_images_alone() -> None:
+    images = [blotches(40, 56), blotches(33, 64, seed=1), blotches(40, 30, seed=2)]
+    together = panoptic_predictor(batch_size=3)(images)
+    for one, image in zip(together, images, strict=True):
+        alone = panoptic_predictor()(image)
+        assert torch.equal(one.ids, alone.ids)
+        assert torch.equal(one.labels, alone.labels)
+
+
+def test_models_of_segments_see_whole_images_that_fit_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="what finds objects or segments sees whole images, once"):
+        panoptic_predictor(Inference(flip=True))
+    monkeypatch.setattr("coatseg.results.predict.memory_limit.physical_memory", lambda: 64 * 64 * 256)
+    panoptic_predictor()(blotches(64, 64))
+    with pytest.raises(ImageError, match=r"0 \(65x64\): 0 GB of memory, and there are 0\.\nCut it into tiles"):
+        panoptic_predictor()(blotches(65, 64))
+    panoptic_predictor(evaluation_resize=(32, 64))(blotches(65, 64))
+
+
+def test_maps_that_are_no_numbers_are_an_error() -> None:
+    broken = panoptic_predictor()
+    torch.nn.init.constant_(broken.task.model.layer.bias, torch.nan)
+    with pytest.raises(ImageError, match="0: what the model gives is not finite"):
+        broken(blotches(32, 32))
 
 
 def test_a_window_as_large_as_the_image_is_the_whole_image_exactly() -> None:
@@ -264,7 +317,7 @@ def test_wrong_images_are_named() -> None:
 
 def test_detectors_see_images_whole(composed: Composed, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a.ckpt", composed(*OBJECTS))
-    with pytest.raises(ConfigError, match="detectors see whole images, once"):
+    with pytest.raises(ConfigError, match="what finds objects or segments sees whole images, once"):
         coatseg.load(tmp_path / "a.ckpt", inference={"flip": True})
 
 

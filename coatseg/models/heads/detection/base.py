@@ -66,6 +66,7 @@ class DetectionHead(ObjectHead):
 
     gives = frozenset({"boxes"})
     divisor = DIVISOR
+    not_exported = ""
     fpn: FeaturePyramid
 
     @abstractmethod

@@ -63,6 +63,7 @@ class PanopticDeepLab(ObjectHead):
     """
 
     gives = frozenset({"segments"})
+    not_exported = ""
     is_thing: Tensor
 
     def __init__(

@@ -9,17 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
 
-from coatseg.data.annotations.classes import first_repeated
-from coatseg.data.annotations.formats.coco import read_objects
 from coatseg.data.annotations.objects.annotations import ObjectAnnotations
 from coatseg.data.images.sources import Source
-from coatseg.errors import ConfigError, listed
-from coatseg.metrics.coco_format import image_number
+from coatseg.results.predict.forms.coco_images import CocoImages
 from coatseg.results.predict.forms.submission import zip_words
 from coatseg.results.predict.numbers import category_ids, numbers_by_name
-from coatseg.results.predict.objects_json import json_row, numbers_in_names
+from coatseg.results.predict.objects_json import json_row
 from coatseg.results.predict.writers import OBJECTS, ObjectsWriter
 from coatseg.structures import DatasetInfo
 from coatseg.system.fsspec_folders import Place
@@ -43,36 +39,22 @@ class CocoBoxes(ObjectsWriter):
     """For each file, the field of a row that says where the object is."""
 
     def __init__(self, place: Place, info: DatasetInfo, *, json: str | None = None) -> None:
-        self.known = None if json is None else read_objects(Path(json))
-        super().__init__(place, replace(info, category_ids=_categories(info, self.known)))
+        self.images = CocoImages.of(json)
+        super().__init__(place, replace(info, category_ids=_categories(info, self.images.known)))
         self.files = tuple(self.shapes)
 
     def chosen(self, sources: Sequence[Source]) -> Sequence[Source]:
         """Return the images that the json has, as test-dev is half of test2017; all if it has none, to be refused."""
-        numbers = self._numbers(sources)
-        there = [source for source in sources if source.id in numbers]
-        return there if there and self.known is not None else sources
+        return self.images.chosen(sources)
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise ConfigError if an image has no id, or two have one."""
-        numbers = self._numbers(sources)
-        lost = [source.name for source in sources if source.id not in numbers]
-        if lost and self.known is not None:
-            raise ConfigError(f"{self.known.path} has no image {listed(lost)}.", "Give the json of these images.")
-        if lost:
-            raise ConfigError(
-                f"for=coco needs the ids of the images, and {lost[0]} is not called by one, as 000000000139.jpg is.",
-                "Name the json that has them, such as for.json=annotations/image_info_test-dev2017.json.",
-            )
-        twice = first_repeated(numbers.values())
-        if twice is not None:
-            one, two = [source.name for source in sources if numbers[source.id] == twice][:2]
-            raise ConfigError(f"{one} and {two} both have the id {twice}.", "Predict them apart.")
+        self.images.check(sources)
 
     def conclude(self, sources: Sequence[Source], *, pictures: bool) -> str:
         """Write the lists."""
         whole = [source for source in sources if self.done(source)]
-        numbers = self._numbers(sources)
+        numbers = self.images.numbers(sources)
         for name, shape in self.shapes.items():
             with self.place.writing(name) as file:
                 file.write(b"[")
@@ -83,19 +65,7 @@ class CocoBoxes(ObjectsWriter):
                         file.write(json_row({"image_id": numbers[source.id], **kept}, count))
                         count += 1
                 file.write(b"]\n")
-        wanted = len(sources) if self.known is None else len(self.known.ids)
-        return zip_words(" and ".join(self.shapes), len(whole), wanted)
-
-    def _numbers(self, sources: Sequence[Source]) -> dict[str, int | str]:
-        """Return the ids of images by their sources' ids, where they have one."""
-        if self.known is None:
-            return {**numbers_in_names([source.id for source in sources])}
-        ids = [number if (number := image_number(name)) is not None else name for name in self.known.ids]
-        named = dict(zip(self.known.files, ids, strict=True))
-        short = {PurePosixPath(file).name: number for file, number in named.items()}
-        by_end = short if len(short) == len(named) else {}
-        found = {source.id: named.get(source.name, by_end.get(PurePosixPath(source.name).name)) for source in sources}
-        return {name: number for name, number in found.items() if number is not None}
+        return zip_words(" and ".join(self.shapes), len(whole), self.images.wanted(sources))
 
 
 class CocoMasks(CocoBoxes):

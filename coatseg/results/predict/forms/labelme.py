@@ -20,7 +20,7 @@ from PIL import Image
 
 from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
-from coatseg.results.predict.canvas import LabelMap, Written
+from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.outlines import one_ring, outlines, plain
 from coatseg.results.predict.forms.region_files import Annotations
 from coatseg.results.predict.forms.regions import NOTHING, Mask, Region, region_without_class, size_of
@@ -34,7 +34,7 @@ VERSION = "5.5.0"
 class LabelMe(Annotations):
     """Writes labelme/ID.json: a mask for each object or each class that is there, a rectangle for objects without one.
 
-    Masks are exact; pixels of a label map without a class are a mask called __ignore__, as LabelMe calls what is to be
+    Masks are exact; pixels without a class or a segment are a mask called __ignore__, as LabelMe calls what is to be
     ignored. With `polygons` they are polygons along the edges of pixels in place of masks, parts of one object
     under one group_id, and holes joined to the outline: LabelMe paints them to half a pixel. Classes whose names are in
     `leave_out` are left out.
@@ -47,7 +47,7 @@ class LabelMe(Annotations):
 
     def write(self, source: Source, written: Written, tags: GeoTags | None) -> None:
         """Write the shapes."""
-        ignored = region_without_class(written, self.info) if isinstance(written, LabelMap) else None
+        ignored = region_without_class(written, self.info)
         regions = chain(self.regions(written), () if ignored is None else (ignored,))
         height, width = size_of(written)
         content: dict[str, Any] = {

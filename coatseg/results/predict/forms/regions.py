@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coatseg.data.annotations.id_maps import objects_of
 from coatseg.errors import ConfigError, nearest
 from coatseg.results.predict.canvas import LabelMap, Layers, Written
-from coatseg.structures import DatasetInfo, InstancePrediction, Pixels, Size
+from coatseg.structures import DatasetInfo, InstancePrediction, PanopticPrediction, Pixels, Size
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 NOTHING = -1
 """The label of a region whose pixels have no class."""
+MAPS: Mapping[type, str] = {LabelMap: "labels", Layers: "layers", PanopticPrediction: "ids"}
+"""For each type of what is written that has a value a pixel, the field of these."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """One object, or all pixels of a class: its class number, its box (x1, y1, x2, y2) and its mask, cut to the box.
+    """One object or segment, or all pixels of a class: its class number, its box (x1, y1, x2, y2) and its mask.
 
-    The mask (h, w) begins at the box's corner, whose coordinates are whole numbers then; it is None for an object that
-    is a box alone. `score` is None for classes of pixels.
+    The mask (h, w) is cut to the box, whose coordinates are whole numbers then; it is None for an object that is a box
+    alone. `score` is None for classes of pixels.
     """
 
     label: int
@@ -42,25 +45,28 @@ class Region:
 
 
 def regions_of(written: Written, info: DatasetInfo) -> Iterator[Region]:
-    """Yield the objects of a prediction, the surest first, or for label maps and layers each class that is there.
+    """Yield the objects or segments of a prediction, the surest first, or of label maps and layers each class in them.
 
     Pixels without a class are left out, and so are masks without a pixel.
     """
     yield from _REGIONS[type(written)](written, info)
 
 
-def region_without_class(written: LabelMap, info: DatasetInfo) -> Region | None:
-    """Return the pixels of a label map without a class as a region with the label NOTHING; None if there are none."""
-    mask = written.labels >= len(info.classes)
-    return _cut(NOTHING, mask) if mask.any() else None
+def region_without_class(written: Written, info: DatasetInfo) -> Region | None:
+    """Return the pixels of a label map without a class, or of none of the segments, with the label NOTHING.
+
+    It is None if there are none, as in objects and layers, which say nothing of what they are not.
+    """
+    mask = _WITHOUT[type(written)](written, info) if type(written) in _WITHOUT else None
+    return None if mask is None or not mask.any() else _cut(NOTHING, mask)
 
 
 def size_of(written: Written) -> Size:
     """Return the (height, width) of the image that was predicted."""
     if isinstance(written, InstancePrediction):
         return written.size
-    shape = written.labels.shape if isinstance(written, LabelMap) else written.layers.shape[1:]
-    return shape[0], shape[1]
+    height, width = getattr(written, MAPS[type(written)]).shape[-2:]
+    return height, width
 
 
 def labels_left(info: DatasetInfo, leave_out: list[str] | None) -> frozenset[int]:
@@ -98,6 +104,16 @@ def _of_objects(written: InstancePrediction, info: DatasetInfo) -> Iterator[Regi
             yield _cut(label, mask, score)
 
 
+def _of_segments(written: PanopticPrediction, info: DatasetInfo) -> Iterator[Region]:
+    ids, labels, scores = written.ids.numpy(), written.labels.tolist(), written.scores.tolist()
+    found, boxes = objects_of(ids)
+    sides = dict(zip(found.tolist(), boxes.astype(int).tolist(), strict=True))
+    for place in sorted(range(len(scores)), key=lambda place: -scores[place]):
+        left, top, right, bottom = sides[place + 1]
+        mask = ids[top:bottom, left:right] == place + 1
+        yield Region(labels[place], (left, top, right, bottom), mask, scores[place])
+
+
 def _cut(label: int, mask: Pixels, score: float | None = None) -> Region:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -108,4 +124,10 @@ _REGIONS: Mapping[type, Callable[[Any, DatasetInfo], Iterator[Region]]] = {
     LabelMap: _of_label_map,
     Layers: _of_layers,
     InstancePrediction: _of_objects,
+    PanopticPrediction: _of_segments,
+}
+
+_WITHOUT: Mapping[type, Callable[[Any, DatasetInfo], Mask]] = {
+    LabelMap: lambda written, info: written.labels >= len(info.classes),
+    PanopticPrediction: lambda written, info: written.ids.numpy() == 0,
 }

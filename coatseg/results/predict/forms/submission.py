@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
@@ -12,8 +12,9 @@ from coatseg.data.images.sources import Source
 from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.errors import ConfigError
 from coatseg.results.predict.canvas import LabelMap
+from coatseg.results.predict.map_files import renumbered_palette, write_png
 from coatseg.results.predict.numbers import numbering_of
-from coatseg.results.predict.writers import Writer, renumbered_palette, write_png
+from coatseg.results.predict.writers import Writer
 from coatseg.structures import DatasetInfo
 from coatseg.system.fsspec_folders import Place
 
@@ -71,13 +72,18 @@ class Submission(Writer):
         super().conclude(sources, pictures=pictures)
         whole = [source for source in sources if self.done(source)]
         name = self.files[0]
-        with self.place.writing(name) as file, ZipFile(file, "w") as archive:
-            for member in (member for source in whole for member in self.members(source)):
-                entry = ZipInfo(member.removeprefix(self.zipped_from), FIRST_DATE)
-                entry.external_attr = 0o644 << 16
-                packed = ZIP_STORED if member.endswith(".png") else ZIP_DEFLATED
-                archive.writestr(entry, self.place.read(member), packed)
+        write_zip(self.place, name, (member for source in whole for member in self.members(source)), self.zipped_from)
         return zip_words(name, len(whole), len(sources))
+
+
+def write_zip(place: Place, name: str, members: Iterable[str], zipped_from: str = "") -> None:
+    """Write files of a place as a zip in it, under their paths below `zipped_from`: the same files, the same zip."""
+    with place.writing(name) as file, ZipFile(file, "w") as archive:
+        for member in members:
+            entry = ZipInfo(member.removeprefix(zipped_from), FIRST_DATE)
+            entry.external_attr = 0o644 << 16
+            packed = ZIP_STORED if member.endswith(".png") else ZIP_DEFLATED
+            archive.writestr(entry, place.read(member), packed)
 
 
 def zip_words(name: str, there: int, wanted: int) -> str:

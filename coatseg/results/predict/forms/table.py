@@ -8,9 +8,10 @@ from typing import Any
 from coatseg.errors import ConfigError, nearest
 from coatseg.registry.options import check_options, construct, option_schema
 from coatseg.results.predict.forms.ade20k import ADE20KLabels
-from coatseg.results.predict.forms.cityscapes import CityscapesInstances, CityscapesLabels
+from coatseg.results.predict.forms.cityscapes import CityscapesInstances, CityscapesLabels, CityscapesPanoptic
 from coatseg.results.predict.forms.coco import CocoBoxes, CocoMasks
 from coatseg.results.predict.forms.coco_json import CocoAnnotations
+from coatseg.results.predict.forms.coco_panoptic import CocoPanopticResults
 from coatseg.results.predict.forms.geojson import GeoJson
 from coatseg.results.predict.forms.geopackage import GeoPackage
 from coatseg.results.predict.forms.kaggle_rle import KaggleObjects, KaggleRows
@@ -22,19 +23,20 @@ from coatseg.system.fsspec_folders import Place
 from coatseg.tasks.base import Task
 
 _DENSE = ("semantic", "multilabel")
-_ALL = (*_DENSE, "boxes", "instances")
+_MASKS = ("instances", "panoptic")
+_ALL = (*_DENSE, "boxes", *_MASKS)
 
 FORMS: Mapping[str, Mapping[str, type[Writer]]] = {
-    "cityscapes": {"semantic": CityscapesLabels, "instances": CityscapesInstances},
+    "cityscapes": {"semantic": CityscapesLabels, "instances": CityscapesInstances, "panoptic": CityscapesPanoptic},
     "ade20k": {"semantic": ADE20KLabels},
     "voc": {"semantic": VOCLabels},
-    "coco": {"boxes": CocoBoxes, "instances": CocoMasks},
+    "coco": {"boxes": CocoBoxes, "instances": CocoMasks, "panoptic": CocoPanopticResults},
     "kaggle_rle": {**dict.fromkeys(_DENSE, KaggleRows), "instances": KaggleObjects},
     "geojson": dict.fromkeys(_ALL, GeoJson),
     "geopackage": dict.fromkeys(_ALL, GeoPackage),
     "labelme": dict.fromkeys(_ALL, LabelMe),
     "coco_json": dict.fromkeys(_ALL, CocoAnnotations),
-    "yolo": {**dict.fromkeys((*_DENSE, "instances"), Yolo), "boxes": YoloBoxes},
+    "yolo": {**dict.fromkeys((*_DENSE, *_MASKS), Yolo), "boxes": YoloBoxes},
 }
 """For each form, the writer of each kind of labels that a task needs of its data, where it has one."""
 

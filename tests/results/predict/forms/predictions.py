@@ -13,7 +13,7 @@ from coatseg.data.images.statements.geotags import GeoTags
 from coatseg.results.predict.canvas import LabelMap, Layers, Written
 from coatseg.results.predict.forms.table import FORMS
 from coatseg.results.predict.writers import Writer
-from coatseg.structures import DatasetInfo, InstancePrediction
+from coatseg.structures import DatasetInfo, InstancePrediction, PanopticPrediction
 from coatseg.system.fsspec_folders import Place
 
 INFO = DatasetInfo(
@@ -54,6 +54,17 @@ def objects(masks: bool = True) -> InstancePrediction:
     boxes = torch.tensor([[3, 2, 20, 12], [0, 0, 31, 24], [30, 0, 31, 1], [1, 1, 2, 2]], dtype=torch.float32)
     scores, labels = torch.tensor([0.9, 0.8, 0.5, 0.1]), torch.tensor([1, 2, 1, 2])
     return InstancePrediction("a", SIZE, boxes, labels, scores, torch.from_numpy(found) if masks else None)
+
+
+def panoptic() -> PanopticPrediction:
+    """A cat, stuff with holes and parts, a dog of one pixel, and void, the surest last."""
+    ids = np.zeros(SIZE, np.int32)
+    ids[2:12, 3:20] = 1
+    ids[ragged(7) & (ids == 0)] = 2
+    ids[0, 30] = 3
+    return PanopticPrediction(
+        "a", torch.from_numpy(ids), torch.tensor([1, 0, 2]), torch.tensor([0.5, 0.625, 0.75], dtype=torch.float32)
+    )
 
 
 def source(name: str = "a.png") -> Source:

@@ -14,7 +14,7 @@ from coatseg.results.predict.canvas import Written
 from coatseg.results.predict.forms.table import FORMS
 from coatseg.structures import Dataset
 from coatseg.system.fsspec_folders import Place
-from tests.results.predict.forms.predictions import INFO, SIZE, label_map, objects
+from tests.results.predict.forms.predictions import INFO, SIZE, label_map, objects, panoptic
 
 SPLIT = {"split_by": "fraction", "val_fraction": 0.99}
 COLUMNS = {"columns": ["ImageId", "ClassId", "EncodedPixels"]}
@@ -92,3 +92,13 @@ def test_a_label_map_as_objects_is_read_back_with_the_same_pixels(tmp_path: Path
     for label, mask in zip(read.labels, read.masks, strict=True):
         labels[mask] = INFO.classes.index(dataset.info.classes[label])
     assert np.array_equal(labels, written.labels)
+
+
+@pytest.mark.parametrize("form", ["labelme", "coco_json", "yolo", "geojson"])
+def test_segments_are_read_back_with_the_same_pixels(tmp_path: Path, form: str) -> None:
+    written = panoptic()
+    read = read_back(form, "panoptic", written, tmp_path, {})
+    found = read[0].instances
+    assert [read.info.classes[label] for label in found.labels] == ["dog", "background", "cat"]  # the surest first
+    for mask, number in zip(found.masks, (3, 2, 1), strict=True):
+        assert np.array_equal(mask, written.ids.numpy() == number)

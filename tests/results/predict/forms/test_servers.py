@@ -24,7 +24,17 @@ from coatseg.results.predict.forms.table import FORMS, form_writer
 from coatseg.structures import PREDICTION_KINDS, InstancePrediction
 from coatseg.system.fsspec_folders import Place
 from tests.results.models import small_predictor
-from tests.results.predict.forms.predictions import INFO, SIZE, label_map, layers, objects, ragged, source, write
+from tests.results.predict.forms.predictions import (
+    INFO,
+    SIZE,
+    label_map,
+    layers,
+    objects,
+    panoptic,
+    ragged,
+    source,
+    write,
+)
 
 FRAME = "frankfurt/frankfurt_000001_005898_leftImg8bit.png"
 THINGS = replace(Cityscapes.info, annotates=frozenset({"semantic", "boxes", "instances"}))
@@ -81,8 +91,20 @@ def test_cityscapes_objects_are_a_list_and_masks(tmp_path: Path) -> None:
     assert set(files) == {f"{stem}.txt", *(name for name, *_ in lines)}
 
 
+def test_cityscapes_segments_are_cocos_format_by_frame_and_label_id(tmp_path: Path) -> None:
+    info = replace(INFO, classes=("road", "car", "person"), category_ids=())
+    write("cityscapes", "panoptic", panoptic(), tmp_path, info=info, image=source(FRAME))
+    files = zipped(tmp_path / "cityscapes.zip")
+    png = "cityscapes_panoptic/frankfurt_000001_005898_panoptic.png"
+    assert set(files) == {"cityscapes_panoptic.json", png}
+    (annotation,) = json.loads(files["cityscapes_panoptic.json"])["annotations"]
+    assert (annotation["image_id"], annotation["file_name"]) == ("frankfurt_000001_005898", Path(png).name)
+    assert [row["category_id"] for row in annotation["segments_info"]] == [26, 7, 24]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(files[png])))[..., 0], panoptic().ids.numpy())
+
+
 def test_an_image_that_the_tools_of_cityscapes_could_not_find_is_refused_before_the_first(tmp_path: Path) -> None:
-    for needs, info in (("semantic", Cityscapes.info), ("instances", THINGS)):
+    for needs, info in (("semantic", Cityscapes.info), ("instances", THINGS), ("panoptic", THINGS)):
         writer = FORMS["cityscapes"][needs](Place(tmp_path), info)
         with pytest.raises(ConfigError, match=r"a\.png is not called CITY_"):
             writer.check([source(FRAME), source("a.png")])
@@ -166,6 +188,37 @@ def test_coco_ids_and_categories_are_those_of_the_json_of_the_images(tmp_path: P
     assert writer.chosen([source("b.png"), source("deep/a.png")]) == [source("deep/a.png")]
     with pytest.raises(ConfigError, match=r"not called by one, as 000000000139\.jpg is"):
         FORMS["coco"]["boxes"](Place(tmp_path / "other"), INFO).check([source("b.png")])
+
+
+COCO_CLASSES = replace(INFO, classes=("sky-other-merged", "cat", "dog"))
+
+
+def test_coco_segments_have_the_names_and_the_categories_of_its_server(tmp_path: Path) -> None:
+    image = source("val2017/000000000139.jpg")
+    write("coco", "panoptic", panoptic(), tmp_path, info=COCO_CLASSES, image=image, method="mine", split="val2017")
+    name = "panoptic_val2017_mine_results"
+    files = zipped(tmp_path / f"{name}.zip")
+    assert set(files) == {f"{name}.json", f"{name}/000000000139.png"}
+    assert files[f"{name}.json"] == (tmp_path / f"{name}.json").read_bytes()
+    (annotation,) = json.loads(files[f"{name}.json"])["annotations"]
+    assert (annotation["image_id"], annotation["file_name"]) == (139, "000000000139.png")
+    assert [row["category_id"] for row in annotation["segments_info"]] == [17, 187, 18]
+
+
+def test_coco_segments_are_of_the_images_that_the_json_names(tmp_path: Path) -> None:
+    images = [{"id": number, "file_name": f"{number}.jpg", "height": 4, "width": 4} for number in (5, 6)]
+    path = tmp_path / "image_info_test.json"
+    path.write_text(json.dumps({"images": images, "categories": [{"id": 17, "name": "cat"}]}))
+    writer = FORMS["coco"]["panoptic"](Place(tmp_path / "out"), COCO_CLASSES, json=str(path))
+    chosen = writer.chosen([source("5.jpg"), source("7.jpg")])
+    assert chosen == [source("5.jpg")]
+    writer.check(chosen)
+    writer.write(chosen[0], panoptic(), None)
+    assert writer.conclude(chosen, pictures=False).startswith("panoptic_test-dev2017_coatseg_results.zip: 1 of 2")
+    with pytest.raises(ConfigError, match="for=coco has no class background"):
+        FORMS["coco"]["panoptic"](Place(tmp_path / "out"), INFO)
+    with pytest.raises(ConfigError, match=r"for\.method=a/b cannot be part of a file's name"):
+        FORMS["coco"]["panoptic"](Place(tmp_path / "out"), COCO_CLASSES, method="a/b")
 
 
 def decoded(text: str, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -261,7 +314,9 @@ def test_images_of_one_name_in_two_folders_keep_their_paths_in_a_csv(tmp_path: P
 
 def test_a_form_for_other_predictions_is_refused_and_others_named(tmp_path: Path) -> None:
     task = small_predictor().task
-    with pytest.raises(ConfigError, match=r"for=coco takes what models for boxes or instances labels predict.*\n.*voc"):
+    with pytest.raises(
+        ConfigError, match=r"for=coco takes what models for boxes or instances or panoptic labels.*\n.*voc"
+    ):
         form_writer({"name": "coco"}, task, Place(tmp_path))
     with pytest.raises(ConfigError, match="Did you mean geojson"):
         form_writer({"name": "geojsn"}, task, Place(tmp_path))
