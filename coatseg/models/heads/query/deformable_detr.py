@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from coatseg.errors import ConfigError
+from coatseg.errors import ConfigError, listed
 from coatseg.models.heads.base import ObjectHead, without_crowds
 from coatseg.models.heads.detection.base import DIVISOR
 from coatseg.models.heads.detection.detections import Detections
@@ -22,8 +23,8 @@ from coatseg.registry.options import PositiveInt, PositiveShare, Rate
 from coatseg.structures import InstanceTarget, Level, Size
 from coatseg.system.extras import needs
 
-STRIDES = (8, 16, 32)
-"""The strides of the levels that it takes; one of twice the last is added."""
+COARSEST = 32
+"""The coarsest level of a backbone that it takes; one of twice that stride is made of it."""
 SLOWER = ("sampling_offsets", "reference_points")
 """What the authors train at a tenth of the rate: the layers that say where to look."""
 
@@ -32,11 +33,13 @@ SLOWER = ("sampling_offsets", "reference_points")
 class DeformableDETROptions(TransformerOptions):
     """Those of the transformer and of what goes on around it.
 
-    With `auxiliary` every decoder layer has losses, not the last alone. Of all queries and classes the best
+    `finest` is the stride of the finest level that it looks at; small objects want 4, which costs four times as many
+    tokens. With `auxiliary` every decoder layer has losses, not the last alone. Of all queries and classes the best
     `detections` are kept, those scored above `score_threshold`. The layers that say where to look are trained at
     `offset_rate` of the learning rate.
     """
 
+    finest: Literal[4, 8, 16, 32] = 8
     auxiliary: bool = True
     detections: PositiveInt = 100
     score_threshold: Rate = 0.0
@@ -44,15 +47,15 @@ class DeformableDETROptions(TransformerOptions):
 
 
 class DeformableDETR(ObjectHead):
-    """A transformer on a backbone's levels of strides 8, 16 and 32, with the losses and the decoding of queries."""
+    """A transformer on a backbone's levels up to stride 32, with the losses and the decoding of queries."""
 
     gives = frozenset({"boxes"})
     divisor = DIVISOR
-    strides = (*STRIDES, 2 * STRIDES[-1])
 
     def __init__(self, levels: Sequence[Level], classes: int, options: DeformableDETROptions) -> None:
         super().__init__()
-        self.places = level_places(levels, "deformable_detr")
+        self.places = level_places(levels, "deformable_detr", options.finest)
+        self.strides = (*(levels[place].stride for place in self.places), 2 * COARSEST)
         self.levels_used = self.places[-1] + 1
         self.options = options
         plain = {field.name: getattr(options, field.name) for field in fields(TransformerOptions)}
@@ -106,7 +109,7 @@ class DeformableDETR(ObjectHead):
     def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return the encoder's maps."""
         used = self._used(pyramid)
-        height, width = (side * STRIDES[0] for side in used[0].shape[-2:])
+        height, width = (side * self.strides[0] for side in used[0].shape[-2:])
         canvases = Canvases.of((height, width), [(height, width)] * len(used[0]), self.strides, self.divisor)
         tokens, _ = self.transformer.encode(used, canvases)
         parts = tokens.transpose(1, 2).split(canvases.tokens, dim=-1)
@@ -130,19 +133,21 @@ class DeformableDETR(ObjectHead):
             )
 
 
-def level_places(levels: Sequence[Level], head: str) -> list[int]:
-    """Return the places of the levels of strides 8, 16 and 32.
+def level_places(levels: Sequence[Level], head: str, finest: int) -> list[int]:
+    """Return the places of the levels from stride `finest` to 32, each of twice the stride of the one before.
 
     Raises:
         ConfigError: there is not one of each.
     """
     strides = [level.stride for level in levels]
-    if any(stride not in strides for stride in STRIDES):
+    wanted = [finest * 2**step for step in range((COARSEST // finest).bit_length())]
+    if any(stride not in strides for stride in wanted):
         raise ConfigError(
-            f"head={head} needs feature maps of strides 8, 16 and 32; this backbone has {tuple(strides)}.",
+            f"head={head} needs feature maps of strides {listed(wanted)}, each of twice the stride of the one before; "
+            f"this backbone has {tuple(strides)}.",
             "Choose a backbone with the strides 4, 8, 16 and 32, such as any CoaT.",
         )
-    return [strides.index(stride) for stride in STRIDES]
+    return [strides.index(stride) for stride in wanted]
 
 
 def _truth(target: InstanceTarget, canvas: Tensor) -> Truth:
@@ -157,7 +162,7 @@ def deformable_detr(
     """Build Deformable DETR.
 
     Raises:
-        ConfigError: transformers is not installed, the backbone has no levels of strides 8, 16 and 32, or options do
+        ConfigError: transformers is not installed, the backbone lacks one of the strides, or options do
             not go together.
     """
     needs("head=deformable_detr", "query", "transformers")
