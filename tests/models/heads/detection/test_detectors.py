@@ -13,7 +13,8 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.backbones.variants import VARIANTS
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import Anchors, DetectionHead, DetectorOptions
+from coatseg.models.heads.base import ObjectHead
+from coatseg.models.heads.detection.base import Anchors, DetectorOptions
 from coatseg.models.heads.detection.cascade import (
     Cascade,
     CascadeMaskRCNN,
@@ -40,7 +41,7 @@ class TestFasterRCNN(DetectorContract):
     def make(self, levels: Levels, classes: int) -> TwoStage:
         return faster_rcnn(levels, classes, RCNN(**FEW))
 
-    def set_threshold(self, head: DetectionHead, score: float) -> None:
+    def set_threshold(self, head: ObjectHead, score: float) -> None:
         assert isinstance(head, TwoStage)
         head.regions.score_thresh = score
 
@@ -56,7 +57,7 @@ class TestCascadeRCNN(DetectorContract):
     def make(self, levels: Levels, classes: int) -> Cascade:
         return cascade_rcnn(levels, classes, CascadeRCNN(**FEW))
 
-    def set_threshold(self, head: DetectionHead, score: float) -> None:
+    def set_threshold(self, head: ObjectHead, score: float) -> None:
         assert isinstance(head, Cascade)
         head.score_threshold = score
 
@@ -76,7 +77,7 @@ class TestRetinaNet(DetectorContract):
     def make(self, levels: Levels, classes: int) -> OneStage:
         return retinanet(levels, classes, DetectorOptions(width=16, norm="group"))
 
-    def set_threshold(self, head: DetectionHead, score: float) -> None:
+    def set_threshold(self, head: ObjectHead, score: float) -> None:
         assert isinstance(head, OneStage)
         head.detector.score_thresh = score
 
