@@ -58,7 +58,7 @@ class FoundMasks:
         best = chances.flatten().topk(min(self.options.detections, chances.numel()))
         queries = torch.div(best.indices, chances.shape[1], rounding_mode="floor")
         labels = best.indices % chances.shape[1]
-        used, place = queries.unique(return_inverse=True)
+        used, place = torch.unique(queries, return_inverse=True)
         parts = [_mask_facts(logits) for logits in self._resized(used, size, original)]
         masks, sureness, boxes = (torch.cat(column) for column in zip(*parts, strict=True))
         scores = best.values * sureness[place]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,10 +88,10 @@ class Mask2FormerDecoder(MaskDecoder):
     def _visible(self, normed: Tensor, pixels: Tensor) -> Tensor:
         """Return where queries may look (B, 1, Q, h * w) bool: within their masks, or everywhere if these are empty."""
         embeddings = self.queries.decoder.mask_predictor.mask_embedder(normed)
-        inside = embeddings @ pixels.flatten(2).to(embeddings) >= 0
+        inside: Tensor = embeddings @ pixels.flatten(2).to(embeddings) >= 0
         return (inside | ~inside.any(-1, keepdim=True))[:, None]
 
-    def _layer(self, layer: nn.Module, states: Tensor, memory: Tensor, places: Tensor, visible: Tensor) -> Tensor:
+    def _layer(self, layer: Any, states: Tensor, memory: Tensor, places: Tensor, visible: Tensor) -> Tensor:
         """Return the states (B, Q, C) after a layer: attention to a level, among the queries, and a perceptron."""
         queries = self.queries.queries_embedder.weight
         crossing, among = layer.cross_attn, layer.self_attn
@@ -107,11 +108,12 @@ class Mask2FormerDecoder(MaskDecoder):
         placed = states + queries
         told = attend(among.q_proj(placed), among.k_proj(placed), among.v_proj(states), among.num_heads)
         states = layer.self_attn_layer_norm(states + among.out_proj(told))
-        return layer.final_layer_norm(states + layer.fc2(layer.activation_fn(layer.fc1(states))))
+        states = layer.final_layer_norm(states + layer.fc2(layer.activation_fn(layer.fc1(states))))
+        return states
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, visible: Tensor | None = None) -> Tensor:
     """Return the attention (B, Q, C) of several heads; `visible` (B, 1, Q, S) bool is where queries may look."""
-    parts = [tensor.unflatten(-1, (heads, -1)).transpose(1, 2) for tensor in (queries, keys, values)]
-    seen = functional.scaled_dot_product_attention(*parts, attn_mask=visible)
+    q, k, v = (tensor.view(*tensor.shape[:2], heads, -1).transpose(1, 2) for tensor in (queries, keys, values))
+    seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
     return seen.transpose(1, 2).flatten(2)

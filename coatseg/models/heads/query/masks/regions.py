@@ -36,7 +36,7 @@ class Regions:
     @classmethod
     def of_label_map(cls, label_map: Tensor) -> Self:
         """Return a region for each class of a label map (H, W) int64; negative numbers are ignored."""
-        labels = label_map.unique()
+        labels = torch.unique(label_map)
         labels = labels[labels >= 0]
         return cls(labels, label_map == labels[:, None, None], label_map < 0)
 
