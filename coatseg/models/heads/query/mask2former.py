@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coatseg.errors import ConfigError
 from coatseg.models.heads.query.masks.found import FindingOptions
 from coatseg.models.heads.query.masks.head import MaskHead
 from coatseg.models.heads.query.masks.losses import CROSS_ENTROPY, LossOptions, MaskLosses
+from coatseg.models.heads.query.masks.options import HEADS, check_width
 from coatseg.models.heads.semantic.base import smp_channels
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt
 from coatseg.structures import LOGITS, Level
 from coatseg.system.extras import needs
-
-HEADS = 8
 
 
 @register("head", "mask2former")
@@ -43,10 +41,7 @@ def mask2former(
     """
     needs("head=mask2former", "query", "transformers", "scipy")
     _, _, *channels = smp_channels(levels, "mask2former")
-    if width % (2 * HEADS):
-        raise ConfigError(
-            f"head.width={width} is no multiple of {2 * HEADS}.", "Attention has 8 heads, and positions two halves."
-        )
+    check_width(width)
     from transformers import Mask2FormerConfig
 
     from coatseg.models.heads.query.masks.mask2former import Mask2FormerDecoder

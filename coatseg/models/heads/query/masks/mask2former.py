@@ -108,8 +108,8 @@ class Mask2FormerDecoder(MaskDecoder):
         placed = states + queries
         told = attend(among.q_proj(placed), among.k_proj(placed), among.v_proj(states), among.num_heads)
         states = layer.self_attn_layer_norm(states + among.out_proj(told))
-        states = layer.final_layer_norm(states + layer.fc2(layer.activation_fn(layer.fc1(states))))
-        return states
+        result: Tensor = layer.final_layer_norm(states + layer.fc2(layer.activation_fn(layer.fc1(states))))
+        return result
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, visible: Tensor | None = None) -> Tensor:

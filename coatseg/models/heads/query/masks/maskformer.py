@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import MaskFormerConfig
 from transformers.models.maskformer.modeling_maskformer import (
-    MaskFormerPixelDecoder,
     MaskformerMLPPredictionHead,
+    MaskFormerPixelDecoder,
     MaskFormerPreTrainedModel,
     MaskFormerTransformerModule,
 )
@@ -58,14 +58,22 @@ class MaskFormerDecoder(MaskDecoder):
         in_float32(self.pixels.mask_projection)
 
     def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Return the maps of the feature pyramid, and as a part of the finest's place the pixels of the masks."""
+        """Return the pixels that masks are made of, at stride 4, and the coarser maps of the feature pyramid."""
         decoded = self.pixels(list(pyramid), output_hidden_states=True)
         return [decoded.last_hidden_state, *reversed(decoded.hidden_states[:-1])]
 
     def forward(self, pyramid: Sequence[Tensor], every_layer: bool) -> Predictions:
         """Return the predictions of every layer, or of the last one."""
-        pixels = self.maps(pyramid)[0]
         queries: Any = self.queries
-        states: Tensor = queries(pyramid[-1], output_hidden_states=True)
-        shown = torch.stack(list(states)) if every_layer else states
-        return Predictions(self.classes(shown), self.embedder(shown), pixels)
+        pixels, coarse = self.maps(pyramid)[0], pyramid[-1]
+        if queries.input_projection is not None:
+            coarse = queries.input_projection(coarse)
+        places = queries.position_embedder((1, *coarse.shape[1:]), coarse.device, coarse.dtype)
+        memory, places = (tensor.flatten(2).transpose(1, 2) for tensor in (coarse, places))
+        asked = queries.queries_embedder.weight.expand(len(coarse), -1, -1)
+        states, shown = torch.zeros_like(asked), []
+        for layer in queries.decoder.layers:
+            states = layer(states, None, places, asked, memory)
+            shown.append(queries.decoder.layernorm(states))
+        seen = torch.stack(shown if every_layer else shown[-1:])
+        return Predictions(self.classes(seen), self.embedder(seen), pixels)
