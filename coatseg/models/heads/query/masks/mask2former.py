@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
-    Mask2FormerPixelDecoder,
     Mask2FormerPreTrainedModel,
     Mask2FormerTransformerModule,
 )
@@ -18,7 +17,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 from coatseg.models.heads.detection.base import in_float32
 from coatseg.models.heads.query.masks.head import MaskDecoder
 from coatseg.models.heads.query.masks.losses import Predictions
-from coatseg.models.heads.semantic.base import group_count
+from coatseg.models.heads.query.masks.pixel_decoder import PixelDecoder
 
 
 class _Initialised(Mask2FormerPreTrainedModel):  # type: ignore[misc]
@@ -26,7 +25,7 @@ class _Initialised(Mask2FormerPreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: Mask2FormerConfig, channels: Sequence[int]) -> None:
         super().__init__(config)
-        self.pixels = Mask2FormerPixelDecoder(config, list(channels))
+        self.pixels = PixelDecoder(config, channels)
         self.queries = Mask2FormerTransformerModule(config.feature_size, config)
         self.classes = nn.Linear(config.hidden_dim, config.num_labels + 1)
         self.post_init()
@@ -45,21 +44,16 @@ class Mask2FormerDecoder(MaskDecoder):
         super().__init__()
         made = _Initialised(config, channels)
         self.pixels, self.queries, self.classes = made.pixels, made.queries, in_float32(made.classes)
-        for norm in self.pixels.modules():
-            if isinstance(norm, nn.GroupNorm):
-                norm.num_groups = group_count(norm.num_channels)
-        in_float32(self.pixels.mask_projection)
         in_float32(self.queries.decoder.mask_predictor.mask_embedder)
 
     def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return the pixels that masks are made of, at stride 4, and the maps that queries look at."""
-        decoded = self.pixels(list(pyramid))
-        return [decoded.mask_features, *reversed(decoded.multi_scale_features)]
+        pixels, levels = self.pixels(pyramid)
+        return [pixels, *reversed(levels)]
 
     def forward(self, pyramid: Sequence[Tensor], every_layer: bool) -> Predictions:
         """Return the predictions of the first queries and of every layer, or of the last layer."""
-        pixels, fine, middle, coarse = self.maps(pyramid)
-        levels = [coarse, middle, fine]
+        pixels, levels = self.pixels(pyramid)
         decoder = self.queries.decoder
         states = self.queries.queries_features.weight.expand(len(pixels), -1, -1)
         memories, places = self._memories(levels)
