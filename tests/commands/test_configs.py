@@ -37,7 +37,7 @@ FILES = sorted(
 )
 METRICS = {
     "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco": "box AP", "bccd": "box AP50",
-    "nuclei": "mask AP50",
+    "nuclei": "mask AP50", "scenes": "PQ",
 }  # fmt: skip
 """What the experiments, by the beginnings of their names, are judged by."""
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
