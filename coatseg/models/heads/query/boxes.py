@@ -49,8 +49,9 @@ def shares(boxes: Tensor, size: Size) -> Tensor:
 
 def corners(boxes: Tensor, size: Size = (1, 1)) -> Tensor:
     """Return boxes (..., 4) of centre, width and height, shares of `size` (height, width), as corners in pixels."""
-    height, width = size
-    return box_convert(boxes, "cxcywh", "xyxy") * boxes.new_tensor([width, height, width, height])
+    height, width = size  # numbers that a traced graph computes: none of them may go into a tensor of constants
+    x, y, w, h = boxes.unbind(-1)
+    return torch.stack([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height], dim=-1)
 
 
 def costs(logits: Tensor, boxes: Tensor, truth: Truth) -> Tensor:
@@ -130,3 +131,13 @@ def box_losses(predicted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 def _area(low: Tensor, high: Tensor) -> Tensor:
     return (high - low).clamp(min=0).prod(-1)
+
+
+def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` highest scores of the last axis, or all where there are fewer, and their places."""
+    have = scores.shape[-1]
+    if torch.jit.is_tracing():  # a comparison in Python would hold for the size of the trace alone
+        least = torch.minimum(torch.as_tensor(have), torch.tensor(count))
+        return scores.topk(least)  # type: ignore[call-overload, no-any-return]  # a tensor only while tracing
+    found = scores.topk(min(count, have))
+    return found.values, found.indices

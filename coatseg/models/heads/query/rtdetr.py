@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
 
 from coatseg.models.heads.base import ObjectHead
 from coatseg.models.heads.detection.base import DIVISOR, check_doubling, share
 from coatseg.models.heads.detection.detections import Detections
-from coatseg.models.heads.query.boxes import Truth, corners, pair
+from coatseg.models.heads.query.boxes import Truth, best, corners, pair
 from coatseg.models.heads.query.real_time.losses import layer_losses
 from coatseg.models.heads.query.real_time.options import RTDETROptions
 from coatseg.models.precision import full_precision
@@ -135,12 +136,11 @@ class RTDETR(ObjectHead):
 
     def _kept(self, logits: Tensor, boxes: Tensor, size: Size) -> Detections:
         """Choose among the queries' classes: logits (Q, C), boxes (Q, 4) in pixels of an image of `size`."""
-        scores, pairs = logits.float().sigmoid().flatten().topk(min(self.detections, logits.numel()))
+        scores, pairs = best(logits.float().sigmoid().flatten(), self.detections)
         query, label = pairs // logits.shape[1], pairs % logits.shape[1]
         kept = scores > self.score_threshold
-        height, width = size
-        inside = torch.minimum(boxes.float()[query].clamp(min=0), boxes.new_tensor([width, height, width, height]))
-        return Detections(inside[kept], label[kept], scores[kept])
+        inside = clip_boxes_to_image(boxes.float()[query[kept]], size)
+        return Detections(inside, label[kept], scores[kept])
 
 
 @register("head", "rtdetr")

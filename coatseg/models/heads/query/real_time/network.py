@@ -19,7 +19,7 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
 
 from coatseg.errors import ConfigError
 from coatseg.models.heads.detection.base import in_float32
-from coatseg.models.heads.query.boxes import Queries
+from coatseg.models.heads.query.boxes import Queries, best
 from coatseg.models.heads.query.real_time.denoising import Denoising, Noisy
 from coatseg.models.heads.query.real_time.options import RTDETROptions
 from coatseg.models.heads.semantic.base import HeadNorm, with_norm
@@ -78,14 +78,14 @@ class Network(nn.Module):
         tokens = torch.cat([features.flatten(2).transpose(1, 2) for features in maps], dim=1)
         proposals = self.propose(tokens)
         logits = self.first_classes(proposals)
-        best = logits.amax(-1).topk(min(self.queries, logits.shape[1]), dim=1).indices
+        _, chosen = best(logits.amax(-1), self.queries)
         anchors = torch.cat([_anchors(size, level) for level, size in enumerate(sizes)]).to(logits.device)
-        chosen, first = _rows(proposals, best), _rows(logits, best)
-        references = self.first_boxes(chosen) + torch.logit(anchors)[best]
-        content, given, mask = chosen.detach(), references.detach(), None
+        proposals, first = _rows(proposals, chosen), _rows(logits, chosen)
+        references = self.first_boxes(proposals) + torch.logit(anchors)[chosen]
+        content, given, mask = proposals.detach(), references.detach(), None
         if noisy is not None:
             content = torch.cat([noisy.content.to(content.dtype), content], dim=1)
-            given, mask = torch.cat([noisy.references, given], dim=1), noisy.mask(best.shape[1])
+            given, mask = torch.cat([noisy.references, given], dim=1), noisy.mask(chosen.shape[1])
         decoded = self.decoder(
             inputs_embeds=content,
             encoder_hidden_states=tokens,
@@ -135,6 +135,7 @@ def configured(levels: Sequence[Level], classes: int, options: RTDETROptions) ->
         decoder_attention_heads=options.attention_heads,
         num_queries=options.queries,
         num_denoising=options.denoising,
+        loss_type="RTDetrV2ForObjectDetection",  # unused; without it transformers warns whoever looks at the model
     )
 
 
