@@ -25,11 +25,14 @@ DEFINITION = (
     "PQ = SQ x RQ. Means weigh classes alike and are over those with TP + FP + FN > 0, the same ones for PQ, SQ and RQ."
 )
 
-GROUPS = ("", "things", "stuff")
-"""What means are over: all classes, those with instances, the others."""
+GROUPS = {"things": "thing", "stuff": "stuff"}
+"""Classes with instances and the others, which have means of their own, and what one of each is called."""
 
 UNITS = 2**53
 """The IoU of a match, a double of more than 0.5, is a whole number of these parts of 1, so that sums can be exact."""
+
+Share = tuple[npt.NDArray[np.int64], list[int]]
+"""The counts (K, 3) of right, false and missed segments, and the sums (K,) of IoU in UNITS."""
 
 
 class PanopticCounts:
@@ -72,13 +75,16 @@ class PanopticCounts:
 
     def scores(self) -> PanopticScores:
         """Return the scores over the images of all processes, the same in every process."""
-        shares: list[Any] = [(self.counts, self.units)]
+        shares: list[Any] = [self.share]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             shares = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(shares, (self.counts, self.units))
-        counts = sum((counts for counts, _ in shares), np.zeros_like(self.counts))
-        units = [sum(of_class) for of_class in zip(*(units for _, units in shares), strict=True)]
-        return PanopticScores(self.classes, self.things, counts, np.array([total / UNITS for total in units]))
+            torch.distributed.all_gather_object(shares, self.share)
+        return panoptic_scores(shares, self.classes, self.things)
+
+    @property
+    def share(self) -> Share:
+        """What this process has counted."""
+        return self.counts, self.units
 
 
 @dataclass(frozen=True)
@@ -116,16 +122,18 @@ class PanopticScores:
         """The classes that the means leave out."""
         return tuple(name for name, there in zip(self.classes, self._present, strict=True) if not there)
 
-    def mean(self, values: Values, group: str = "") -> float:
-        """Return the mean of `values` (K,) over all classes, "things" or "stuff"; NaN where none is defined."""
-        of_group = np.isin(np.arange(len(self.classes)), self.things) == (group != "stuff")
-        return mean_of_defined(values[of_group] if group else values)
+    def ranked(self, group: str) -> list[int]:
+        """Return the numbers of the classes of a group, the best PQ first and absent ones last."""
+        numbers = np.flatnonzero(np.isin(np.arange(len(self.classes)), self.things) == (group == "things"))
+        order: list[int] = numbers[np.argsort(-self.pq[numbers], kind="stable")].tolist()
+        return order
 
     def summary(self) -> dict[str, float]:
-        """Return the means by name: PQ, SQ, RQ, PQ_things, ..., RQ_stuff."""
+        """Return the means by name: PQ, SQ, RQ, PQ_things, ..., RQ_stuff; NaN over no class."""
         qualities = {"PQ": self.pq, "SQ": self.sq, "RQ": self.rq}
-        return {
-            f"{name}_{group}".rstrip("_"): self.mean(values, group)
+        means = {name: mean_of_defined(values) for name, values in qualities.items()}
+        return means | {
+            f"{name}_{group}": mean_of_defined(values[self.ranked(group)])
             for group in GROUPS
             for name, values in qualities.items()
         }
@@ -133,31 +141,28 @@ class PanopticScores:
     def headline(self) -> str:
         """Return one line with the means and the classes that they leave out; '-' is a mean over no class."""
         words = {name: "-" if np.isnan(value) else f"{value:.4f}" for name, value in self.summary().items()}
-        groups = "; ".join(
+        groups = [
             f"{group} PQ {words[f'PQ_{group}']} (SQ {words[f'SQ_{group}']}, RQ {words[f'RQ_{group}']})"
-            for group in GROUPS[1:]
-        )
-        absent = f"; absent and left out: {listed(self.absent)}" if self.absent else ""
-        return f"PQ {words['PQ']} (SQ {words['SQ']}, RQ {words['RQ']}); {groups}{absent}"
+            for group in GROUPS
+        ]
+        absent = [f"absent and left out: {listed(self.absent)}"] if self.absent else []
+        return "; ".join([f"PQ {words['PQ']} (SQ {words['SQ']}, RQ {words['RQ']})", *groups, *absent])
 
     def table(self) -> list[tuple[str, ...]]:
         """Return a row per class under a row of names, things before stuff, the best PQ of each first.
 
         Qualities are in percent, '-' where undefined; `segments` is the number of true ones, without crowds.
         """
-        header = ("class", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN", "segments")
         rows = []
-        for kind, numbers in self._kinds().items():
-            places = {self.classes[number]: number for number in numbers}
-            for name, *qualities in sorted_rows(list(places), *(of[numbers] for of in (self.pq, self.sq, self.rq))):
-                right, false, missed = self.counts[places[name]].tolist()
-                rows.append((name, kind, *qualities, *map(str, (right, false, missed, right + missed))))
-        return [header, *rows]
-
-    def _kinds(self) -> dict[str, list[int]]:
-        things = set(self.things)
-        numbers = range(len(self.classes))
-        return {"thing": sorted(things), "stuff": [number for number in numbers if number not in things]}
+        for group, kind in GROUPS.items():
+            numbers = self.ranked(group)
+            names, qualities = [self.classes[number] for number in numbers], (self.pq, self.sq, self.rq)
+            for number, (name, *percent) in zip(
+                numbers, sorted_rows(names, *(values[numbers] for values in qualities)), strict=True
+            ):
+                right, false, missed = self.counts[number].tolist()
+                rows.append((name, kind, *percent, *map(str, (right, false, missed, right + missed))))
+        return [("class", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN", "segments"), *rows]
 
     @property
     def _present(self) -> npt.NDArray[np.bool_]:
@@ -167,3 +172,17 @@ class PanopticScores:
         """Divide by TP + FP/2 + FN/2."""
         total = self.counts @ np.array([1.0, 0.5, 0.5])
         return np.where(self._present, values / np.where(self._present, total, 1.0), np.nan)
+
+
+def panoptic_scores(shares: Sequence[Share], classes: Sequence[str], things: Sequence[int]) -> PanopticScores:
+    """Return the scores of what one or more processes have counted."""
+    counts = np.sum([counts for counts, _ in shares], axis=0)
+    units = [sum(of_class) for of_class in zip(*(units for _, units in shares), strict=True)]
+    return PanopticScores(tuple(classes), tuple(things), counts, np.array([total / UNITS for total in units]))
+
+
+def image_panoptic_quality(prediction: PanopticPrediction, truth: PanopticTarget, classes: int) -> float:
+    """Return the mean PQ of one image over the classes that count in it; NaN if none does."""
+    counts = PanopticCounts(("",) * classes, ())
+    counts.update(prediction, truth)
+    return mean_of_defined(panoptic_scores([counts.share], counts.classes, ()).pq)
