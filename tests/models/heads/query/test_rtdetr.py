@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
 from coatseg.models.heads.base import ObjectHead
-from coatseg.models.heads.query.boxes import Pairs, Queries, Truth
+from coatseg.models.heads.query.box_losses import Guesses, Truth
 from coatseg.models.heads.query.real_time.losses import layer_losses
 from coatseg.models.heads.query.real_time.options import RTDETROptions
 from coatseg.models.heads.query.rtdetr import RTDETR, rtdetr
@@ -19,7 +20,7 @@ from coatseg.structures import InstanceTarget, Level
 from tests.contracts.detector import CLASSES, HARD, LEVELS, SIDE, SMALL, DetectorContract, objects
 
 FEW = RTDETROptions(
-    width=32, attention_heads=4, feed_forward=64, expansion=0.5, layers=2, queries=40, denoising=8, norm="group"
+    width=32, heads=4, feedforward=64, expansion=0.5, decoder_layers=2, queries=40, denoising=8, norm="group"
 )
 
 
@@ -32,7 +33,7 @@ class TestRTDETR(DetectorContract):
 
     def set_threshold(self, head: ObjectHead, score: float) -> None:
         assert isinstance(head, RTDETR)
-        head.score_threshold = score
+        head.options = replace(head.options, score_threshold=score)
 
 
 def detector() -> Detector:
@@ -107,7 +108,7 @@ def test_crowds_are_no_objects_to_learn() -> None:
 
 def test_more_objects_than_queries_are_said_once() -> None:
     model, images = detector(), torch.randn(1, 3, SIDE, SIDE)
-    with pytest.warns(UserWarning, match=r"1000 objects and 40 queries.*head\.queries"):
+    with pytest.warns(UserWarning, match=r"1000 objects for 40 queries.*head\.queries"):
         model(images, None, [HARD["a thousand"]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -116,22 +117,19 @@ def test_more_objects_than_queries_are_said_once() -> None:
 
 def test_losses_bear_the_names_of_their_layers() -> None:
     losses = detector()(torch.randn(1, 3, SIDE, SIDE), None, [objects([[8, 8, 40, 40]])])
-    ends = ("_first", "_0", "", "_denoising_0", "_denoising")
+    ends = ("_proposals", "_0", "", "_denoising_0", "_denoising")
     assert set(losses) == {f"{name}{end}" for name in ("classes", "boxes", "giou") for end in ends}
 
 
 def test_losses_are_those_computed_by_hand() -> None:
     # Two queries, two classes; the first query has half of the object's box, the second is nothing's.
-    truth = [Truth(torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([1]))]
-    boxes = torch.tensor([[0.5, 0.4, 0.4, 0.2], [0.1, 0.1, 0.1, 0.1]]).expand(1, 1, 2, 4)
-    logits = torch.zeros(1, 1, 2, 2)
-    pairs = Pairs(torch.tensor([0]), torch.tensor([[0]]), torch.tensor([[0]]))
-    losses = layer_losses(Queries(logits, boxes), pairs, truth)
+    truth = [Truth(torch.tensor([1]), torch.tensor([[0.5, 0.5, 0.4, 0.4]]))]
+    boxes = torch.tensor([[[0.5, 0.4, 0.4, 0.2], [0.1, 0.1, 0.1, 0.1]]])
+    losses = layer_losses(Guesses(torch.zeros(1, 2, 2), boxes), truth, [(torch.tensor([0]), torch.tensor([0]))])
     # IoU 0.5; every score is 0.5, so each binary cross entropy is ln 2, weighted by 0.5 once and 0.75 * 0.25 thrice.
-    wanted = torch.tensor(2.0).log() * (0.5 + 3 * 0.75 * 0.25)
-    torch.testing.assert_close(losses["classes"], wanted[None])
-    torch.testing.assert_close(losses["boxes"], torch.tensor([5 * 0.3]))
-    torch.testing.assert_close(losses["giou"], torch.tensor([2 * 0.5]))
+    torch.testing.assert_close(losses["classes"], torch.tensor(2.0).log() * (0.5 + 3 * 0.75 * 0.25))
+    torch.testing.assert_close(losses["boxes"], torch.tensor(5 * 0.3))
+    torch.testing.assert_close(losses["giou"], torch.tensor(2 * 0.5))
 
 
 def test_an_untrained_network_scores_everything_at_one_percent_where_it_looks() -> None:
@@ -144,7 +142,9 @@ def test_an_untrained_network_scores_everything_at_one_percent_where_it_looks() 
 
 
 def test_norms_see_one_image_or_the_batch_as_is_chosen() -> None:
-    kinds = {norm: rtdetr(LEVELS, 3, RTDETROptions(width=32, layers=1, norm=norm)) for norm in ("group", "batch")}  # type: ignore[arg-type]
+    kinds = {
+        norm: rtdetr(LEVELS, 3, RTDETROptions(width=32, decoder_layers=1, norm=norm)) for norm in ("group", "batch")
+    }  # type: ignore[arg-type]
     found = {
         norm: [module for module in head.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm, head in kinds.items()
@@ -155,8 +155,8 @@ def test_norms_see_one_image_or_the_batch_as_is_chosen() -> None:
 
 
 def test_a_width_that_the_attention_cannot_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"head.width=30 is no multiple.*head.attention_heads=4\.\n.*head.width=128"):
-        rtdetr(LEVELS, 3, RTDETROptions(width=30, attention_heads=4))
+    with pytest.raises(ConfigError, match=r"head.width=30 is no multiple.*head.heads=4\.\n.*head.width=128"):
+        rtdetr(LEVELS, 3, RTDETROptions(width=30, heads=4))
 
 
 def test_the_network_is_transformers_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_the_network_is_transformers_own(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(modeling_rt_detr_v2, "load_backbone", lambda config: Shown(config.encoder_in_channels))
     torch.manual_seed(0)
-    head = rtdetr(LEVELS, 3, RTDETROptions(width=32, attention_heads=4, feed_forward=64, layers=2, queries=30)).eval()
+    head = rtdetr(LEVELS, 3, RTDETROptions(width=32, heads=4, feedforward=64, decoder_layers=2, queries=30)).eval()
     theirs = RTDetrV2ForObjectDetection(
         RTDetrV2Config(
             num_labels=3, num_queries=30, encoder_in_channels=[16, 24, 32], encoder_hidden_dim=32, d_model=32,
@@ -179,10 +179,10 @@ def test_the_network_is_transformers_own(monkeypatch: pytest.MonkeyPatch) -> Non
     maps = [torch.randn(2, level.channels, SIDE // level.stride, SIDE // level.stride) for level in LEVELS]
     theirs.model.backbone.model.maps = maps[1:]
     with torch.no_grad():
-        ours, _ = head.network(head.maps(maps))
+        ours = head.network(head.maps(maps)).layers[-1]
         outputs = theirs(torch.zeros(2, 3, SIDE, SIDE))
-    torch.testing.assert_close(ours.logits[-1], outputs.logits, rtol=0, atol=2e-5)
-    torch.testing.assert_close(ours.boxes[-1], outputs.pred_boxes, rtol=0, atol=2e-5)
+    torch.testing.assert_close(ours.logits, outputs.logits, rtol=0, atol=2e-5)
+    torch.testing.assert_close(ours.boxes, outputs.pred_boxes, rtol=0, atol=2e-5)
 
 
 class Shown(nn.Module):
