@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from coatseg.errors import ConfigError, listed
+from coatseg.errors import ConfigError
 from coatseg.models.heads.base import ObjectHead, without_crowds
 from coatseg.models.heads.detection.base import DIVISOR
 from coatseg.models.heads.detection.detections import Detections
@@ -58,6 +58,7 @@ class DeformableDETR(ObjectHead):
         self.strides = (*(levels[place].stride for place in self.places), 2 * COARSEST)
         self.levels_used = self.places[-1] + 1
         self.options = options
+        self._said = False
         plain = {field.name: getattr(options, field.name) for field in fields(TransformerOptions)}
         self.transformer = DeformableTransformer(
             [levels[place].channels for place in self.places], classes, TransformerOptions(**plain)
@@ -72,11 +73,15 @@ class DeformableDETR(ObjectHead):
     ) -> dict[str, Tensor] | list[Detections]:
         """Return the losses against `targets`, or without them the detections."""
         height, width = images.shape[-2:]
-        canvases = Canvases.of((height, width), sizes, self.strides, self.divisor)
+        canvases = self.canvases((height, width), sizes)
         outputs: Outputs = self.transformer(self._used(pyramid), canvases)
         if targets is None:
             return self.detect(outputs, canvases, sizes)
         return self.losses(outputs, canvases, targets)
+
+    def canvases(self, batch: Size, sizes: Sequence[Size]) -> Canvases:
+        """Return the levels of a batch of images of one size, which are of `sizes` without padding."""
+        return Canvases.of(batch, sizes, self.strides, self.divisor)
 
     def losses(self, outputs: Outputs, canvases: Canvases, targets: Sequence[InstanceTarget]) -> dict[str, Tensor]:
         """Return the losses by name, those of a decoder layer but the last with its number, of the first stage so."""
@@ -110,7 +115,7 @@ class DeformableDETR(ObjectHead):
         """Return the encoder's maps."""
         used = self._used(pyramid)
         height, width = (side * self.strides[0] for side in used[0].shape[-2:])
-        canvases = Canvases.of((height, width), [(height, width)] * len(used[0]), self.strides, self.divisor)
+        canvases = self.canvases((height, width), [(height, width)] * len(used[0]))
         tokens, _ = self.transformer.encode(used, canvases)
         parts = tokens.transpose(1, 2).split(canvases.tokens, dim=-1)
         return [part.unflatten(-1, shape) for part, shape in zip(parts, canvases.shapes, strict=True)]
@@ -126,7 +131,8 @@ class DeformableDETR(ObjectHead):
     def _say_surplus(self, outputs: Outputs, truths: Sequence[Truth]) -> None:
         """Say once that an image has more objects than there are queries to learn them."""
         queries, most = outputs.logits.shape[2], max(len(truth.labels) for truth in truths)
-        if most > queries:
+        if most > queries and not self._said:
+            self._said = True
             warnings.warn(
                 f"An image has {most} objects for {queries} queries; the costliest are not learnt. Set head.queries.",
                 stacklevel=2,
@@ -143,8 +149,8 @@ def level_places(levels: Sequence[Level], head: str, finest: int) -> list[int]:
     wanted = [finest * 2**step for step in range((COARSEST // finest).bit_length())]
     if any(stride not in strides for stride in wanted):
         raise ConfigError(
-            f"head={head} needs feature maps of strides {listed(wanted)}, each of twice the stride of the one before; "
-            f"this backbone has {tuple(strides)}.",
+            f"head={head} needs feature maps from stride {finest} on, up to {COARSEST}, each of twice the stride of "
+            f"the one before; this backbone has {tuple(strides)}.",
             "Choose a backbone with the strides 4, 8, 16 and 32, such as any CoaT.",
         )
     return [strides.index(stride) for stride in wanted]
