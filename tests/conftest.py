@@ -47,14 +47,14 @@ def seeded() -> None:
 @pytest.fixture
 def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Compose a plain configuration as the command line would; runs go to a temporary folder."""
-    from coatseg.commands.terminal.composition import open_nested_keys
+    from coatseg.commands.terminal.composition import open_nested_keys, without_unfit_loss
 
     def compose_plain(*overrides: str) -> dict[str, Any]:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             config = compose("train", open_nested_keys([*overrides, f"output={tmp_path}/runs"]))
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
-        return plain  # type: ignore[return-value]
+        return without_unfit_loss(plain, overrides)  # type: ignore[arg-type]
 
     return compose_plain
 

@@ -162,19 +162,18 @@ def _sizes(stated: Any) -> list[Size]:
 def _composed(options: Mapping[str, Any], composing: Sequence[str]) -> tuple[Task, DatasetInfo, str]:
     """Compose and build a model with random weights for data with the stated classes and channels."""
     from coatseg.config.build import build_task
-    from coatseg.config.combinations import gives
+    from coatseg.config.combinations import gives, task_for
     from coatseg.config.read import read
     from coatseg.data.loading.random_batches import random_info
     from coatseg.registry.names import load_plugins
     from coatseg.registry.options import PositiveInt, fitting
-    from coatseg.structures import LOGITS, TASK_CHOICES
+    from coatseg.structures import LOGITS
 
     load_plugins(fitting(options.get("plugins", []), list[str], "plugins"))
     typed = dict(argument.split("=", 1) for argument in composing if "=" in argument)
     head = typed.get("head")
     if head in choices("head") and "task" not in typed:
-        (given,) = gives(group_file("head", head)["name"])
-        composing = [f"task={TASK_CHOICES[given]}", *composing]
+        composing = [f"task={task_for(gives(group_file('head', head)['name']))}", *composing]
     plan = read({**compose_typed(list(composing)), "plugins": options.get("plugins", [])}).task
     dense = plan.kind.takes == LOGITS
     classes = fitting(options.get("classes", CLASSES if dense else OBJECT_CLASSES), PositiveInt, "classes")

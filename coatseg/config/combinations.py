@@ -12,7 +12,7 @@ from coatseg.config.plan import Choice, TaskPlan
 from coatseg.errors import ConfigError, listed, nearest
 from coatseg.registry.names import constructor_of, table
 from coatseg.registry.options import Constructor, NonNegativeFloat, PositiveInt, fitting, function_of
-from coatseg.structures import LOGITS
+from coatseg.structures import LOGITS, PREDICTION_KINDS, TASK_CHOICES
 from coatseg.training.trainer import AUTO, PRECISIONS, SHORT_PRECISIONS
 
 RESERVED_TRAINER = {
@@ -59,13 +59,27 @@ def gives(head: str) -> frozenset[str]:
 
 def given_by(constructor: Constructor) -> frozenset[str]:
     """Return what the heads that a constructor builds output for a task."""
-    made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor)).get("return")
-    given: frozenset[str] = getattr(made, "gives", frozenset({LOGITS}))
+    given: frozenset[str] = getattr(_built_by(constructor), "gives", frozenset({LOGITS}))
     return given
 
 
+def _built_by(constructor: Constructor) -> Any:
+    """Return the class of what a constructor builds, by what it states to return; None if it states nothing."""
+    return constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor)).get("return")
+
+
+def brings_losses(constructor: Constructor) -> bool:
+    """Return whether the heads that a constructor builds have losses of their own, as those that state `gives` do."""
+    return hasattr(_built_by(constructor), "gives")
+
+
+def task_for(given: frozenset[str]) -> str:
+    """Return the file of conf/task whose task takes what a head gives; of several, the first in PREDICTION_KINDS."""
+    return next(TASK_CHOICES[kind.output] for kind in PREDICTION_KINDS if kind.output in given)
+
+
 def check_head_fits(plan: TaskPlan) -> None:
-    """Raise if the head does not output what the task takes, or a detector gets an auxiliary head, windows or views.
+    """Raise if the head does not output what the task takes, or has no use for an auxiliary head, windows or views.
 
     Raises:
         ConfigError: it names the heads that would fit, or the section to change.
@@ -77,25 +91,34 @@ def check_head_fits(plan: TaskPlan) -> None:
             f"head={plan.head.name} gives {listed(sorted(given))}; the task {plan.task.name} takes {takes}.",
             f"Choose one of these heads: {', '.join(fitting_heads)}.",
         )
+    own = brings_losses(plan.head.constructor)
+    if own and plan.kind.needs == "multilabel":
+        raise ConfigError(
+            f"head={plan.head.name} gives every pixel one class, and the task multilabel any number of them.",
+            "Choose a head that learns by a loss of your choice, such as head=fpn.",
+        )
+    if own and plan.auxiliary is not None:
+        who = (
+            f"head={plan.head.name}, which has losses of its own," if takes == LOGITS else f"the task {plan.task.name}"
+        )
+        raise ConfigError(f"auxiliary: {who} has no use for a second head.", "Leave auxiliary out.")
     if takes == LOGITS:
         return
-    if plan.auxiliary is not None:
-        raise ConfigError(f"auxiliary: the task {plan.task.name} has no use for a second head.", "Leave auxiliary out.")
     if not plan.inference.plain:
         raise ConfigError(
             f"inference: {plan.inference.words}; detectors see whole images, once.", "Set inference=whole."
         )
 
 
-def check_losses(losses: Sequence[tuple[Choice, Any]], takes: str) -> None:
-    """Raise if losses are chosen for a task that brings its own, or no loss with a weight for a task that needs one.
+def check_losses(losses: Sequence[tuple[Choice, Any]], head: Choice) -> None:
+    """Raise if losses are chosen for a head that brings its own, or no loss with a weight for a head that needs one.
 
     Raises:
         ConfigError: it says which loss is wrong, or how to choose one.
     """
-    if takes != LOGITS:
+    if brings_losses(head.constructor):
         if losses:
-            raise ConfigError(f"{losses[0][0].key}: detectors bring losses of their own.", "Leave loss out.")
+            raise ConfigError(f"{losses[0][0].key}: head={head.name} brings losses of its own.", "Leave loss out.")
         return
     if not losses:
         raise ConfigError(

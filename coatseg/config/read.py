@@ -67,7 +67,7 @@ def read(config: Options) -> Plan:
         seed=config["seed"],
     )
     check_head_fits(task)
-    check_losses(task.losses, task.kind.takes)
+    check_losses(task.losses, task.head)
     data = read_data(config["data"])
     check_rare_classes(config["data"].get("rare_class_temperature"), task.kind.needs)
     check_trainer(config["trainer"])

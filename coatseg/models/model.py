@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import lcm
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coatseg.models.heads.base import ObjectHead
 from coatseg.models.image_padding import Padded, pad
 from coatseg.models.unused_parameters import Probed
 from coatseg.structures import Backbone, Head, Outputs, Size
@@ -19,7 +21,8 @@ class Model(Probed):
 
     Images are padded to the heads' divisors and outputs cropped in here (see image_padding.py): no caller thinks about
     sizes.
-    `auxiliary` is a second head whose logits only the training sees.
+    `auxiliary` is a second head whose logits only the training sees. A head that brings losses of its own, an
+    ObjectHead, is trained by them.
     """
 
     def __init__(self, backbone: Backbone, head: Head, auxiliary: Head | None = None) -> None:
@@ -28,7 +31,14 @@ class Model(Probed):
         self.head = head
         self.auxiliary = auxiliary
 
-    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Outputs:
+    @property
+    def brings_losses(self) -> bool:
+        """Whether the head has losses of its own, against the targets that `forward` is then given in training."""
+        return isinstance(self.head, ObjectHead)
+
+    def forward(
+        self, images: Tensor, sizes: Sequence[Size] | None = None, targets: Sequence[Tensor] | None = None
+    ) -> Any:
         """Pad with zeros (the mean colour) at the bottom and right, predict, resize the logits, crop.
 
         `sizes` are the (height, width) of the images where they are padded already, with anything. Each is then padded
@@ -37,10 +47,31 @@ class Model(Probed):
         the logits are those of the image alone; in training it runs once, on the padded pyramid, for the sake of norms
         over the batch. Logits beyond an image's size are zero. torch.compile leaves calls with sizes as they are.
 
+        Returns Outputs, or with `targets` the losses by name of a head that brings them: `targets` are label maps
+        (H, W) int64 of each image without padding, negative where the class is unknown.
+
         Raises:
             ConfigError: there are not as many sizes as images, or one is larger than the images.
         """
+        if targets is not None:
+            return self._losses(images, sizes, targets)
         return self._predict(images) if sizes is None else self._predict_eagerly(images, sizes)
+
+    def _losses(self, images: Tensor, sizes: Sequence[Size] | None, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        head = cast(ObjectHead, self.head)
+        padded = pad(images, sizes, head.divisor)
+        pyramid = self.backbone(padded.images, padded.own)
+        losses: dict[str, Tensor] = head(padded.images, pyramid, padded.sizes, targets)
+        return losses
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the model; of a head that brings losses what is the same for every image, and the backbone."""
+        if not self.brings_losses:
+            super().compile(*args, **kwargs)
+            return
+        backbone: Any = self.backbone
+        for part in (backbone, *cast(ObjectHead, self.head).compilable()):
+            part.compile(*args, **kwargs)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _predict_eagerly(self, images: Tensor, sizes: Sequence[Size]) -> Outputs:

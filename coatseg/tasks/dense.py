@@ -19,6 +19,9 @@ from coatseg.tasks.finite_outputs import not_finite
 from coatseg.tasks.inference.options import WHOLE, Inference
 from coatseg.tasks.inference.views import Activation
 
+UNKNOWN = -1
+"""What stands in a label map for an unknown class, whatever the dataset's ignore index, for a head with own losses."""
+
 
 class Given(TypedDict, total=False):
     """The arguments of every dense task besides its own options; see Task and DenseTask."""
@@ -63,8 +66,16 @@ class DenseTask(Task):
         """Return the prediction of one image from its logits (K, H, W) at its original size."""
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses by name, each normalised over the whole optimizer step; the auxiliary head's as one sum."""
+        """Return the losses by name, each normalised over the whole optimizer step; the auxiliary head's as one sum.
+
+        A head that brings losses of its own is trained by these, which it normalises itself.
+        """
         ignore = self.info.ignore_index
+        if getattr(self.model, "brings_losses", False):
+            maps = [self.labels(target) for target in batch.targets]
+            known = [labels.masked_fill(labels == ignore, UNKNOWN) for labels in maps]
+            own: dict[str, Tensor] = self.model(batch.images, batch.padded_sizes, known)
+            return own
         height, width = batch.images.shape[-2:]
         labels = stack_labels([self.labels(target) for target in batch.targets], (height, width), ignore)
         step_maps = [self.labels(target) for target in batch.step_targets]

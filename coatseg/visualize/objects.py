@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -32,14 +33,19 @@ def shades(labels: Sequence[int], info: DatasetInfo) -> list[Colour]:
     colours = []
     for label in labels:
         place = seen[label] = seen.get(label, -1) + 1
-        hue, _, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in info.palette[label]))
-        if len(info.things) == 1:
-            hue, saturation = hue + GOLDEN * place, 0.8
-        else:
-            hue += HUES[place % len(HUES)]
-        red, green, blue = colorsys.hls_to_rgb(hue % 1, LIGHTNESS[place % len(LIGHTNESS)], saturation)
-        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+        colours.append(shade(info.palette[label], place, any_hue=len(info.things) == 1))
     return colours
+
+
+def shade(colour: Colour, place: int, any_hue: bool = False) -> Colour:
+    """Return the shade of a class's colour, or any hue, for the object of the class that is at a place among them."""
+    hue, _, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in colour))
+    if any_hue:
+        hue, saturation = hue + GOLDEN * place, 0.8
+    else:
+        hue += HUES[place % len(HUES)]
+    red, green, blue = colorsys.hls_to_rgb(hue % 1, LIGHTNESS[place % len(LIGHTNESS)], saturation)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def names(info: DatasetInfo) -> Sequence[str]:
@@ -87,7 +93,7 @@ def draw_objects(
         if masks is None or not crowded:
             left, top, right, bottom = corners[number].tolist()
             cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colours[number], 1)
-    taken: list[tuple[int, int, int, int]] = []
+    taken: list[Place] = []
     for corner, colour, text in zip(corners.tolist(), colours, texts, strict=True):
         _label(picture, text, corner, colour, taken, anyway=not crowded)
     return picture
@@ -105,29 +111,45 @@ def _tint(picture: Picture, mask: npt.NDArray[np.bool_], colour: Colour) -> None
     cv2.drawContours(picture, contours, -1, colour, 1)
 
 
+class Place(NamedTuple):
+    """Where a text is written, in pixels; right and bottom are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def overlaps(self, other: Place) -> bool:
+        """Return whether two places share a pixel."""
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+
+def text_size(text: str) -> tuple[int, int]:
+    """Return the width and height in pixels that `write_text` needs."""
+    (wide, high), _ = cv2.getTextSize(text, FONT, FONT_SIZE, 1)
+    return wide + 3, high + 5
+
+
+def write_text(picture: Picture, text: str, place: Place, colour: Colour) -> None:
+    """Write a text on a plate of a colour, in black or white, whichever can be read on it."""
+    cv2.rectangle(picture, (place.left, place.top), (place.right - 1, place.bottom - 1), colour, cv2.FILLED)
+    ink = BLACK if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else WHITE
+    cv2.putText(picture, text, (place.left + 1, place.bottom - 3), FONT, FONT_SIZE, ink, 1, cv2.LINE_AA)
+
+
 def _label(
-    picture: Picture,
-    text: str,
-    corner: Sequence[int],
-    colour: Colour,
-    taken: list[tuple[int, int, int, int]],
-    anyway: bool,
+    picture: Picture, text: str, corner: Sequence[int], colour: Colour, taken: list[Place], anyway: bool
 ) -> None:
     """Write a text above a box, at its top or below it, where that is free; one wider than the box only if `anyway`."""
-    (wide, high), _ = cv2.getTextSize(text, FONT, FONT_SIZE, 1)
-    wide, high = wide + 3, high + 5
+    wide, high = text_size(text)
     if not text or (wide > corner[2] - corner[0] and not anyway):
         return
     left = max(0, min(corner[0], picture.shape[1] - wide))
     for top in (corner[1] - high, corner[1], corner[3]):
-        place = (left, top, left + wide, top + high)
-        if top >= 0 and place[3] <= picture.shape[0] and not any(_overlap(place, other) for other in taken):
+        place = Place(left, top, left + wide, top + high)
+        if top >= 0 and place.bottom <= picture.shape[0] and not any(place.overlaps(other) for other in taken):
             taken.append(place)
-            cv2.rectangle(picture, place[:2], (place[2] - 1, place[3] - 1), colour, cv2.FILLED)
-            ink = BLACK if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else WHITE
-            cv2.putText(picture, text, (left + 1, place[3] - 3), FONT, FONT_SIZE, ink, 1, cv2.LINE_AA)
+            write_text(picture, text, place, colour)
             return
-
-
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

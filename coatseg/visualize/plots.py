@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coatseg.metrics.average_precision import RECALLS, CocoScores
 from coatseg.metrics.confusion import SemanticScores
+from coatseg.metrics.means import Values
 from coatseg.metrics.multilabel import LayerScores
+from coatseg.metrics.panoptic import GROUPS, PanopticScores
 from coatseg.system.atomic import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_BARS = 60
+"""With more classes than this, their bars become thinner."""
 
 MOST_CURVES = 10
 """With more classes than this, only the curves averaged over them are drawn."""
@@ -45,20 +55,45 @@ def save_bars(scores: LayerScores, path: Path) -> None:
     from matplotlib.figure import Figure
 
     classes = len(scores.classes)
-    figure = Figure(figsize=(6, 1.5 + 0.45 * min(classes, 60)), layout="constrained", dpi=110)
+    figure = Figure(figsize=(6, 1.5 + 0.45 * min(classes, MOST_BARS)), layout="constrained", dpi=110)
     axes = figure.add_subplot()
-    places = np.arange(classes)
-    bars = {"IoU": scores.iou, "precision": scores.precision, "recall": scores.recall}
-    for number, (name, values) in enumerate(bars.items()):
-        axes.barh(places + 0.26 * (number - 1), np.nan_to_num(values), height=0.24, label=name)
-    axes.set_yticks(places, scores.classes)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.grid(axis="x", alpha=0.3)
+    _draw_bars(axes, scores.classes, {"IoU": scores.iou, "precision": scores.precision, "recall": scores.recall})
     axes.set_title(f"Scores of each class (mIoU {scores.mean_iou:.3f}, mean Dice {scores.mean_dice:.3f})", fontsize=10)
-    figure.legend(loc="outside lower center", ncols=len(bars), frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     with whole_file(path) as file:
         figure.savefig(file, format="png")
+
+
+def save_panoptic(scores: PanopticScores, path: Path) -> None:
+    """Plot the PQ, SQ and RQ of each class that counts as bars, things above stuff, the best PQ of each first."""
+    from matplotlib.figure import Figure
+
+    means, qualities = scores.summary(), {"PQ": scores.pq, "SQ": scores.sq, "RQ": scores.rq}
+    groups = {group: [number for number in scores.ranked(group) if not np.isnan(scores.pq[number])] for group in GROUPS}
+    shown = {group: numbers for group, numbers in groups.items() if numbers} or groups
+    row = 0.45 * min(1, MOST_BARS / max(1, sum(map(len, shown.values()))))
+    heights = [1 + row * len(numbers) for numbers in shown.values()]
+    figure = Figure(figsize=(6, 0.8 + sum(heights)), layout="constrained", dpi=110)
+    parts = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (group, numbers) in zip(parts, shown.items(), strict=True):
+        names = [scores.classes[number] for number in numbers]
+        _draw_bars(axes, names, {name: values[numbers] for name, values in qualities.items()})
+        words = ", ".join(f"{name} {means[f'{name}_{group}']:.3f}" for name in qualities) if numbers else "none"
+        axes.set_title(f"{group} ({words})", fontsize=10)
+    figure.legend(*parts[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def _draw_bars(axes: Axes, names: Sequence[str], bars: Mapping[str, Values]) -> None:
+    """Draw three scores between 0 and 1 of each name as bars, from above to below."""
+    places = np.arange(len(names))
+    for number, (name, values) in enumerate(bars.items()):
+        axes.barh(places + 0.26 * (number - 1), np.nan_to_num(values), height=0.24, label=name)
+    axes.set_yticks(places, names)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.grid(axis="x", alpha=0.3)
 
 
 def save_precision_recall(scores: CocoScores, path: Path) -> None:

@@ -17,13 +17,12 @@ from coatseg.commands.fit import FOLDER_VARIABLE, fit, introduce
 from coatseg.commands.terminal.arguments import group_file
 from coatseg.commands.terminal.console import say_repairs
 from coatseg.config.build import build
-from coatseg.config.combinations import gives
+from coatseg.config.combinations import gives, task_for
 from coatseg.config.data import build_data
 from coatseg.config.read import read, read_inference
 from coatseg.config.sections import named
 from coatseg.errors import ConfigError, DatasetError
 from coatseg.registry.names import make, table
-from coatseg.structures import TASK_CHOICES
 from coatseg.tasks.inference.options import WHOLE
 from tests.conftest import ROOT, TINY_SCENES
 from tests.data.formats import write_geojson, write_kaggle_rle, write_labelme, write_yolo
@@ -85,7 +84,7 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_choice_of_every_group_composes_and_is_valid(composed: Composed, file: Path) -> None:
-    task = TASK_CHOICES[next(iter(gives(made_by(file))))] if file.parent.name == "head" else None
+    task = task_for(gives(made_by(file))) if file.parent.name == "head" else None
     read(composed(*([] if task is None else [f"task={task}"]), f"{file.parent.name}={file.stem}"))
 
 
@@ -101,7 +100,7 @@ def made_by(file: Path) -> str:
         (("task=det", "head=mask_rcnn"), "head=mask_rcnn gives masks; the task detection takes boxes"),
         (("task=inst", "head=fcos"), "head=fcos gives boxes; the task instance takes masks"),
         (("task=seg", "head=fcos"), "head=fcos gives boxes; the task semantic takes logits"),
-        (("task=det", "loss=dice"), "loss.dice: detectors bring losses of their own"),
+        (("task=det", "loss=dice"), "loss.dice: head=faster_rcnn brings losses of its own"),
         (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
         (("task=det", "inference=flip"), "detectors see whole images, once"),
         (("task=seg", "~loss"), "loss names no loss"),
@@ -423,7 +422,7 @@ BACKBONES = sorted(path.stem for path in (ROOT / "conf" / "backbone").glob("*.ya
 @pytest.mark.parametrize(("backbone", "head"), list(itertools.product(BACKBONES, HEADS)))
 def test_every_backbone_runs_under_every_head(composed: Composed, tmp_path: Path, backbone: str, head: str) -> None:
     made = made_by(Path("head") / f"{head}.yaml")
-    task = TASK_CHOICES[next(iter(gives(made)))]
+    task = task_for(gives(made))
     small = DATA["scenes"](tmp_path) if task == "seg" else (f"task={task}", *OBJECT_SCENES, *NARROW[made])
     fit(composed(f"backbone={backbone}", f"head={head}", *small, "trainer.max_steps=1"))
     os.environ.pop(FOLDER_VARIABLE, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ NESTED_KEY = re.compile(r"^(?!hydra\.)[A-Za-z_]\w*(\.[\w-]+)+=")
 SEARCHED_KEY = re.compile(r"^(\+\+)?hydra\.sweeper\.params\.(\+\+)?(?=[A-Za-z_])")
 OPTUNA = "hydra/sweeper/optuna"
 EXTRA = 'pip install "coatseg[sweep]"'
+TYPED_LOSS = re.compile(r"^[+~]*loss(\.[\w.-]+)?(=|$)")
 SELECTION = re.compile(r"^Could not override '(?P<key>[^']+)'")
 
 
@@ -51,7 +52,24 @@ def compose_typed(arguments: list[str]) -> dict[str, Any]:
     """
     with typed_hydra_errors(), initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", open_nested_keys(arguments))
-        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    return without_unfit_loss(plain, arguments)
+
+
+def without_unfit_loss(config: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration without the default losses if its head brings its own and no loss was typed.
+
+    One that was typed stays, to be refused.
+    """
+    from coatseg.config.combinations import brings_losses
+    from coatseg.registry.names import load_plugins, table
+
+    if any(TYPED_LOSS.match(argument) for argument in arguments):
+        return config
+    load_plugins(config["plugins"] if isinstance(config.get("plugins"), list) else [])
+    head = config.get("head")
+    constructor = table("head").get(head.get("name", "")) if isinstance(head, dict) else None
+    return config if constructor is None or not brings_losses(constructor) else {**config, "loss": None}
 
 
 def choices(group: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,6 +96,10 @@ class ObjectHead(nn.Module):
 
         They depend on every parameter of the backbone that the head has a use for.
         """
+
+    def rate_shares(self) -> Mapping[str, float]:
+        """Return the parameters, by name, that are trained at a share of the learning rate, and that share."""
+        return {}
 
     def compilable(self) -> list[nn.Module]:
         """Return the parts that torch.compile can compile, whatever is found in an image."""

@@ -56,10 +56,12 @@ def rate_shares(model: nn.Module, layer_decay: float = 1.0, backbone_rate: float
 
     A backbone parameter of depth d has backbone_rate * layer_decay ** (D + 1 - d), where D is the depth of the last
     ones (layer-wise rates: ELECTRA, Clark et al., 2020, appendix A; BEiT, Bao et al., 2022, appendix). Everything that
-    is not of `model.backbone`, such as a head, has 1.
+    is not of `model.backbone` has 1, but for what a head states by `rate_shares` (see ObjectHead).
     """
-    shares = {name: 1.0 for name, _ in model.named_parameters()}
-    inside = {name: name.replace(COMPILED, "") for name in shares}
+    inside = {name: name.replace(COMPILED, "") for name, _ in model.named_parameters()}
+    stated = getattr(getattr(model, "head", None), "rate_shares", dict)()
+    of_head = {f"head.{name.replace(COMPILED, '')}": share for name, share in stated.items()}
+    shares = {name: of_head.get(path, 1.0) for name, path in inside.items()}
     own = {name: path.removeprefix("backbone.") for name, path in inside.items() if path.startswith("backbone.")}
     if not own or layer_decay == 1.0:
         return shares | dict.fromkeys(own, backbone_rate)

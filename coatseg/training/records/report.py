@@ -13,15 +13,17 @@ from rich.table import Table
 from coatseg.metrics.average_precision import CocoScores
 from coatseg.metrics.confusion import SemanticScores
 from coatseg.metrics.multilabel import LayerScores
+from coatseg.metrics.panoptic import PanopticScores
 from coatseg.structures import Scores
 from coatseg.system.atomic import whole_file
 from coatseg.training.callbacks.worst import WorstImages, save_worst
-from coatseg.visualize.plots import save_bars, save_confusion, save_precision_recall
+from coatseg.visualize.plots import save_bars, save_confusion, save_panoptic, save_precision_recall
 
 PLOTS: dict[type, Callable[[Any, Path], None]] = {
     SemanticScores: save_confusion,
     LayerScores: save_bars,
     CocoScores: save_precision_recall,
+    PanopticScores: save_panoptic,
 }
 """The function that draws each kind of scores."""
 
@@ -69,7 +71,7 @@ def write_scores(folder: Path, scores: Scores, facts: Mapping[str, Any]) -> Path
     The table's numbers are those of the report, in its units. What is undefined is null.
     """
     columns, *rows = scores.table()
-    classes = {name: dict(zip(columns[1:], map(_number, cells), strict=True)) for name, *cells in rows}
+    classes = {name: dict(zip(columns[1:], map(_value, cells), strict=True)) for name, *cells in rows}
     means = {name: value if math.isfinite(value) else None for name, value in scores.summary().items()}
     path = folder / "scores.json"
     with whole_file(path) as file:
@@ -112,6 +114,9 @@ def worst_list(worst: WorstImages | None) -> list[str]:
     return [f"Worst images, by {worst.view.meaning}:", "", *rows, ""]
 
 
-def _number(cell: str) -> float | None:
-    """Return the number in a cell of a table; None for "-", which stands for an undefined value."""
-    return None if cell == "-" else float(cell)
+def _value(cell: str) -> float | str | None:
+    """Return the number or the words in a cell of a table; None for "-", which stands for an undefined value."""
+    try:
+        return None if cell == "-" else float(cell)
+    except ValueError:
+        return cell
