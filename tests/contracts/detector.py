@@ -6,7 +6,7 @@ from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.backbones.variants import Variant
 from coatseg.models.detector import Detector
-from coatseg.models.heads.detection.base import DetectionHead
+from coatseg.models.heads.base import ObjectHead
 from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.unused_parameters import unused_parameters
 from coatseg.structures import InstanceTarget, Level, Size
@@ -43,7 +43,7 @@ class DetectorContract:
     finest = 4
     """The stride of the finest map that it looks at."""
 
-    def make(self, levels: tuple[Level, ...], classes: int) -> DetectionHead:
+    def make(self, levels: tuple[Level, ...], classes: int) -> ObjectHead:
         raise NotImplementedError
 
     def detector(self) -> Detector:
@@ -81,7 +81,7 @@ class DetectorContract:
 
     def test_weights_that_are_not_finite_show_in_its_losses(self) -> None:
         detector = self.detector().train()
-        next(iter(detector.head.fpn.parameters())).data.fill_(torch.nan)
+        next(iter(detector.head.parameters())).data.fill_(torch.nan)
         assert not torch.stack(list(self.losses(detector, [objects([[8, 8, 40, 40]])]).values())).sum().isfinite()
 
     def test_what_it_finds_is_sorted_float32_and_within_its_image(self) -> None:
@@ -156,7 +156,7 @@ class DetectorContract:
     def be_shy(self, detector: Detector) -> None:
         self.set_threshold(detector.head, 0.9999)
 
-    def set_threshold(self, head: DetectionHead, score: float) -> None:
+    def set_threshold(self, head: ObjectHead, score: float) -> None:
         raise NotImplementedError
 
 
