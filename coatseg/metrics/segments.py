@@ -50,7 +50,7 @@ def match_segments(prediction: PanopticPrediction, truth: PanopticTarget) -> Seg
     id that the truth does not list belong to no segment, and are not void.
 
     Raises:
-        ValueError: the id maps differ in size.
+        ValueError: the id maps differ in size, or the prediction's ids and its list of segments do not fit.
     """
     shared = _shared(prediction, truth)
     labels, true_labels, crowd = (_array(part) for part in (prediction.labels, truth.labels, truth.crowd))
@@ -58,6 +58,8 @@ def match_segments(prediction: PanopticPrediction, truth: PanopticTarget) -> Seg
     of_class = np.array([crowds.get(label, NOTHING) for label in labels.tolist()], np.int64)
     areas = shared.pixels_of(shared.predicted, len(labels))
     void = shared.pixels_of(shared.predicted, len(labels), shared.true == NOTHING)
+    if not areas.all():
+        raise ValueError(f"{prediction.id}: the predicted segment {1 + int(areas.argmin())} has no pixel")
     true_areas = shared.pixels_of(shared.true, len(true_labels))
 
     pair = np.flatnonzero((shared.true >= 0) & (shared.predicted >= 0))
@@ -91,6 +93,9 @@ def _shared(prediction: PanopticPrediction, truth: PanopticTarget) -> _Shared:
     if prediction.ids.shape != truth.ids.shape:
         sizes = " and ".join(str(tuple(ids.shape)) for ids in (prediction.ids, truth.ids))
         raise ValueError(f"{prediction.id}: the id maps of prediction and truth differ in size: {sizes}")
+    largest = int(prediction.ids.max())
+    if largest > len(prediction):
+        raise ValueError(f"{prediction.id}: the prediction has ids up to {largest}, with {len(prediction)} segments")
     columns = len(prediction) + 1
     both = (_array(truth.ids).astype(np.int64) * columns + _array(prediction.ids)).ravel()
     # Runs of equal pairs are sorted, which are far fewer than the pixels.

@@ -105,6 +105,10 @@ def _detectron2(variant: str, length: str, sha256: str) -> tuple[RemoteFile, ...
     return _file("detectron2", f"mask_rcnn_{variant}_FPN_{length}", sha256)
 
 
+def _deformable_detr(variant: str, sha256: str) -> tuple[RemoteFile, ...]:
+    return _file("Deformable-DETR", f"{variant}_deformable_detr", sha256)
+
+
 DETECTORS: Mapping[str, tuple[RemoteFile, ...]] = {
     "mask_rcnn_coat_lite_mini_1x": _mask_rcnn("coat_lite_mini", "1x", "85230aa4"),  # 41.4 / 38.0
     "mask_rcnn_coat_lite_mini_3x": _mask_rcnn("coat_lite_mini", "3x", "564e80d7"),  # 42.9 / 38.9
@@ -124,6 +128,8 @@ DETECTORS: Mapping[str, tuple[RemoteFile, ...]] = {
     "detectron2_mask_rcnn_coat_lite_small_3x": _detectron2("coat_lite_small", "3x", "0a5baf05"),
     "detectron2_mask_rcnn_coat_mini_1x": _detectron2("coat_mini", "1x", "9ddaa460"),
     "detectron2_mask_rcnn_coat_mini_3x": _detectron2("coat_mini", "3x", "f34f1182"),
+    "deformable_detr_coat_lite_small": _deformable_detr("coat_lite_small", "1801ee09"),  # 47.0
+    "deformable_detr_coat_small": _deformable_detr("coat_small", "8a86ba55"),  # 48.4
 }
 
 

@@ -84,7 +84,7 @@ def _named_as_ours(tensors: State, path: Path) -> tuple[State, tuple[str, ...]]:
     state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     if not all(any(key.startswith(part) for key in state) for part in (BACKBONE, HEAD)):
         raise WeightsError(
-            f"{path} holds no backbone and head by the names of coatseg, MMDetection or Detectron2.",
+            f"{path} holds no backbone and head by the names of coatseg, MMDetection, Detectron2 or Deformable DETR.",
             "Weights of a backbone alone go to backbone.pretrained=PATH.",
         )
     return state, tuple(key for key in tensors if not key.startswith(prefix))

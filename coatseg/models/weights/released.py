@@ -10,6 +10,8 @@ a multiple of 32; anchors of 8 strides, neither rounded nor shifted; 1000 propos
 1000 after it; aligned RoIAlign with as many samples as pixels; boxes above 0.05, NMS at 0.5 by class, 100 boxes; mask
 probabilities from 0.5 on, resampled at pixel centres. Cascade R-CNN averages the logits of its steps, and the
 probabilities of their masks, and refines by the most probable class other than background, as MMDetection does.
+
+The names of Deformable DETR are in official_detr.py.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from coatseg.models.weights.files import State, to_ours
+from coatseg.models.weights.official_detr import MARK, rename_detr
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def rename(tensors: Mapping[str, Tensor]) -> Renamed | None:
     Raises:
         WeightsError: names of one shared parameter of the backbone hold different values.
     """
+    if MARK in tensors:
+        return Renamed(*rename_detr(tensors))
     layout = next((layout for layout in LAYOUTS if layout.mark in tensors), None)
     if layout is None:
         return None

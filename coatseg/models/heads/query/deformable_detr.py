@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,8 +23,8 @@ from coatseg.registry.options import PositiveInt, PositiveShare, Rate
 from coatseg.structures import InstanceTarget, Level, Size
 from coatseg.system.extras import needs
 
-STRIDES = (8, 16, 32)
-"""The strides of the levels that it takes; one of twice the last is added."""
+COARSEST = 32
+"""The coarsest level of a backbone that it takes; one of twice that stride is made of it."""
 SLOWER = ("sampling_offsets", "reference_points")
 """What the authors train at a tenth of the rate: the layers that say where to look."""
 
@@ -32,11 +33,13 @@ SLOWER = ("sampling_offsets", "reference_points")
 class DeformableDETROptions(TransformerOptions):
     """Those of the transformer and of what goes on around it.
 
-    With `auxiliary` every decoder layer has losses, not the last alone. Of all queries and classes the best
+    `finest` is the stride of the finest level that it looks at; small objects want 4, which costs four times as many
+    tokens. With `auxiliary` every decoder layer has losses, not the last alone. Of all queries and classes the best
     `detections` are kept, those scored above `score_threshold`. The layers that say where to look are trained at
     `offset_rate` of the learning rate.
     """
 
+    finest: Literal[4, 8, 16, 32] = 8
     auxiliary: bool = True
     detections: PositiveInt = 100
     score_threshold: Rate = 0.0
@@ -44,17 +47,18 @@ class DeformableDETROptions(TransformerOptions):
 
 
 class DeformableDETR(ObjectHead):
-    """A transformer on a backbone's levels of strides 8, 16 and 32, with the losses and the decoding of queries."""
+    """A transformer on a backbone's levels up to stride 32, with the losses and the decoding of queries."""
 
     gives = frozenset({"boxes"})
     divisor = DIVISOR
-    strides = (*STRIDES, 2 * STRIDES[-1])
 
     def __init__(self, levels: Sequence[Level], classes: int, options: DeformableDETROptions) -> None:
         super().__init__()
-        self.places = level_places(levels, "deformable_detr")
+        self.places = level_places(levels, "deformable_detr", options.finest)
+        self.strides = (*(levels[place].stride for place in self.places), 2 * COARSEST)
         self.levels_used = self.places[-1] + 1
         self.options = options
+        self._said = False
         plain = {field.name: getattr(options, field.name) for field in fields(TransformerOptions)}
         self.transformer = DeformableTransformer(
             [levels[place].channels for place in self.places], classes, TransformerOptions(**plain)
@@ -69,11 +73,15 @@ class DeformableDETR(ObjectHead):
     ) -> dict[str, Tensor] | list[Detections]:
         """Return the losses against `targets`, or without them the detections."""
         height, width = images.shape[-2:]
-        canvases = Canvases.of((height, width), sizes, self.strides, self.divisor)
+        canvases = self.canvases((height, width), sizes)
         outputs: Outputs = self.transformer(self._used(pyramid), canvases)
         if targets is None:
             return self.detect(outputs, canvases, sizes)
         return self.losses(outputs, canvases, targets)
+
+    def canvases(self, batch: Size, sizes: Sequence[Size]) -> Canvases:
+        """Return the levels of a batch of images of one size, which are of `sizes` without padding."""
+        return Canvases.of(batch, sizes, self.strides, self.divisor)
 
     def losses(self, outputs: Outputs, canvases: Canvases, targets: Sequence[InstanceTarget]) -> dict[str, Tensor]:
         """Return the losses by name, those of a decoder layer but the last with its number, of the first stage so."""
@@ -106,8 +114,8 @@ class DeformableDETR(ObjectHead):
     def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return the encoder's maps."""
         used = self._used(pyramid)
-        height, width = (side * STRIDES[0] for side in used[0].shape[-2:])
-        canvases = Canvases.of((height, width), [(height, width)] * len(used[0]), self.strides, self.divisor)
+        height, width = (side * self.strides[0] for side in used[0].shape[-2:])
+        canvases = self.canvases((height, width), [(height, width)] * len(used[0]))
         tokens, _ = self.transformer.encode(used, canvases)
         parts = tokens.transpose(1, 2).split(canvases.tokens, dim=-1)
         return [part.unflatten(-1, shape) for part, shape in zip(parts, canvases.shapes, strict=True)]
@@ -123,26 +131,29 @@ class DeformableDETR(ObjectHead):
     def _say_surplus(self, outputs: Outputs, truths: Sequence[Truth]) -> None:
         """Say once that an image has more objects than there are queries to learn them."""
         queries, most = outputs.logits.shape[2], max(len(truth.labels) for truth in truths)
-        if most > queries:
+        if most > queries and not self._said:
+            self._said = True
             warnings.warn(
                 f"An image has {most} objects for {queries} queries; the costliest are not learnt. Set head.queries.",
                 stacklevel=2,
             )
 
 
-def level_places(levels: Sequence[Level], head: str) -> list[int]:
-    """Return the places of the levels of strides 8, 16 and 32.
+def level_places(levels: Sequence[Level], head: str, finest: int) -> list[int]:
+    """Return the places of the levels from stride `finest` to 32, each of twice the stride of the one before.
 
     Raises:
         ConfigError: there is not one of each.
     """
     strides = [level.stride for level in levels]
-    if any(stride not in strides for stride in STRIDES):
+    wanted = [finest * 2**step for step in range((COARSEST // finest).bit_length())]
+    if any(stride not in strides for stride in wanted):
         raise ConfigError(
-            f"head={head} needs feature maps of strides 8, 16 and 32; this backbone has {tuple(strides)}.",
+            f"head={head} needs feature maps from stride {finest} on, up to {COARSEST}, each of twice the stride of "
+            f"the one before; this backbone has {tuple(strides)}.",
             "Choose a backbone with the strides 4, 8, 16 and 32, such as any CoaT.",
         )
-    return [strides.index(stride) for stride in STRIDES]
+    return [strides.index(stride) for stride in wanted]
 
 
 def _truth(target: InstanceTarget, canvas: Tensor) -> Truth:
@@ -157,7 +168,7 @@ def deformable_detr(
     """Build Deformable DETR.
 
     Raises:
-        ConfigError: transformers is not installed, the backbone has no levels of strides 8, 16 and 32, or options do
+        ConfigError: transformers is not installed, the backbone lacks one of the strides, or options do
             not go together.
     """
     needs("head=deformable_detr", "query", "transformers")
