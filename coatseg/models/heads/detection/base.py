@@ -128,7 +128,14 @@ class FeaturePyramid(nn.Module):
         norm: DetectorNorm = "none",
     ) -> None:
         super().__init__()
-        self.first = check_doubling(levels, head, finest)
+        strides = [level.stride for level in levels]
+        if finest not in strides or any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
+            raise ConfigError(
+                f"head={head} needs feature maps from stride {finest} on, each of twice the stride of the one before; "
+                f"this backbone has {tuple(strides)}.",
+                "Choose a backbone with the strides 4, 8, 16 and 32, such as any CoaT.",
+            )
+        self.first = strides.index(finest)
         used = levels[self.first :]
         self.strides = (
             *(level.stride for level in used),
@@ -142,22 +149,6 @@ class FeaturePyramid(nn.Module):
         used = pyramid[self.first :]
         maps = self.network(OrderedDict((str(number), features) for number, features in enumerate(used)))
         return OrderedDict((str(number), features) for number, features in enumerate(maps.values()))
-
-
-def check_doubling(levels: Sequence[Level], head: str, finest: int) -> int:
-    """Return the place of the level of stride `finest`, which a head's maps start from.
-
-    Raises:
-        ConfigError: there is no such level, or strides do not double from level to level.
-    """
-    strides = [level.stride for level in levels]
-    if finest not in strides or any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
-        raise ConfigError(
-            f"head={head} needs feature maps from stride {finest} on, each of twice the stride of the one before; "
-            f"this backbone has {tuple(strides)}.",
-            "Choose a backbone with the strides 4, 8, 16 and 32, such as any CoaT.",
-        )
-    return strides.index(finest)
 
 
 class Anchors(AnchorGenerator):  # type: ignore[misc]

@@ -50,10 +50,10 @@ def box_losses(layers: dict[str, Guesses], truths: Sequence[Truth]) -> dict[str,
     count = torch.tensor(sum(len(truth.labels) for truth in truths), device=next(iter(layers.values())).logits.device)
     scale = share(count) / count.clamp(min=1)
     with full_precision(count.device):
-        pairs = _matched(list(layers.values()), truths)
+        pairs = matched(list(layers.values()), truths)
         losses = {}
-        for (suffix, guesses), matched in zip(layers.items(), pairs, strict=True):
-            for name, loss in _losses(guesses, truths, matched).items():
+        for (suffix, guesses), chosen in zip(layers.items(), pairs, strict=True):
+            for name, loss in _losses(guesses, truths, chosen).items():
                 losses[name + suffix] = scale * loss
     return losses
 
@@ -62,7 +62,7 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
-def _matched(layers: Sequence[Guesses], truths: Sequence[Truth]) -> list[Pairs]:
+def matched(layers: Sequence[Guesses], truths: Sequence[Truth]) -> list[Pairs]:
     """Return for each layer the queries and the objects of every image that belong together."""
     costs = [_costs(guesses, image, truth) for guesses in layers for image, truth in enumerate(truths)]
     device = layers[0].logits.device
@@ -100,7 +100,12 @@ def _losses(guesses: Guesses, truths: Sequence[Truth], pairs: Pairs) -> dict[str
 
 
 def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Return the generalised IoU (Rezatofighi et al., 2019) of boxes (..., 4), which are broadcast: -1 to 1.
+    """Return the generalised IoU (Rezatofighi et al., 2019) of boxes (..., 4), which are broadcast: -1 to 1."""
+    return overlaps(first, second)[1]
+
+
+def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the IoU and the generalised IoU of boxes (..., 4), which are broadcast.
 
     Nothing is added to areas, as those of small objects are tiny shares of an image.
     """
@@ -109,7 +114,8 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
     hull = (torch.maximum(one[..., 2:], two[..., 2:]) - torch.minimum(one[..., :2], two[..., :2])).prod(-1)
     union = first[..., 2:].prod(-1) + second[..., 2:].prod(-1) - both
     least = torch.finfo(union.dtype).tiny
-    return both / union.clamp(min=least) - (hull - union) / hull.clamp(min=least)
+    iou = both / union.clamp(min=least)
+    return iou, iou - (hull - union) / hull.clamp(min=least)
 
 
 def focal_loss(logits: Tensor, aims: Tensor, mask: Tensor | None = None) -> Tensor:

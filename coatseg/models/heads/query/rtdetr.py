@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_convert, clip_boxes_to_image
 
-from coatseg.models.heads.base import ObjectHead
-from coatseg.models.heads.detection.base import DIVISOR, check_doubling, share
+from coatseg.models.heads.base import ObjectHead, without_crowds
+from coatseg.models.heads.detection.base import DIVISOR, share
 from coatseg.models.heads.detection.detections import Detections
-from coatseg.models.heads.query.boxes import Truth, corners, pair
+from coatseg.models.heads.query.box_losses import Guesses, Truth, matched
+from coatseg.models.heads.query.deformable_detr import level_places
+from coatseg.models.heads.query.highest import highest
 from coatseg.models.heads.query.real_time.losses import layer_losses
 from coatseg.models.heads.query.real_time.options import RTDETROptions
 from coatseg.models.precision import full_precision
@@ -21,15 +23,9 @@ from coatseg.registry.names import register
 from coatseg.structures import InstanceTarget, Level, Size
 from coatseg.system.extras import needs
 
-if TYPE_CHECKING:
-    from coatseg.models.heads.query.real_time.network import Network
-
-FINEST = 8
-"""The stride of the finest map that it looks at."""
-
 
 class RTDETR(ObjectHead):
-    """RT-DETRv2 on the levels of a pyramid from stride 8 on.
+    """RT-DETRv2 on the levels of a backbone up to stride 32.
 
     In training, images that are padded to the same size run together and without the padding of the batch, so that
     every image is seen as if it were alone.
@@ -38,14 +34,16 @@ class RTDETR(ObjectHead):
     gives = frozenset({"boxes"})
     divisor = DIVISOR
 
-    def __init__(self, network: Network, levels: Sequence[Level], options: RTDETROptions) -> None:
+    def __init__(self, levels: Sequence[Level], classes: int, options: RTDETROptions) -> None:
         super().__init__()
-        self.network = network
-        self.levels_used = len(levels)
-        self.first = len(levels) - len(network.encode.into)
-        self.strides = tuple(level.stride for level in levels[self.first :])
-        self.score_threshold, self.detections = options.score_threshold, options.detections
-        self.warned = False
+        from coatseg.models.heads.query.real_time.network import Network
+
+        self.places = level_places(levels, "rtdetr", options.finest)
+        self.strides = tuple(levels[place].stride for place in self.places)
+        self.levels_used = self.places[-1] + 1
+        self.options = options
+        self.surplus_said = False
+        self.network = Network([levels[place] for place in self.places], classes, options)
 
     def forward(
         self,
@@ -55,34 +53,33 @@ class RTDETR(ObjectHead):
         targets: Sequence[InstanceTarget] | None = None,
     ) -> dict[str, Tensor] | list[Detections]:
         """Return the losses against `targets`, or without them the detections."""
-        canvas: Size = (images.shape[-2], images.shape[-1])
         if targets is not None:
             return self.losses(pyramid, sizes, targets)
-        queries, _ = self.network(self.maps(pyramid))
-        rows = zip(queries.logits[-1], queries.boxes[-1], sizes, strict=True)
-        return [self._kept(logits, corners(boxes, canvas), size) for logits, boxes, size in rows]
+        said = self.network(self.maps(pyramid)).layers[-1]
+        boxes = _corners(said.boxes, (images.shape[-2], images.shape[-1]))
+        rows = zip(said.logits.sigmoid(), boxes, sizes, strict=True)
+        return [self._kept(scores, corners, size) for scores, corners, size in rows]
 
     def losses(
         self, pyramid: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[InstanceTarget]
     ) -> dict[str, Tensor]:
         """Return the losses by name, means over the objects of the step.
 
-        Those of the decoder's last layer have the bare names, of its others NAME_LAYER, of what the queries were chosen
-        by NAME_first, and of the noisy queries NAME_denoising_LAYER.
+        Those of the decoder's last layer have the bare names, of its others NAME_LAYER, of the queries as they were
+        chosen NAME_proposals, and of the noisy queries NAME_denoising and NAME_denoising_LAYER.
         """
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=pyramid[0].device))
         count = torch.zeros((), device=pyramid[0].device)
-        for features, truth in self._by_canvas(pyramid, sizes, targets):
-            self._warn(truth, features)
-            count += sum(map(len, truth))
-            for name, loss in self._group_losses(features, truth):
+        for features, truths in self._by_canvas(pyramid, sizes, targets):
+            count += sum(len(truth.labels) for truth in truths)
+            for name, loss in self._group_losses(features, truths).items():
                 sums[name] = sums[name] + loss
         part = share(count) / count.clamp(min=1)
         return {name: part * loss for name, loss in sums.items()}
 
     def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return the maps of the encoder."""
-        maps: list[Tensor] = self.network.encode(pyramid[self.first :])
+        maps: list[Tensor] = self.network.encode([pyramid[place] for place in self.places])
         return maps
 
     def compilable(self) -> list[nn.Module]:
@@ -94,53 +91,72 @@ class RTDETR(ObjectHead):
     ) -> Iterator[tuple[list[Tensor], list[Truth]]]:
         """Cut the batch into groups of images of one size with their own padding: their pyramid, and the objects."""
         groups: dict[Size, list[int]] = defaultdict(list)
-        for place, (height, width) in enumerate(sizes):
-            groups[(height + -height % DIVISOR, width + -width % DIVISOR)].append(place)
-        strides = self.strides
-        for (height, width), places in groups.items():
-            rows = torch.tensor(places, device=pyramid[0].device)
-            used = zip(pyramid[self.first :], strides, strict=True)
-            cut = [features[rows, :, : height // stride, : width // stride] for features, stride in used]
-            yield [*pyramid[: self.first], *cut], [Truth.of(targets[place], (height, width)) for place in places]
+        for row, (height, width) in enumerate(sizes):
+            groups[(height + -height % DIVISOR, width + -width % DIVISOR)].append(row)
+        for (height, width), chosen in groups.items():
+            rows = torch.tensor(chosen, device=pyramid[0].device)
+            own = list(pyramid)
+            for place, stride in zip(self.places, self.strides, strict=True):
+                own[place] = pyramid[place][rows, :, : height // stride, : width // stride]
+            yield own, [_truth(targets[row], (height, width)) for row in chosen]
 
-    def _group_losses(self, pyramid: Sequence[Tensor], truth: Sequence[Truth]) -> Iterator[tuple[str, Tensor]]:
-        """Give the names and the sums of the losses of a group of images."""
+    def _group_losses(self, pyramid: Sequence[Tensor], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """Return the sums of the losses of images of one size."""
         denoising = self.network.denoising
-        noisy = denoising(truth) if denoising is not None else None
-        queries, noise = self.network(self.maps(pyramid), noisy)
-        last = len(queries) - 2
+        noisy = None if denoising is None else denoising(truths)
+        said = self.network(self.maps(pyramid), noisy)
+        self._say_surplus(said.proposals.logits.shape[1], truths)
+        layers = {"_proposals": said.proposals} | _numbered(said.layers)
+        losses = {}
         with full_precision(pyramid[0].device):
-            for name, rows in layer_losses(queries, pair(queries, truth), truth).items():
-                for layer, loss in enumerate(rows, -1):
-                    yield name if layer == last else f"{name}_{'first' if layer < 0 else layer}", loss
-            if denoising is not None:
-                yield "classes_denoising", 0 * denoising.content.weight.sum()  # a gradient in a step without objects
-            if noise is None or noisy is None:
-                return
-            for name, rows in layer_losses(noise, noisy.pairs(last + 1), noisy.truth).items():
-                for layer, loss in enumerate(rows / noisy.groups):
-                    yield f"{name}_denoising" + (f"_{layer}" if layer < last else ""), loss
+            pairs = matched(list(layers.values()), truths)
+            for (suffix, guesses), chosen in zip(layers.items(), pairs, strict=True):
+                for name, loss in layer_losses(guesses, truths, chosen).items():
+                    losses[name + suffix] = loss
+            if noisy is not None:
+                for suffix, guesses in _numbered(said.noisy).items():
+                    for name, loss in layer_losses(guesses, noisy.truths, noisy.pairs()).items():
+                        losses[f"{name}_denoising{suffix}"] = loss / noisy.groups
+            elif denoising is not None:  # a gradient for its parameters too, in a step without objects
+                losses["classes_denoising"] = 0 * denoising.content.weight.sum()
+        return losses
 
-    def _warn(self, truth: Sequence[Truth], pyramid: Sequence[Tensor]) -> None:
-        """Say once that an image has more objects than queries."""
-        positions = sum(features.shape[-2] * features.shape[-1] for features in pyramid[self.first :])
-        queries, most = min(self.network.queries, positions), max(map(len, truth))
-        if most > queries and not self.warned:
-            self.warned = True
+    def _say_surplus(self, queries: int, truths: Sequence[Truth]) -> None:
+        """Say once that an image has more objects than there are queries to learn them."""
+        most = max(len(truth.labels) for truth in truths)
+        if most > queries and not self.surplus_said:
+            self.surplus_said = True
             warnings.warn(
-                f"An image has {most} objects and {queries} queries: the rest is not learnt. "
-                "Raise head.queries, or train on larger images.",
+                f"An image has {most} objects for {queries} queries; the costliest are not learnt. Set head.queries.",
                 stacklevel=2,
             )
 
-    def _kept(self, logits: Tensor, boxes: Tensor, size: Size) -> Detections:
-        """Choose among the queries' classes: logits (Q, C), boxes (Q, 4) in pixels of an image of `size`."""
-        scores, pairs = logits.float().sigmoid().flatten().topk(min(self.detections, logits.numel()))
-        query, label = pairs // logits.shape[1], pairs % logits.shape[1]
-        kept = scores > self.score_threshold
-        height, width = size
-        inside = torch.minimum(boxes.float()[query].clamp(min=0), boxes.new_tensor([width, height, width, height]))
-        return Detections(inside[kept], label[kept], scores[kept])
+    def _kept(self, scores: Tensor, boxes: Tensor, size: Size) -> Detections:
+        """Choose among the queries' classes: scores (Q, classes), boxes (Q, 4) in pixels of an image of `size`."""
+        best, pairs = highest(scores.flatten(), self.options.detections)
+        classes, kept = scores.shape[1], best > self.options.score_threshold
+        pairs = pairs[kept]
+        return Detections(clip_boxes_to_image(boxes[pairs // classes], size), pairs % classes, best[kept])
+
+
+def _corners(boxes: Tensor, canvas: Size) -> Tensor:
+    """Return boxes (..., 4) of centre, width and height as shares of a canvas (height, width) as corners in pixels."""
+    height, width = canvas  # numbers that a traced graph computes: none of them may go into a tensor of constants
+    left, top, right, bottom = box_convert(boxes, "cxcywh", "xyxy").unbind(-1)
+    return torch.stack([left * width, top * height, right * width, bottom * height], dim=-1)
+
+
+def _truth(target: InstanceTarget, canvas: Size) -> Truth:
+    """Return the objects to learn of an image padded to a canvas (height, width)."""
+    objects = without_crowds(target)
+    height, width = canvas
+    scale = objects.boxes.new_tensor([width, height, width, height], dtype=torch.float32)
+    return Truth(objects.labels, box_convert(objects.boxes.float(), "xyxy", "cxcywh") / scale)
+
+
+def _numbered(layers: Sequence[Guesses]) -> dict[str, Guesses]:
+    """Return the layers by the ends of their losses' names: the last has none."""
+    return {"" if number == len(layers) else f"_{number - 1}": layer for number, layer in enumerate(layers, 1)}
 
 
 @register("head", "rtdetr")
@@ -148,11 +164,8 @@ def rtdetr(levels: Sequence[Level], classes: int, options: RTDETROptions = RTDET
     """Build RT-DETRv2.
 
     Raises:
-        ConfigError: transformers is not installed; the backbone has no level of stride 8, or strides that do not double
-            from level to level; a width that its heads do not divide.
+        ConfigError: transformers is not installed, the backbone lacks one of the strides, or `heads` do not divide
+            `width`.
     """
-    needs("head=rtdetr", "query", "transformers", "scipy")
-    first = check_doubling(levels, "rtdetr", FINEST)
-    from coatseg.models.heads.query.real_time.network import Network
-
-    return RTDETR(Network(levels[first:], classes, options), levels, options)
+    needs("head=rtdetr", "query", "transformers")
+    return RTDETR(levels, classes, options)

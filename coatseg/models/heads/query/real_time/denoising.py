@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import RTDetrV2Config
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import get_contrastive_denoising_training_group
 
-from coatseg.models.heads.query.boxes import Pairs, Truth
+from coatseg.models.heads.query.box_losses import Pairs, Truth
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Noisy:
     """D queries of each image, in `groups` groups that do not see each other.
 
     content (B, D, width); references (B, D, 4), logits of boxes; between (D, D) float32, 0 where one query sees
-    another and else minus infinity; positive, for each image, the queries that are to find an object; truth, the
+    another and else minus infinity; positive, for each image, the queries that are to find an object; truths, the
     objects of each image that they are made of.
     """
 
@@ -33,7 +33,7 @@ class Noisy:
     between: Tensor
     groups: int
     positive: Sequence[Tensor]
-    truth: Sequence[Truth]
+    truths: Sequence[Truth]
 
     def mask(self, queries: int) -> Tensor:
         """Return what is added to the attention (D + Q, D + Q), with as many queries that do not see these."""
@@ -41,18 +41,11 @@ class Noisy:
         unseen = functional.pad(torch.full_like(self.between[:1], -torch.inf), (0, queries))
         return torch.cat([seen, unseen.expand(queries, -1)])
 
-    def pairs(self, layers: int) -> Pairs:
-        """Return which query learns which object, the same in each of so many layers."""
-        counts = torch.tensor([len(places) for places in self.positive])
+    def pairs(self) -> Pairs:
+        """Return which query learns which object, in each image and the same in all layers."""
         device = self.content.device
-        starts = torch.tensor([0, *(len(objects) for objects in self.truth)]).cumsum(0).tolist()
-        objects = [
-            torch.arange(start, start + len(truth)).repeat(self.groups)
-            for start, truth in zip(starts, self.truth, strict=False)
-        ]
-        images = torch.arange(len(counts)).repeat_interleave(counts)
-        places = torch.cat(list(self.positive))
-        return Pairs(images.to(device), places.expand(layers, -1), torch.cat(objects).to(device).expand(layers, -1))
+        objects = [torch.arange(len(truth.labels), device=device).repeat(self.groups) for truth in self.truths]
+        return list(zip(self.positive, objects, strict=True))
 
 
 class Denoising(nn.Module):
@@ -68,14 +61,14 @@ class Denoising(nn.Module):
         )
         self.content = nn.Embedding(classes + 1, config.d_model, padding_idx=classes)
 
-    def forward(self, truth: Sequence[Truth]) -> Noisy | None:
+    def forward(self, truths: Sequence[Truth]) -> Noisy | None:
         """Return the noisy queries of images, or None where there is no object.
 
         There are at most `count` objects of each sign in all groups together; of an image with more, some are drawn.
         """
-        truth = [_some(objects, self.count) for objects in truth]
+        truths = [_some(truth, self.count) for truth in truths]
         content, references, mask, facts = get_contrastive_denoising_training_group(
-            [{"class_labels": objects.labels, "boxes": objects.boxes} for objects in truth],
+            [{"class_labels": truth.labels, "boxes": truth.boxes} for truth in truths],
             num_classes=self.classes,
             num_queries=0,
             class_embed=self.content,
@@ -85,11 +78,11 @@ class Denoising(nn.Module):
         )
         if facts is None:
             return None
-        return Noisy(content, references, mask, facts["dn_num_group"], facts["dn_positive_idx"], truth)
+        return Noisy(content, references, mask, facts["dn_num_group"], facts["dn_positive_idx"], truths)
 
 
 def _some(truth: Truth, count: int) -> Truth:
-    if len(truth) <= count:
+    if len(truth.labels) <= count:
         return truth
-    kept = torch.randperm(len(truth), device=truth.labels.device)[:count]
+    kept = torch.randperm(len(truth.labels), device=truth.labels.device)[:count]
     return replace(truth, boxes=truth.boxes[kept], labels=truth.labels[kept])

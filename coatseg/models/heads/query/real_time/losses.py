@@ -8,33 +8,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coatseg.models.heads.query.boxes import Pairs, Queries, Truth, box_losses
+from coatseg.models.heads.query.box_losses import BOXES, GIOU, Guesses, Pairs, Truth, overlaps
 
-WEIGHTS = {"classes": 1.0, "boxes": 5.0, "giou": 2.0}
-"""Of the losses (RT-DETR, table A in its appendix)."""
+CLASSES = 1.0
+"""What the varifocal loss counts; boxes count as in Deformable DETR (RT-DETR, Zhao et al., 2024, appendix)."""
 ALPHA, GAMMA = 0.75, 2.0
 """Of the varifocal loss (Zhang et al., "VarifocalNet", 2021, section 3.3)."""
 
 
-def layer_losses(queries: Queries, pairs: Pairs, truth: Sequence[Truth]) -> dict[str, Tensor]:
-    """Return the weighted sums (L,) of the losses of each layer's queries by name, over images and pairs."""
-    boxes = torch.cat([objects.boxes for objects in truth])[pairs.objects]
-    labels = torch.cat([objects.labels for objects in truth])[pairs.objects]
-    distance, giou, iou = box_losses(pairs.take(queries.boxes), boxes)
-    sums = {"classes": varifocal(queries.logits, pairs, labels, iou), "boxes": distance.sum(1), "giou": giou.sum(1)}
-    return {name: WEIGHTS[name] * loss for name, loss in sums.items()}
+def layer_losses(guesses: Guesses, truths: Sequence[Truth], pairs: Pairs) -> dict[str, Tensor]:
+    """Return the weighted sums of a layer's losses by name; `pairs` are each image's queries and their objects."""
+    images = torch.cat([torch.full_like(queries, image) for image, (queries, _) in enumerate(pairs)])
+    places = images, torch.cat([queries for queries, _ in pairs])
+    labels = torch.cat([truth.labels[objects] for truth, (_, objects) in zip(truths, pairs, strict=True)])
+    boxes = torch.cat([truth.boxes[objects] for truth, (_, objects) in zip(truths, pairs, strict=True)])
+    found = guesses.boxes[places].float()
+    iou, generalised = overlaps(found, boxes)
+    return {
+        "classes": CLASSES * varifocal(guesses.logits.float(), (*places, labels), iou.detach()),
+        "boxes": BOXES * (found - boxes).abs().sum(),
+        "giou": GIOU * (1 - generalised).sum(),
+    }
 
 
-def varifocal(logits: Tensor, pairs: Pairs, labels: Tensor, iou: Tensor) -> Tensor:
-    """Return the varifocal loss (L,) of logits (L, B, Q, C), summed over all but the layers.
+def varifocal(logits: Tensor, said: tuple[Tensor, Tensor, Tensor], iou: Tensor) -> Tensor:
+    """Return the sum of the varifocal loss of logits (B, Q, classes).
 
-    A paired query is to score its object's class, labels (L, P), by the `iou` (L, P) of its box, which also is what
-    this counts; every other score is to be 0, and counts by ALPHA times its GAMMA-th power.
+    `said` are the images, queries and classes of what is to be said: the score of each is to be the `iou` of its box,
+    which also is what this counts. Every other score is to be 0, and counts by ALPHA times its GAMMA-th power.
     """
-    layers = torch.arange(len(logits), device=logits.device)[:, None]
-    target = torch.zeros_like(logits)
-    target[layers, pairs.images, pairs.queries, labels] = iou
+    aims = torch.zeros_like(logits)
+    aims[said] = iou
     wanted = torch.zeros_like(logits, dtype=torch.bool)
-    wanted[layers, pairs.images, pairs.queries, labels] = True
-    weight = torch.where(wanted, target, ALPHA * logits.detach().sigmoid() ** GAMMA)
-    return functional.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum((1, 2, 3))
+    wanted[said] = True
+    weights = torch.where(wanted, aims, ALPHA * logits.detach().sigmoid() ** GAMMA)
+    return functional.binary_cross_entropy_with_logits(logits, aims, weights, reduction="sum")

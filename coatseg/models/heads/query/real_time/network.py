@@ -6,6 +6,7 @@ Lv et al., "RT-DETRv2", 2024; Zhao et al., "DETRs beat YOLOs on real-time object
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
 
 from coatseg.errors import ConfigError
 from coatseg.models.heads.detection.base import in_float32
-from coatseg.models.heads.query.boxes import Queries
+from coatseg.models.heads.query.box_losses import Guesses
+from coatseg.models.heads.query.highest import highest
 from coatseg.models.heads.query.real_time.denoising import Denoising, Noisy
 from coatseg.models.heads.query.real_time.options import RTDETROptions
 from coatseg.models.heads.semantic.base import HeadNorm, with_norm
@@ -29,6 +31,17 @@ ANCHOR = 0.05
 """The side of a first box on the finest map, a share of the image's; it doubles from map to map (authors' code)."""
 PRIOR = 0.01
 """The score of every class before training (focal loss, Lin et al., 2017, section 3.3)."""
+
+
+class Outputs(NamedTuple):
+    """What queries say: as they were chosen, and after each of the decoder's layers; so do noisy queries, if any.
+
+    Boxes are centre x, y, width and height as shares of the image with its padding; all is float32.
+    """
+
+    proposals: Guesses
+    layers: list[Guesses]
+    noisy: list[Guesses]
 
 
 class HybridMaps(nn.Module):
@@ -58,7 +71,7 @@ class Network(nn.Module):
     def __init__(self, levels: Sequence[Level], classes: int, options: RTDETROptions) -> None:
         super().__init__()
         config = configured(levels, classes, options)
-        width, layers = options.width, options.layers
+        width, layers = options.width, options.decoder_layers
         self.queries = options.queries
         self.encode = HybridMaps([level.channels for level in levels], config, options.norm)
         self.denoising = Denoising(classes, config) if config.num_denoising else None
@@ -72,20 +85,20 @@ class Network(nn.Module):
         self.decoder.class_embed = nn.ModuleList(_class_head(width, classes) for _ in range(layers))
         self.decoder.bbox_embed = nn.ModuleList(_box_head(width) for _ in range(layers))
 
-    def forward(self, maps: Sequence[Tensor], noisy: Noisy | None = None) -> tuple[Queries, Queries | None]:
-        """Return what the queries of maps (B, width, h, w) predict, and those of the `noisy` objects beside them."""
+    def forward(self, maps: Sequence[Tensor], noisy: Noisy | None = None) -> Outputs:
+        """Return what the queries of maps (B, width, h, w) say, and the `noisy` ones beside them."""
         sizes: list[Size] = [(features.shape[-2], features.shape[-1]) for features in maps]
         tokens = torch.cat([features.flatten(2).transpose(1, 2) for features in maps], dim=1)
         proposals = self.propose(tokens)
         logits = self.first_classes(proposals)
-        best = logits.amax(-1).topk(min(self.queries, logits.shape[1]), dim=1).indices
+        _, chosen = highest(logits.amax(-1), self.queries)
         anchors = torch.cat([_anchors(size, level) for level, size in enumerate(sizes)]).to(logits.device)
-        chosen, first = _rows(proposals, best), _rows(logits, best)
-        references = self.first_boxes(chosen) + torch.logit(anchors)[best]
-        content, given, mask = chosen.detach(), references.detach(), None
+        proposals, first = _rows(proposals, chosen), _rows(logits, chosen)
+        references = self.first_boxes(proposals) + torch.logit(anchors)[chosen]
+        content, given, mask = proposals.detach(), references.detach(), None
         if noisy is not None:
             content = torch.cat([noisy.content.to(content.dtype), content], dim=1)
-            given, mask = torch.cat([noisy.references, given], dim=1), noisy.mask(best.shape[1])
+            given, mask = torch.cat([noisy.references, given], dim=1), noisy.mask(chosen.shape[1])
         decoded = self.decoder(
             inputs_embeds=content,
             encoder_hidden_states=tokens,
@@ -94,15 +107,15 @@ class Network(nn.Module):
             spatial_shapes=torch.tensor(sizes, device=tokens.device),
             spatial_shapes_list=sizes,
         )
-        every = Queries(
-            decoded.intermediate_logits.transpose(0, 1), decoded.intermediate_reference_points.transpose(0, 1)
-        )
         count = 0 if noisy is None else noisy.content.shape[1]
-        queries = Queries(
-            torch.cat([first[None], every.logits[:, :, count:]]),
-            torch.cat([references.sigmoid()[None], every.boxes[:, :, count:]]),
+        layers = list(
+            zip(decoded.intermediate_logits.unbind(1), decoded.intermediate_reference_points.unbind(1), strict=True)
         )
-        return queries, Queries(every.logits[:, :, :count], every.boxes[:, :, :count]) if count else None
+        return Outputs(
+            Guesses(first, references.sigmoid()),
+            [Guesses(logits[:, count:], boxes[:, count:]) for logits, boxes in layers],
+            [Guesses(logits[:, :count], boxes[:, :count]) for logits, boxes in layers] if count else [],
+        )
 
 
 def configured(levels: Sequence[Level], classes: int, options: RTDETROptions) -> RTDetrV2Config:
@@ -111,10 +124,10 @@ def configured(levels: Sequence[Level], classes: int, options: RTDETROptions) ->
     Raises:
         ConfigError: a width that the heads of attention or the encoding of positions do not divide.
     """
-    if options.width % options.attention_heads or options.width % 4:
+    if options.width % options.heads or options.width % 4:
         raise ConfigError(
-            f"head.width={options.width} is no multiple of 4 and of head.attention_heads={options.attention_heads}.",
-            f"Set head.width={options.attention_heads * 32}.",
+            f"head.width={options.width} is no multiple of 4 and of head.heads={options.heads}.",
+            f"Set head.width={options.heads * 32}.",
         )
     count, width = len(levels), options.width
     return RTDetrV2Config(
@@ -123,18 +136,19 @@ def configured(levels: Sequence[Level], classes: int, options: RTDETROptions) ->
         feat_strides=[level.stride for level in levels],
         encode_proj_layers=[count - 1],
         encoder_hidden_dim=width,
-        encoder_ffn_dim=options.feed_forward,
-        encoder_attention_heads=options.attention_heads,
+        encoder_ffn_dim=options.feedforward,
+        encoder_attention_heads=options.heads,
         hidden_expansion=options.expansion,
         d_model=width,
         decoder_in_channels=[width] * count,
         num_feature_levels=count,
         decoder_n_levels=count,
-        decoder_layers=options.layers,
-        decoder_ffn_dim=options.feed_forward,
-        decoder_attention_heads=options.attention_heads,
+        decoder_layers=options.decoder_layers,
+        decoder_ffn_dim=options.feedforward,
+        decoder_attention_heads=options.heads,
         num_queries=options.queries,
         num_denoising=options.denoising,
+        loss_type="RTDetrV2ForObjectDetection",  # unused; without it transformers warns whoever looks at the model
     )
 
 
