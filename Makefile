@@ -2,10 +2,10 @@
 #   make train       trains CoaT Small on the generated street scenes and writes a report
 #   make test        runs the tests
 #   make tools       makes .venv-tools, with other people's tools, for the tests that read what they write
-#   make benchmark   measures speed and memory against timm, smp, albumentations and ONNX Runtime, in a short version
+#   make benchmark   measures speed and memory against timm, smp, transformers and others, in a short version
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := backbone memory training loading readers slides loop onnx large_images
+BENCHMARKS := backbone memory training loading readers slides loop query onnx large_images
 
 .PHONY: train test benchmark tools
 
@@ -26,7 +26,7 @@ tools: .venv-tools/installed
 	touch $@
 
 .venv/installed-benchmark: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,geo,hub,slides]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,geo,hub,query,slides]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -13,6 +13,7 @@ from coatseg.system.version import VERSION
 if TYPE_CHECKING:
     from coatseg.models.backbones.classifier import create_classifier
     from coatseg.models.smp_encoders import register_smp_encoders
+    from coatseg.models.transformers_registration import register_transformers
     from coatseg.registry.names import create_backbone, list_backbones, register
     from coatseg.results.features.reader import read_features
     from coatseg.results.predict.loading import load
@@ -27,6 +28,7 @@ __all__ = [
     "read_features",
     "register",
     "register_smp_encoders",
+    "register_transformers",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "read_features": "coatseg.results.features.reader",
     "register": "coatseg.registry.names",
     "register_smp_encoders": "coatseg.models.smp_encoders",
+    "register_transformers": "coatseg.models.transformers_registration",
 }
 
 

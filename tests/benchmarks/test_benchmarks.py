@@ -13,7 +13,21 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import agreement, backbone, large_images, loading, loop, memory, onnx, readers, slides, timing, training
+from benchmarks import (
+    agreement,
+    backbone,
+    large_images,
+    loading,
+    loop,
+    memory,
+    onnx,
+    query,
+    query_peers,
+    readers,
+    slides,
+    timing,
+    training,
+)
 from benchmarks.alone import Measured
 from benchmarks.computation import giga_multiplications
 from benchmarks.machine import machine_facts, told

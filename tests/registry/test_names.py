@@ -29,10 +29,10 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_a_backbone_is_built_without_whatever_else_coatseg_needs() -> None:
-    modules = imported_by("import coatseg; coatseg.create_backbone('coat_small')")
+    modules = imported_by("import coatseg; coatseg.create_backbone('coat_small'); coatseg.register_transformers")
     assert "coatseg.models.backbones.coat" in modules
-    heavy = ("lightning", "segmentation_models_pytorch", "albumentations", "hydra", "timm", "torchvision", "cv2")
-    assert not modules & set(heavy)
+    heavy = {"lightning", "segmentation_models_pytorch", "albumentations", "hydra", "timm", "torchvision", "cv2"}
+    assert not modules & (heavy | {"transformers"})
     rooms = {module.split(".")[1] for module in modules if module.startswith("coatseg.")}
     assert rooms == {"errors", "models", "registry", "structures", "system"}
     assert not any(module.startswith("coatseg.models.heads") for module in modules)
@@ -48,6 +48,12 @@ for kind in KINDS:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seen = [set(line.split()) for line in run.stdout.splitlines()]
     assert seen == [set(list(KINDS)[: number + 1]) for number in range(len(KINDS))]
+
+
+def test_a_look_up_of_heads_loads_no_library_of_an_extra() -> None:
+    modules = imported_by("from coatseg.registry.names import table; table('head')")
+    assert "coatseg.models.heads.semantic.fpn" in modules
+    assert not modules & {"transformers", "lightning", "albumentations"}
 
 
 def sections(kind: str) -> Iterator[dict[str, Any]]:
