@@ -35,13 +35,14 @@ inspection.json with every place of every finding, and samples.png, a sheet of p
 Modules of your own are named with plugins=[NAME].
 
 Broken are datasets that cannot be opened, files that cannot be read, masks that lie elsewhere than their GeoTIFF,
-labels that are no class, boxes beyond their image or in fractions of it, values that are no numbers, and a train split
-that can teach nothing: all is ignored, or all objects are crowds. The exit code is 1 then. Suspicious are images in two
-splits or twice in one (by their decoded pixels), masks ignored everywhere, masks of 0 and 255, a single class, classes
-that are never seen, palettes that contradict each other, images of one colour, values that a file states for no data,
-masks without a pixel or not where their boxes are, objects annotated twice, and pixels far from the mean that is stated
-or of few bits. python train.py and coatseg evaluate say the same of the samples that they check first, and stop at what
-is broken. A command line that cannot be leaves with 2."""
+labels that are no class, boxes beyond their image or in fractions of it, segments that are not listed, values that are
+no numbers, and a train split that can teach nothing: all is ignored, or all objects are crowds. The exit code is 1
+then. Suspicious are images in two splits or twice in one (by their decoded pixels), masks ignored everywhere, masks of
+0 and 255, a single class, classes that are never seen, palettes that contradict each other, images of one colour,
+values that a file states for no data, masks without a pixel or not where their boxes are, objects annotated twice,
+segments without a pixel or of another area than is stated, stuff in several segments, things that are all crowds, and
+pixels far from the mean that is stated or of few bits. python train.py and coatseg evaluate say the same of the samples
+that they check first, and stop at what is broken. A command line that cannot be leaves with 2."""
 
 OWN = ("split", "samples", "workers", "output", "pictures", "plugins")
 BROKEN = 1

@@ -21,6 +21,17 @@ from coatseg.registry.options import Options
 from coatseg.structures import LOGITS, DatasetInfo
 from coatseg.tasks.base import Task
 
+NEAREST = {
+    "semantic": "data=folder reads masks of classes",
+    "multilabel": "data=folder has multilabel labels with data.layers=true",
+    "boxes": "data=coco_json, yolo and labelme have boxes, data=cityscapes with data.instances=true",
+    "instances": "data=coco_json and labelme have instances, data=cityscapes, coco_panoptic and panoptic_json with "
+    "data.instances=true",
+    "panoptic": "data=scenes, coco_panoptic and panoptic_json have panoptic labels, data=cityscapes and ade20k with "
+    "data.panoptic=true",
+}
+"""For the truth that a task needs, where data is that has it."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -107,10 +118,10 @@ def check_task_fits(task: Choice, info: DatasetInfo, repairs: Sequence[str] = ()
     needs = task.constructor.needs  # type: ignore[attr-defined]  # what is registered as a task is one's class
     if needs not in info.annotates:
         found = f" Its reader found {', '.join(repairs)}." if repairs else ""
+        nearest = NEAREST.get(needs)  # a task of one's own may need what we do not know
         raise ConfigError(
             f"task={task.name} needs {needs} labels; data={info.name} has {', '.join(sorted(info.annotates))}.{found}",
-            "Choose a task that these labels serve, or other data; data=folder has multilabel with data.layers=true, "
-            "data=cityscapes has instances with data.instances=true.",
+            f"Choose a task that these labels serve, or other data{f': {nearest}' if nearest else ''}.",
         )
 
 

@@ -63,7 +63,7 @@ DATA: dict[str, Callable[[Path], list[str]]] = {
     "cityscapes": lambda root: [f"data.root={write_cityscapes(root)}", *SMALL],
     "voc": lambda root: [f"data.root={write_voc(root, augmented=1)}", "data.augmented=true", *SMALL],
     "coco_panoptic": lambda root: [f"data.root={write_coco_panoptic(root)}", *SMALL],
-    "panoptic_json": lambda root: [f"data.root={write_panoptic_json(root)}", "data.val_fraction=0.5", *SMALL],
+    "panoptic_json": lambda root: [f"data.root={write_panoptic_json(root, count=12)}", "data.val_fraction=0.5", *SMALL],
     "coco_stuff": lambda root: [f"data.root={write_coco_stuff(root)}", *SMALL],
     "scenes_objects": lambda root: list(OBJECT_SCENES),
     "coco": lambda root: [f"data.root={write_coco(root)}", *SMALL_OBJECTS, *SMALL_SIDES],

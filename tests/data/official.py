@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -156,6 +157,8 @@ def write_panoptic_json(root: Path, count: int = 6) -> Path:
     (root / "train2017").rename(root / "images")
     (root / "annotations" / "panoptic_train2017").rename(root / "panoptic")
     (root / "annotations" / "panoptic_train2017.json").rename(root / "panoptic.json")
+    for left in (root / "val2017", root / "annotations"):
+        shutil.rmtree(left)
     return root
 
 

@@ -15,7 +15,7 @@ from coatseg.data.annotations.panoptic import EXPORT_AGAIN, PanopticAnnotations
 from coatseg.data.images.reading import read_image
 from coatseg.data.images.statements.palettes import read_palette
 from coatseg.errors import DatasetError
-from coatseg.structures import Instances, Panoptic, Pixels, Segment
+from coatseg.structures import Instances, Panoptic, Pixels, Segment, Size
 
 WithoutPixels = Literal["stop", "leave_out", "keep"]
 """What is done about a segment of a json that no pixel of its PNG has."""
@@ -43,8 +43,9 @@ def read_segment_ids(path: Path, mend: str = EXPORT_AGAIN) -> npt.NDArray[np.int
     if not coloured or read_palette(path):
         kind = "a palette" if coloured else f"{pixels.shape[2]} channels of {pixels.dtype}"
         raise DatasetError(f"{path} has {kind}: segment ids are coded in RGB of 8 bit.", mend)
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return np.asarray(red + 256 * green + 65536 * blue)
+    padded = np.zeros((*pixels.shape[:2], 4), np.uint8)
+    padded[..., :3] = pixels[..., :3]
+    return padded.view("<i4")[..., 0].astype(np.int32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,21 @@ class SegmentMaps:
             DatasetError: it is not an 8-bit RGB picture, has a segment that the json does not list, or lacks one.
         """
         ids = read_segment_ids(path, self.annotations.mend)
-        segments = self.annotations.segments(path.relative_to(self.folder).as_posix())
-        keys, labels = _sorted_labels(segments, self.ignore_index)
-        places = np.searchsorted(keys, ids).clip(max=len(keys) - 1)
-        unknown = keys[places] != ids
-        if unknown.any():
-            y, x = np.unravel_index(unknown.argmax(), unknown.shape)
+        segments = self.segments(path)
+        runs = _Runs.of(ids, [segment.id for segment in segments])
+        if runs.unknown is not None:
+            y, x = runs.unknown
             raise DatasetError(
                 f"{path} has the segment {ids[y, x]}, first at (x={x}, y={y}), which {self.annotations.path} "
                 "does not know.",
                 self.annotations.mend,
             )
-        there = set(keys[np.bincount(places.ravel(), minlength=len(keys)) > 0].tolist())
-        return SegmentMap(Panoptic(ids, self._kept(path, segments, there)), labels[places])
+        label_map = runs.painted([segment.label for segment in segments], self.ignore_index)
+        return SegmentMap(Panoptic(ids, self._kept(path, segments, runs.there)), label_map)
+
+    def segments(self, path: Path) -> tuple[Segment, ...]:
+        """Return the segments that the json lists for a PNG."""
+        return self.annotations.segments(path.relative_to(self.folder).as_posix())
 
     def _kept(self, path: Path, segments: tuple[Segment, ...], there: set[int]) -> tuple[Segment, ...]:
         """Return the segments that count, of which those that are `there` have pixels."""
@@ -98,13 +101,55 @@ class SegmentMaps:
         return tuple(segment for segment in segments if segment.id in there)
 
 
-def _sorted_labels(segments: Sequence[Segment], ignored: int) -> tuple[npt.NDArray[np.int32], Pixels]:
-    """Return the ids of void and segments in ascending order, and their labels in the least type that holds them."""
-    known = {0: ignored, **{segment.id: segment.label for segment in segments}}
-    keys = sorted(known)
-    labels = np.array([known[key] for key in keys])
-    fits = labels.min() >= 0 and labels.max() < 256
-    return np.array(keys, np.int32), labels.astype(np.uint8 if fits else np.int32)
+def labels_of_segments(panoptic: Panoptic, ignore_index: int) -> Pixels:
+    """Return the label map (H, W) of segments: their classes, and the ignore index where there is none.
+
+    Ids that are not listed count as none.
+    """
+    segments = panoptic.segments
+    runs = _Runs.of(panoptic.ids, [segment.id for segment in segments])
+    return runs.painted([segment.label for segment in segments], ignore_index)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of equal pixels of an id map along its rows, R of them, of which there are far fewer than pixels.
+
+    lengths (R,) in pixels; places (R,) of their ids among N known ones, N for void and unknown ids; `unknown` is the
+    (y, x) of the first pixel of an id that is neither, None if there is none; `there` are the known ids that are seen.
+    """
+
+    size: Size
+    lengths: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    unknown: tuple[int, int] | None
+    there: set[int]
+
+    @classmethod
+    def of(cls, ids: npt.NDArray[np.int32], known: Sequence[int]) -> _Runs:
+        """Find the runs of a map (H, W), and the places of their ids among the `known` ones."""
+        flat = ids.ravel()
+        starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+        values = flat[starts]
+        order = np.argsort(np.array([*known, 0]))
+        keys = np.array([*known, 0])[order]
+        sorted_places = np.searchsorted(keys, values).clip(max=len(keys) - 1)
+        stranger = keys[sorted_places] != values
+        places = np.where(stranger, len(known), order[sorted_places])
+        first = int(starts[stranger.argmax()]) if stranger.any() else None
+        return cls(
+            (ids.shape[0], ids.shape[1]),
+            np.diff(starts, append=flat.size),
+            places,
+            None if first is None else divmod(first, ids.shape[1]),
+            set(keys[np.unique(sorted_places[~stranger])].tolist()),
+        )
+
+    def painted(self, labels: Sequence[int], rest: int) -> Pixels:
+        """Return a map (H, W) of the labels of the known ids, and `rest` elsewhere, in the least type for these."""
+        table = np.array([*labels, rest])
+        table = table.astype(np.uint8 if table.min() >= 0 and table.max() < 256 else np.int32)
+        return np.repeat(table[self.places], self.lengths).reshape(self.size)
 
 
 def instances_of_segments(panoptic: Panoptic, things: Sequence[int]) -> Instances:

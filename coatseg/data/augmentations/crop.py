@@ -9,11 +9,12 @@ import albumentations as alb
 import cv2
 import numpy as np
 
+from coatseg.data.annotations.segment_maps import labels_of_segments
 from coatseg.data.augmentations.checks import SECTION, PixelSize, check_range, checked_size
 from coatseg.data.augmentations.moves import Cut, Moved
 from coatseg.errors import ConfigError
 from coatseg.registry.names import register
-from coatseg.structures import DatasetInfo, Pixels, Size
+from coatseg.structures import DatasetInfo, Panoptic, Pixels, Size
 
 
 @register("augmentation", "crop")
@@ -24,7 +25,7 @@ def random_crop(
 
     Up to `tries` windows are drawn until one has more than one class, the most frequent of which covers at most
     `most_frequent` of the labelled pixels; otherwise the last one is taken. With 1.0, and for samples with layers or
-    without a label map, any window is taken. For a sample with a focus, windows hold a pixel of this class.
+    without labels of pixels, any window is taken. For a sample with a focus, windows hold a pixel of this class.
 
     Raises:
         ConfigError: `size` is not two positive integers, or an option is out of range.
@@ -44,7 +45,7 @@ class _RandomCrop(Moved):
         self._tries = tries
 
     def moves(self, size: Size, data: Mapping[str, Any]) -> Sequence[Cut]:
-        label_map = data.get("mask")
+        label_map = self._label_map(data)
         places = self._places_of(data.get("focus"), data.get("layers", label_map))
         for _ in range(self._tries):
             place = places[self.py_random.randrange(len(places))] if len(places) else (None, None)
@@ -53,6 +54,13 @@ class _RandomCrop(Moved):
             if label_map is None or self._is_varied(cut.window(label_map)):
                 break
         return [cut]
+
+    def _label_map(self, data: Mapping[str, Any]) -> Pixels | None:
+        """Return the label map of a sample, or that of its segments if it has only these and a window depends on it."""
+        matters = self._most_frequent < 1 or data.get("focus") is not None
+        if "mask" in data or "ids" not in data or not matters:
+            return data.get("mask")
+        return labels_of_segments(Panoptic(data["ids"][0], data["segments"]), self.info.ignore_index)
 
     def _places_of(self, focus: int | None, labels: Pixels | None) -> Pixels:
         """Return the (row, column) of the pixels (N, 2) of which a window must hold one; none if any window will do."""

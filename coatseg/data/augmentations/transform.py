@@ -73,7 +73,7 @@ def _to_targets(sample: Sample, packed: Packed | None) -> dict[str, Any]:
     if sample.layers is not None:
         targets["layers"] = sample.layers
     if sample.panoptic is not None:
-        targets["ids"] = sample.panoptic.ids[None]
+        targets |= {"ids": sample.panoptic.ids[None], "segments": sample.panoptic.segments}
     instances = sample.instances
     if packed is not None:
         targets["masks"] = packed.maps

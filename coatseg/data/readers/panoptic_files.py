@@ -81,7 +81,13 @@ class JsonSegments(PanopticFiles):
             things=tuple(label for label, category in enumerate(annotations.categories) if category.is_thing),
             category_ids=tuple(category.id for category in annotations.categories),
         )
-        super().__init__(info, pairs, SegmentMaps(annotations, pngs, info.ignore_index, without_pixels))
+        self._maps = SegmentMaps(annotations, pngs, info.ignore_index, without_pixels)
+        super().__init__(info, pairs, self._maps)
+
+    def has_objects(self, index: int) -> bool:
+        """Return whether a sample has a thing that is no crowd."""
+        segments = self._maps.segments(self._pairs[index].mask)
+        return any(segment.label in self.info.things and not segment.crowd for segment in segments)
 
 
 def _palette(categories: Sequence[Category]) -> tuple[Colour, ...]:

@@ -71,26 +71,26 @@ def coco_json(tree: Tree) -> Iterator[Candidate]:
     )
 
 
-def coco_panoptic(tree: Tree) -> Iterator[Candidate]:
+def panoptic_json(tree: Tree) -> Iterator[Candidate]:
     """Recognise COCO's panoptic format: a json whose annotations list segments, and a folder of PNG files."""
     found = {path: content for path, content in tree.jsons.items() if is_coco(content) and _is_panoptic(content)}
     splits = {split_of(path): path for path in reversed(found) if split_of(path)}
-    used = [splits[name] for name in ("train", "val") if name in splits] if {"train", "val"} <= splits.keys() else []
-    for path in used or list(found)[:1]:
-        if not _prefixes(tree, _segment_files(found[path])):
-            return
-    if not found:
+    used = [splits[name] for name in ("train", "val", "test") if name in splits]
+    used = used if trains(dict.fromkeys(splits, "")) else list(found)[:1]
+    if not used or not all(_prefixes(tree, _segment_files(found[path])) for path in used):
         return
-    used = used or list(found)[:1]
     options: dict[str, Any] = {}
     for key in ("images", "annotations", "masks"):
         values = {split_of(path) or "": _panoptic_place(tree, key, path, found[path]) for path in used}
         options[key] = _one_or_each(values)
+    by_tool = all(re.fullmatch(r"(.*/)?annotations/panoptic_[^/]+\.json", path) for path in used)
     yield Candidate(
-        name="COCO panoptic of datumaro or CVAT",
+        name="COCO panoptic of datumaro or CVAT" if by_tool else "COCO panoptic json",
         reason=f"{_listed(used)} with segments_info, and PNG files of segments",
-        data="coco_panoptic",
+        data="panoptic_json",
         options=options,
+        sure=TOOL if by_tool else FORMAT,
+        notes=("It is read as classes of pixels; task=panoptic learns its segments.",),
     )
 
 

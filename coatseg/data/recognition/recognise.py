@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coatseg.data.recognition.candidate import Candidate
-from coatseg.data.recognition.coco import coco_json, coco_panoptic
+from coatseg.data.recognition.coco import coco_json, panoptic_json
 from coatseg.data.recognition.masks import (
     camvid_of_datumaro,
     cellpose,
@@ -28,12 +28,13 @@ Recogniser = Callable[[Tree], Iterator[Candidate]]
 
 RECOGNISERS: tuple[Recogniser, ...] = (
     cityscapes_of_datumaro, camvid_of_datumaro, voc_masks, kitti, roboflow_masks, cellpose, label_studio_brush,
-    coco_json, coco_panoptic, yolo, labelme, geojson, kaggle_rle, voc_boxes, own_folder,
+    coco_json, panoptic_json, yolo, labelme, geojson, kaggle_rle, voc_boxes, own_folder,
 )  # fmt: skip
 """What each knows of a tree; of equally sure ones the earlier counts more."""
 
 NEAREST = {
-    ".json": "json: data=coco_json wants images, annotations and categories, data=labelme a file of shapes an image",
+    ".json": "json: data=coco_json wants images, annotations and categories, data=panoptic_json segments_info in these "
+    "annotations, data=labelme a file of shapes an image",
     ".geojson": "geojson: data=geojson wants a FeatureCollection of polygons for each image",
     ".xml": "xml: data=voc_boxes wants <annotation> with <object> and <bndbox>",
     ".txt": "txt: data=yolo wants labels/ and a data.yaml with the names of the classes",

@@ -353,6 +353,20 @@ def test_panoptic_ids_pad_with_nothing_and_lose_segments_that_vanish():
         assert {segment.id for segment in small.segments} == set(np.unique(small.ids)) - {0}
 
 
+def test_crops_look_at_the_classes_of_segments_where_there_is_no_label_map():
+    sample = replace(with_objects(), instances=None, label_map=None, focus=1)
+    crop = Transform([random_crop(INFO, size=(20, 20), most_frequent=1)], INFO)
+    for seed in range(20):
+        assert 1 in {segment.label for segment in crop(sample, seed).panoptic.segments}
+    labels = with_objects().label_map
+    both, alone = (
+        replace(with_objects(), instances=None, label_map=own) for own in (np.where(labels == 0, 255, labels), None)
+    )
+    varied = Transform([random_crop(INFO, size=(20, 20), most_frequent=0.75)], INFO)
+    for seed in range(20):
+        np.testing.assert_array_equal(varied(both, seed).image, varied(alone, seed).image)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_brightness_and_contrast_stay_in_range(dtype):
     top = np.iinfo(dtype).max

@@ -10,6 +10,7 @@ from PIL import Image
 from coatseg.data.annotations.panoptic import read_annotations
 from coatseg.data.annotations.segment_maps import read_segment_ids
 from coatseg.data.datasets.coco_panoptic import CocoPanoptic
+from coatseg.data.inspection.segment_facts import segment_facts
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError, ImageError
 from coatseg.structures import Segment
 from tests.contracts.dataset import DatasetContract, assert_same
@@ -226,3 +227,13 @@ def test_real_label_maps_agree_with_the_semantic_masks_in_every_pixel(split, cou
     for sample in dataset:
         mask = np.asarray(Image.open(real_coco() / "semantic_masks" / f"{split}2017" / f"{sample.id}.png"))
         np.testing.assert_array_equal(of_label[sample.label_map], mask)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("split", "counts"), [("train", (285, 181, 1)), ("val", (263, 174, 2))])
+def test_real_segments_are_those_that_are_published_with_their_areas(split, counts):
+    dataset = CocoPanoptic(real_coco(), split)
+    facts = [segment_facts(sample.panoptic, dataset.info) for sample in dataset]
+    labels, crowd = (np.concatenate([getattr(one, name) for one in facts]) for name in ("labels", "crowd"))
+    assert (len(labels), np.isin(labels, dataset.info.things).sum(), crowd.sum()) == counts
+    assert not any(one.misstated or one.absent or one.strangers or one.parted for one in facts)

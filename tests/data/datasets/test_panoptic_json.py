@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coatseg.data.annotations.ade20k_instances import THINGS
 from coatseg.data.annotations.segment_maps import read_segment_ids
+from coatseg.data.datasets.ade20k import ADE20K
 from coatseg.data.datasets.panoptic_json import PanopticJson
+from coatseg.data.inspection.segment_facts import segment_facts
 from coatseg.data.trees.splits import HashedSplits
 from coatseg.errors import ConfigError, DatasetError, DatasetNotFoundError
 from coatseg.structures import Segment
 from tests.contracts.dataset import DatasetContract
-from tests.data.official import CATEGORIES, write_panoptic_json, write_segment_ids
+from tests.data.official import CATEGORIES, write_ade20k_instances, write_panoptic_json, write_segment_ids
 
 SIZE = (4, 6)
 IDS = np.array([[0, 0, 5, 5, 5, 5], [0, 0, 5, 5, 5, 5], [70000, 70000, 70000, 9, 9, 9], [70000, 70000, 70000, 9, 9, 9]])
@@ -196,3 +199,44 @@ def test_pillow_and_opencv_read_the_same_ids(tmp_path):
     by_pillow = np.asarray(Image.open(tmp_path / "a.png")).astype(int) @ [1, 256, 65536]
     by_opencv = cv2.imread(str(tmp_path / "a.png")).astype(int) @ [65536, 256, 1]
     assert ours.tolist() == by_pillow.tolist() == by_opencv.tolist() == ids.tolist()
+
+
+def write_prepared_ade20k(root):
+    """Write what Mask2Former's preparation makes of ADE20K: stuff, its area before objects hide it, then objects."""
+    top = write_ade20k_instances(root) / "ADEChallengeData2016"
+    (top / "ade20k_panoptic_train").mkdir()
+    images, annotations = [], []
+    for mask in sorted(top.glob("annotations/training/*.png")):
+        semantic = np.asarray(Image.open(mask)).astype(int) - 1
+        kinds, numbers = np.asarray(Image.open(top / "annotations_instance/training" / mask.name)).transpose(2, 0, 1)[
+            :2
+        ]
+        ids, segments = np.zeros(semantic.shape, int), []
+        stuff = [(semantic == label, label) for label in np.unique(semantic) if label >= 0 and label not in THINGS]
+        things = [(numbers == number, THINGS[kinds[numbers == number][0] - 1]) for number in np.unique(numbers)[1:]]
+        for place, label in (*stuff, *things):
+            ids[place] = 1000 * (len(segments) + 1)
+            segments.append({"id": 1000 * (len(segments) + 1), "category_id": int(label), "area": int(place.sum())})
+        write_segment_ids(top / "ade20k_panoptic_train" / mask.name, ids)
+        images.append({"id": mask.stem, "file_name": f"{mask.stem}.jpg"})
+        annotations.append({"image_id": mask.stem, "file_name": mask.name, "segments_info": segments})
+    categories = [{"id": n, "name": name, "isthing": int(n in THINGS)} for n, name in enumerate(ADE20K.info.classes)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (top / "ade20k_panoptic_train.json").write_text(json.dumps(content))
+    return top
+
+
+def test_the_files_that_mask2former_prepares_of_ade20k_hold_the_segments_of_its_reader(tmp_path):
+    top = write_prepared_ade20k(tmp_path)
+    paths = {"images": "images/SPLIT", "annotations": "ade20k_panoptic_SPLIT.json", "masks": "ade20k_panoptic_SPLIT"}
+    prepared = PanopticJson(top, "train", without_pixels="leave_out", **paths)
+    official = ADE20K(top, "train", panoptic=True)
+    assert prepared.info.things == official.info.things == THINGS
+    for mine, its in zip(prepared, official, strict=True):
+        assert mine.id == its.id
+        shown = [[(part.label, *np.flatnonzero(one.panoptic.ids == part.id)) for part in one.panoptic.segments]
+                 for one in (mine, its)]  # fmt: skip
+        assert shown[0] == shown[1]
+        np.testing.assert_array_equal(mine.panoptic.ids == 0, its.panoptic.ids == 0)
+    facts = [segment_facts(sample.panoptic, prepared.info) for sample in prepared]
+    assert any(fact.misstated for fact in facts)  # stuff of which objects hide a part

@@ -77,7 +77,7 @@ EXPORTS: dict[str, Export] = {
     "datumaro_panoptic": Export(
         coco.write_datumaro_panoptic,
         "COCO panoptic of datumaro or CVAT",
-        "data=coco_panoptic data.images.train=images/train data.images.val=images/val "
+        "data=panoptic_json data.images.train=images/train data.images.val=images/val "
         "data.annotations.train=annotations/panoptic_train.json data.annotations.val=annotations/panoptic_val.json "
         "data.masks.train=annotations/panoptic_train data.masks.val=annotations/panoptic_val",
         SHOWN,

@@ -24,7 +24,14 @@ from tests.data.exports import EXPORTS, LABELS, WHOLE, Export
 from tests.data.exports.scene import PICTURES, SPLITS, label_map, write_image, write_mask
 from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
-from tests.data.official import write_ade20k, write_cityscapes, write_coco_panoptic, write_coco_stuff, write_voc
+from tests.data.official import (
+    write_ade20k,
+    write_cityscapes,
+    write_coco_panoptic,
+    write_coco_stuff,
+    write_panoptic_json,
+    write_voc,
+)
 
 
 def opened(candidate: Candidate, root: Path) -> list[Dataset]:
@@ -162,6 +169,10 @@ OWN_DATA: dict[str, tuple[Callable[[Path], Any], str]] = {
     "lists": (lambda root: write_folder(root, layout="lists"), "data=folder"),
     "layers": (lambda root: write_layers(root, ["road", "car"]), "data=folder data.layers=true task=multilabel"),
     "a json": (write_coco_json, "data=coco_json data.annotations=annotations.json data.images=images task=inst"),
+    "segments": (
+        write_panoptic_json,
+        "data=panoptic_json data.images=images data.annotations=panoptic.json data.masks=panoptic",
+    ),
 }
 
 
