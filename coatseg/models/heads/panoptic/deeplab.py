@@ -28,7 +28,6 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 SIDE = 64
 """The side in pixels of the image by which a decoder's stride is found out."""
 
-
 FIRST = 0.001
 """The standard deviation of the predicting layers' first weights, as in the authors' code: maps near zero."""
 

@@ -66,12 +66,14 @@ def segment_of(target: PanopticTarget) -> Tensor:
 def batch_truth(maps: list[TruthMaps], size: Size) -> TruthMaps:
     """Stack the maps of images in a batch padded to `size`; nothing is learnt of padding."""
     height, width = size
-    fill = TruthMaps(UNKNOWN, 0, 0, 0)  # type: ignore[arg-type]  # a number for each of its maps
-    stacked = [
-        torch.stack([functional.pad(m, (0, width - m.shape[-1], 0, height - m.shape[-2]), value=value) for m in rows])
-        for rows, value in zip(zip(*maps, strict=True), fill, strict=True)
-    ]
-    return TruthMaps(*stacked)
+    fill = {"classes": float(UNKNOWN), "areas": 0.0, "heat": 0.0, "offsets": 0.0}
+    stacked = {
+        name: torch.stack(
+            [functional.pad(m, (0, width - m.shape[-1], 0, height - m.shape[-2]), value=value) for m in rows]
+        )
+        for (name, value), rows in zip(fill.items(), zip(*maps, strict=True), strict=True)
+    }
+    return TruthMaps(**stacked)
 
 
 def _areas_and_centres(places: Tensor, count: int) -> tuple[Tensor, Tensor]:
