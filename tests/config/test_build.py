@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 import coatseg
-from coatseg.config.build import total_steps
+from coatseg.config.build import check_task_fits, total_steps
 from coatseg.config.data import build_data, open_split
+from coatseg.config.plan import Choice
 from coatseg.config.read import read, read_data
+from coatseg.data.datasets.ade20k import ADE20K
 from coatseg.data.datasets.camvid import CamVid
 from coatseg.data.datasets.folder import Folder
 from coatseg.errors import ConfigError
@@ -109,3 +111,16 @@ def test_a_split_is_opened_image_by_image(tmp_path: Path) -> None:
 
 def samples(dataset: Dataset) -> list[Sample]:
     return [dataset[index] for index in range(len(dataset))]
+
+
+@pytest.mark.parametrize(
+    ("needs", "named"),
+    [("panoptic", "data=cityscapes and ade20k with data.panoptic=true"), ("multilabel", "data.layers=true"),
+     ("boxes", "coco_json"), ("instances", "data.instances=true"), ("depth", "")],
+)  # fmt: skip
+def test_a_task_without_its_truth_names_data_that_has_it(needs: str, named: str) -> None:
+    choice = Choice("task", "mine", {}, type("Mine", (), {"needs": needs}), "task")
+    with pytest.raises(ConfigError, match=rf"needs {needs} labels; data=\w+ has semantic") as raised:
+        check_task_fits(choice, ADE20K.info)
+    assert named in raised.value.mend
+    assert raised.value.mend.startswith("Choose a task that these labels serve, or other data")

@@ -74,9 +74,9 @@ def coco_json(tree: Tree) -> Iterator[Candidate]:
 def panoptic_json(tree: Tree) -> Iterator[Candidate]:
     """Recognise COCO's panoptic format: a json whose annotations list segments, and a folder of PNG files."""
     found = {path: content for path, content in tree.jsons.items() if is_coco(content) and _is_panoptic(content)}
-    splits = {split_of(path): path for path in reversed(found) if split_of(path)}
+    splits = {split: path for path in reversed(found) if (split := split_of(path))}
     used = [splits[name] for name in ("train", "val", "test") if name in splits]
-    used = used if trains(dict.fromkeys(splits, "")) else list(found)[:1]
+    used = used if trains(splits) else list(found)[:1]
     if not used or not all(_prefixes(tree, _segment_files(found[path])) for path in used):
         return
     options: dict[str, Any] = {}

@@ -159,6 +159,20 @@ def test_a_json_that_makes_no_sense_is_named(changed, said):
     assert str(json_of(root)) in raised.value.what
 
 
+def test_the_archives_of_coco_are_named_for_its_own_layout_alone(changed):
+    root = changed(CHANGES["annotates no image"])
+    paths = {
+        "images": "SPLIT2017", "annotations": "annotations/panoptic_SPLIT2017.json",
+        "masks": "annotations/panoptic_SPLIT2017",
+    }  # fmt: skip
+    mends = []
+    for options in ({}, paths):
+        with pytest.raises(DatasetError) as raised:
+            CocoPanoptic(root, "train", **options)
+        mends.append(raised.value.mend)
+    assert ["trainval2017" in mend for mend in mends] == [True, False]
+
+
 def test_a_json_cut_short_is_named(tmp_path):
     write_coco_panoptic(tmp_path)
     json_of(tmp_path).write_text(json_of(tmp_path).read_text()[:-20])

@@ -77,6 +77,8 @@ def test_things_are_objects_if_asked(tmp_path):
     assert objects.crowd.tolist() == [False, True]
     assert objects.boxes.tolist() == [[2, 0, 6, 2], [3, 2, 6, 4]]
     np.testing.assert_array_equal(objects.masks, [IDS == 5, IDS == 9])
+    assert dataset.has_objects(0)
+    assert not opened(write_one(tmp_path, stated=[{**one, "iscrowd": 1} for one in STATED])).has_objects(0)
 
 
 def test_one_json_is_split_by_a_hash(tmp_path):
