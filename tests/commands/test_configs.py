@@ -114,6 +114,15 @@ def made_by(file: Path) -> str:
         (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
         (("task=det", "inference=flip"), "detectors see whole images, once"),
         (("task=seg", "~loss"), "loss names no loss"),
+        (("task=seg", "head=mask2former", "loss=dice"), "loss.dice: head=mask2former brings losses of its own"),
+        (("task=seg", "head=mask2former", "loss.focal={}"), "head=mask2former brings losses of its own"),
+        (("task=seg", "head=maskformer", "auxiliary=fcn"), "head=maskformer, which has losses of its own, has no use"),
+        (("task=multilabel", "head=mask2former"), "gives every pixel one class"),
+        (
+            ("task=det", "head=mask2former"),
+            "head=mask2former gives logits, masks, segments; the task detection takes boxes",
+        ),
+        (("task=panoptic", "head=mask2former", "inference=flip"), "detectors see whole images, once"),
         (("task=det", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
         (("task=inst", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
     ],
@@ -174,6 +183,9 @@ NARROW = {
     **dict.fromkeys(("faster_rcnn", "cascade_rcnn"), ("head.width=16", "head.proposals=[60,40]", "head.regions=16")),
 }
 """What makes a detector small."""
+NARROW |= dict.fromkeys(
+    ("mask2former", "maskformer"), ("head.width=32", "head.queries=12", "head.decoder_layers=2", "head.points=200")
+)
 NARROW |= dict.fromkeys(("mask_rcnn", "cascade_mask_rcnn"), (*NARROW["faster_rcnn"], "head.mask_width=8"))
 
 
@@ -211,7 +223,26 @@ def test_segments_run(composed: Composed, tmp_path: Path) -> None:
         assert "val/PQ" in next(csv.reader(file))
 
 
-@pytest.mark.parametrize("head", NARROW)
+MEANS_OF_TASK = {"seg": SEMANTIC_MEANS, "inst": MASK_MEANS, "panoptic": SEGMENT_MEANS}
+QUICK = {("seg", "mask2former"), ("panoptic", "mask2former")}
+
+
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        pair if pair in QUICK else pytest.param(*pair, marks=pytest.mark.sweep)
+        for pair in itertools.product(MEANS_OF_TASK, ("mask2former", "maskformer"))
+    ],
+)
+def test_a_head_of_masks_runs_for_every_task_and_needs_no_loss_typed(
+    composed: Composed, tmp_path: Path, task: str, head: str
+) -> None:
+    data = TINY_SCENES if task == "seg" else OBJECT_SCENES
+    overrides = ("backbone=coat_lite_tiny", f"task={task}", f"head={head}", *data, *NARROW[head])
+    run_evaluate_resume(composed, tmp_path, *overrides, means=MEANS_OF_TASK[task])
+
+
+@pytest.mark.parametrize("head", [head for head in NARROW if head not in ("mask2former", "maskformer")])
 def test_every_detector_runs(composed: Composed, tmp_path: Path, head: str) -> None:
     task, means = ("inst", MASK_MEANS) if "mask" in head else ("det", BOX_MEANS)
     ema = ("callbacks.ema={}", "data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")

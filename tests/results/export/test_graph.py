@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from coatseg.config.combinations import gives
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
+from coatseg.models.heads.query.mask2former import mask2former
 from coatseg.models.model import Model
 from coatseg.registry.names import make, table
 from coatseg.registry.options import function_of
@@ -17,7 +18,7 @@ from coatseg.results.export import to_torch
 from coatseg.results.export.graph import MatrixPool, RegionNorm, graph_of
 from coatseg.results.export.to_onnx import Session, write
 from coatseg.structures import DatasetInfo
-from tests.contracts.head import SMALL
+from tests.contracts.head import LEVELS, SMALL
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic", "instances"}))
 FACTS = {"input": "images", "output": "tensors"}
@@ -30,7 +31,8 @@ OPTIONS = {
     "retinanet": {"width": 16, "norm": "group"},
     "fcos": {"width": 32, "norm": "group"},
 }
-DENSE = sorted(head for head in table("head") if gives(head) == {"logits"})
+SMALL_QUERIES = {head: {"width": 32, "queries": 7, "decoder_layers": 3} for head in ("mask2former", "maskformer")}
+DENSE = sorted(head for head in table("head") if "logits" in gives(head))
 OBJECTS = sorted(OPTIONS)
 QUICK = ("pspnet", "pan")
 """Those that need something put in a module's place; all others are swept."""
@@ -73,7 +75,7 @@ def test_the_model_itself_stays_as_it_is() -> None:
 def test_a_dense_head_is_traced_for_any_batch_and_size(head: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = CoaT(SMALL)
-    model = Model(backbone, table("head")[head](backbone.levels, 3)).eval()
+    model = Model(backbone, table("head")[head](backbone.levels, 3, **SMALL_QUERIES.get(head, {}))).eval()
     graph = graph_of(model, INFO, preprocess=False)
     traced = torch.randn(2, 3, 100, 134)
     write(graph, traced, tmp_path / "a.onnx", FACTS)
@@ -83,6 +85,12 @@ def test_a_dense_head_is_traced_for_any_batch_and_size(head: str, tmp_path: Path
             images = torch.randn(shape)
             with torch.no_grad():
                 torch.testing.assert_close(run(images)[0], model(images).logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["logits", "masks", "segments"])
+def test_objects_and_segments_of_queries_are_refused(output: str) -> None:
+    head = mask2former(LEVELS, 3, (0,), output, width=32, encoder_layers=1, decoder_layers=1)
+    assert ("task=seg" in head.not_exported) == (output != "logits")
 
 
 @pytest.mark.parametrize("head", marked(OBJECTS))
@@ -107,7 +115,9 @@ def test_a_detector_is_traced_for_any_size_and_finds_nothing_where_there_is_noth
 def test_every_head_has_a_graph_or_says_why_not() -> None:
     for head, constructor in table("head").items():
         made = constructor if isinstance(constructor, type) else get_type_hints(function_of(constructor))["return"]
-        assert (head in {*DENSE, *OBJECTS, "panoptic_deeplab"}) != bool(getattr(made, "not_exported", "")), head
+        said = getattr(made, "not_exported", "")
+        if not isinstance(said, property):  # of what a head of masks gives, logits have a graph
+            assert (head in {*DENSE, *OBJECTS, "panoptic_deeplab"}) != bool(said), head
 
 
 PROGRAM = ("a.pt2", to_torch.write_program, to_torch.run_program)

@@ -59,6 +59,11 @@ class MaskHead(ObjectHead):
         self.things = tuple(things)
         self.output = output
 
+    @property
+    def not_exported(self) -> str:  # type: ignore[override]  # nn.Module has no slots to forbid it
+        """Why objects and segments are not exported; logits are, as of any dense head."""
+        return "" if self.output == LOGITS else "no format holds masks of queries; trained with task=seg it can be"
+
     def forward(
         self,
         images: Tensor,

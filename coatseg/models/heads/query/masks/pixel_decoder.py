@@ -49,7 +49,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         for layer in self.encoder.layers:
             tokens = self._layer(layer, tokens, places, centres, shapes)
         parts = tokens.split([height * width for height, width in shapes], dim=1)
-        levels = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+        levels = [part.transpose(1, 2).view(*level.shape) for part, level in zip(parts, maps, strict=True)]
         lateral = self.adapter_1(finest)
         below = functional.interpolate(levels[-1], lateral.shape[-2:], mode="bilinear", align_corners=False)
         return Decoded(self.mask_projection(self.layer_1(lateral + below)), levels)
