@@ -27,6 +27,7 @@ OPTIONS = {
     "cascade_mask_rcnn": {**FEW, "mask_width": 8, "box_head": "conv"},
     "retinanet": {"width": 16, "norm": "group"},
     "fcos": {"width": 32, "norm": "group"},
+    "rtdetr": {"width": 32, "heads": 4, "feedforward": 32, "decoder_layers": 2, "queries": 100},
 }
 DENSE = sorted(head for head in table("head") if "logits" in gives(head))
 OBJECTS = sorted(set(table("head")) - set(DENSE))
