@@ -30,6 +30,7 @@ OPTIONS = {
     "cascade_mask_rcnn": {**FEW, "mask_width": 8, "box_head": "conv"},
     "retinanet": {"width": 16, "norm": "group"},
     "fcos": {"width": 32, "norm": "group"},
+    "rtdetr": {"width": 32, "heads": 4, "feedforward": 32, "decoder_layers": 2, "queries": 100},
 }
 SMALL_QUERIES = {head: {"width": 32, "queries": 7, "decoder_layers": 3} for head in ("mask2former", "maskformer")}
 DENSE = sorted(head for head in table("head") if "logits" in gives(head))

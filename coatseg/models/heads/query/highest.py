@@ -11,7 +11,8 @@ from torch import Tensor
 def highest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the `count` highest scores of the last axis, or all where there are fewer, and their places."""
     have = scores.shape[-1]
-    if torch.jit.is_tracing():  # a comparison in Python would hold for the size of the trace alone
+    jit: Any = torch.jit
+    if jit.is_tracing():  # a comparison in Python would hold for the size of the trace alone
         least: Any = torch.minimum(torch.as_tensor(have), torch.tensor(count))
         found = scores.topk(least)
     else:

@@ -9,6 +9,8 @@ from torch import Tensor, distributed, multiprocessing
 
 from coatseg.models.heads.detection.one_stage import FCOSOptions, fcos
 from coatseg.models.heads.detection.regions import mask_loss
+from coatseg.models.heads.query.real_time.options import RTDETROptions
+from coatseg.models.heads.query.rtdetr import rtdetr
 from coatseg.structures import InstanceTarget
 from tests.contracts.detector import LEVELS, SIDE, objects
 
@@ -19,6 +21,16 @@ TARGETS = [objects([[8, 8, 40, 40], [30, 50, 90, 90], [4, 60, 24, 80]]), objects
 def fcos_losses(images: list[int]) -> dict[str, Tensor]:
     torch.manual_seed(0)
     head = fcos(LEVELS, 3, FCOSOptions(width=32))
+    pyramid = [torch.randn(2, level.channels, SIDE // level.stride, SIDE // level.stride) for level in LEVELS]
+    sizes = [(SIDE, SIDE)] * len(images)
+    losses = head(torch.zeros(len(images), 3, SIDE, SIDE), [maps[images] for maps in pyramid], sizes, chosen(images))
+    assert isinstance(losses, dict)
+    return losses
+
+
+def rtdetr_losses(images: list[int]) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    head = rtdetr(LEVELS, 3, RTDETROptions(width=32, heads=4, decoder_layers=2, queries=20, denoising=0, norm="group"))
     pyramid = [torch.randn(2, level.channels, SIDE // level.stride, SIDE // level.stride) for level in LEVELS]
     sizes = [(SIDE, SIDE)] * len(images)
     losses = head(torch.zeros(len(images), 3, SIDE, SIDE), [maps[images] for maps in pyramid], sizes, chosen(images))
@@ -42,7 +54,7 @@ def chosen(images: list[int]) -> list[InstanceTarget]:
     return [TARGETS[image] for image in images]
 
 
-ALL: list[Callable[[list[int]], dict[str, Tensor]]] = [fcos_losses, mask_losses]
+ALL: list[Callable[[list[int]], dict[str, Tensor]]] = [fcos_losses, mask_losses, rtdetr_losses]
 
 
 def work(rank: int, folder: Path) -> None:

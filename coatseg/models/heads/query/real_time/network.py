@@ -6,7 +6,7 @@ Lv et al., "RT-DETRv2", 2024; Zhao et al., "DETRs beat YOLOs on real-time object
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,11 @@ class HybridMaps(nn.Module):
         width = config.d_model
         self.into = nn.ModuleList(_projection(count, width) for count in channels)
         self.encoder = RTDetrV2HybridEncoder(config)
-        self.out = nn.ModuleList(_projection(width, width) for _ in channels)
+        out = [_projection(width, width) for _ in channels]
         reset(self.encoder)
-        for projection in self.out:
-            nn.init.xavier_uniform_(projection[0].weight)
+        for convolution, _ in out:
+            _xavier(convolution)
+        self.out = nn.ModuleList(out)
         with_norm(self, norm)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -76,12 +77,15 @@ class Network(nn.Module):
         self.encode = HybridMaps([level.channels for level in levels], config, options.norm)
         self.denoising = Denoising(classes, config) if config.num_denoising else None
         self.propose = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
-        nn.init.xavier_uniform_(self.propose[0].weight)
+        _xavier(self.propose[0])
         self.first_classes, self.first_boxes = _class_head(width, classes), _box_head(width)
         self.decoder = RTDetrV2Decoder(config)
         reset(self.decoder)
-        for layer in self.decoder.query_pos_head.layers:
-            nn.init.xavier_uniform_(layer.weight)
+        for layer in self.decoder.query_pos_head.modules():
+            if isinstance(layer, nn.Linear):
+                _xavier(layer)
+        # Unused; without it transformers warns whoever looks at every attribute, as tracing does.
+        self.encode.encoder.loss_type = self.decoder.loss_type = "RTDetrV2ForObjectDetection"
         self.decoder.class_embed = nn.ModuleList(_class_head(width, classes) for _ in range(layers))
         self.decoder.bbox_embed = nn.ModuleList(_box_head(width) for _ in range(layers))
 
@@ -148,7 +152,6 @@ def configured(levels: Sequence[Level], classes: int, options: RTDETROptions) ->
         decoder_attention_heads=options.heads,
         num_queries=options.queries,
         num_denoising=options.denoising,
-        loss_type="RTDetrV2ForObjectDetection",  # unused; without it transformers warns whoever looks at the model
     )
 
 
@@ -164,6 +167,10 @@ def reset(module: nn.Module) -> None:
         if callable(again := getattr(child, "reset_parameters", None)):
             again()
         reset(child)
+
+
+def _xavier(layer: Any) -> None:
+    nn.init.xavier_uniform_(layer.weight)
 
 
 def _projection(channels: int, width: int) -> nn.Sequential:
