@@ -36,8 +36,9 @@ FILES = sorted(
     path.relative_to(ROOT / "conf") for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "experiment"
 )
 METRICS = {
-    "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco": "box AP", "bccd": "box AP50",
-    "nuclei": "mask AP50",
+    "ablation": "mIoU", "ade20k": "mIoU", "camvid": "mIoU", "cityscapes": "mIoU", "coco_panoptic": "PQ",
+    "coco": "box AP", "bccd": "box AP50",
+    "nuclei": "mask AP50", "scenes": "PQ",
 }  # fmt: skip
 """What the experiments, by the beginnings of their names, are judged by."""
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -104,6 +105,15 @@ def made_by(file: Path) -> str:
         (("task=det", "auxiliary=fcn"), "auxiliary: the task detection has no use for a second head"),
         (("task=det", "inference=flip"), "detectors see whole images, once"),
         (("task=seg", "~loss"), "loss names no loss"),
+        (("task=seg", "head=mask2former", "loss=dice"), "loss.dice: head=mask2former brings losses of its own"),
+        (("task=seg", "head=mask2former", "loss.focal={}"), "head=mask2former brings losses of its own"),
+        (("task=seg", "head=maskformer", "auxiliary=fcn"), "head=maskformer, which has losses of its own, has no use"),
+        (("task=multilabel", "head=mask2former"), "gives every pixel one class"),
+        (
+            ("task=det", "head=mask2former"),
+            "head=mask2former gives logits, masks, segments; the task detection",
+        ),
+        (("task=panoptic", "head=mask2former", "inference=flip"), "detectors see whole images, once"),
         (("task=det", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
         (("task=inst", "data.rare_class_temperature=0.1"), "data.rare_class_temperature counts the pixels of classes"),
     ],
@@ -127,10 +137,12 @@ def test_every_experiment_composes_and_opens_with_its_command(composed: Composed
     opening = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().splitlines()[:8]
     assert any(f"python train.py experiment={experiment}" in line for line in opening)
     assert any("batch" in line for line in opening)
-    assert any(METRICS[experiment.partition("_")[0]] in line for line in opening)
+    metric = next(name for dataset, name in METRICS.items() if experiment.startswith(dataset))
+    assert any(metric in line for line in opening)
 
 
 SEMANTIC_MEANS = frozenset({"mIoU", "mAcc", "aAcc"})
+SEGMENT_MEANS = frozenset(f"{name}{group}" for name in ("PQ", "SQ", "RQ") for group in ("", "_things", "_stuff"))
 INSTANCE_MEANS = frozenset(
     f"{kind}_{name}" for kind in ("box", "mask") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
 )
@@ -163,6 +175,9 @@ NARROW = {
     **dict.fromkeys(("faster_rcnn", "cascade_rcnn"), ("head.width=16", "head.proposals=[60,40]", "head.regions=16")),
 }
 """What makes a detector small."""
+NARROW |= dict.fromkeys(
+    ("mask2former", "maskformer"), ("head.width=32", "head.queries=12", "head.decoder_layers=2", "head.points=200")
+)
 NARROW |= dict.fromkeys(("mask_rcnn", "cascade_mask_rcnn"), (*NARROW["faster_rcnn"], "head.mask_width=8"))
 
 
@@ -188,7 +203,26 @@ def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path) -
     assert set(fit(composed(*overrides, "trainer.max_epochs=-1", "trainer.max_steps=1")).summary()) == SEMANTIC_MEANS
 
 
-@pytest.mark.parametrize("head", NARROW)
+MEANS_OF_TASK = {"seg": SEMANTIC_MEANS, "inst": MASK_MEANS, "panoptic": SEGMENT_MEANS}
+QUICK = {("seg", "mask2former"), ("panoptic", "mask2former")}
+
+
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        pair if pair in QUICK else pytest.param(*pair, marks=pytest.mark.sweep)
+        for pair in itertools.product(MEANS_OF_TASK, ("mask2former", "maskformer"))
+    ],
+)
+def test_a_head_of_masks_runs_for_every_task_and_needs_no_loss_typed(
+    composed: Composed, tmp_path: Path, task: str, head: str
+) -> None:
+    data = TINY_SCENES if task == "seg" else OBJECT_SCENES
+    overrides = ("backbone=coat_lite_tiny", f"task={task}", f"head={head}", *data, *NARROW[head])
+    run_evaluate_resume(composed, tmp_path, *overrides, means=MEANS_OF_TASK[task])
+
+
+@pytest.mark.parametrize("head", [head for head in NARROW if head not in ("mask2former", "maskformer")])
 def test_every_detector_runs(composed: Composed, tmp_path: Path, head: str) -> None:
     task, means = ("inst", MASK_MEANS) if "mask" in head else ("det", BOX_MEANS)
     ema = ("callbacks.ema={}", "data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads
 
+from coatseg.errors import ConfigError
 from coatseg.models.detector import Detector
 from coatseg.models.heads.detection.cascade_steps import MaskStep
 from coatseg.models.heads.detection.detections import Detections
+from coatseg.models.heads.query.masks.head import MaskHead
 from coatseg.models.model import Model
 from coatseg.structures import LOGITS, DatasetInfo, Outputs
 
@@ -169,7 +171,16 @@ class RegionNorm(nn.Module):
 
 
 def graph_of(model: nn.Module, info: DatasetInfo, *, preprocess: bool) -> Graph:
-    """Return the graph of a task's model: a copy in float32 on the CPU, in evaluation mode."""
+    """Return the graph of a task's model: a copy in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        ConfigError: the model finds objects or segments by the masks of queries.
+    """
+    if isinstance(model, Detector) and isinstance(model.head, MaskHead):
+        raise ConfigError(
+            "What is made of queries and their masks, objects or segments, is in no format that files are written in.",
+            "Predict with the checkpoint; the same head trained with task=seg is exported.",
+        )
     given = model.head.gives if isinstance(model, Detector) else {LOGITS}
     kind = next((GRAPHS[output] for output in GRAPHS if output in given), BoxGraph)
     model = copy.deepcopy(model).cpu().float()

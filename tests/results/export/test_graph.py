@@ -7,15 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from coatseg.config.combinations import gives
+from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import CoaT
 from coatseg.models.detector import Detector
+from coatseg.models.heads.query.mask2former import mask2former
 from coatseg.models.model import Model
 from coatseg.registry.names import make, table
 from coatseg.results.export import to_torch
 from coatseg.results.export.graph import MatrixPool, RegionNorm, graph_of
 from coatseg.results.export.to_onnx import Session, write
 from coatseg.structures import DatasetInfo
-from tests.contracts.head import SMALL
+from tests.contracts.head import LEVELS, SMALL
 
 INFO = DatasetInfo("three", ("a", "b", "c"), ((0, 0, 0),) * 3, frozenset({"semantic", "instances"}))
 FACTS = {"input": "images", "output": "tensors"}
@@ -28,6 +30,7 @@ OPTIONS = {
     "retinanet": {"width": 16, "norm": "group"},
     "fcos": {"width": 32, "norm": "group"},
 }
+SMALL_QUERIES = {head: {"width": 32, "queries": 7, "decoder_layers": 3} for head in ("mask2former", "maskformer")}
 DENSE = sorted(head for head in table("head") if "logits" in gives(head))
 OBJECTS = sorted(set(table("head")) - set(DENSE))
 QUICK = ("pspnet", "pan")
@@ -71,7 +74,7 @@ def test_the_model_itself_stays_as_it_is() -> None:
 def test_a_dense_head_is_traced_for_any_batch_and_size(head: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = CoaT(SMALL)
-    model = Model(backbone, table("head")[head](backbone.levels, 3)).eval()
+    model = Model(backbone, table("head")[head](backbone.levels, 3, **SMALL_QUERIES.get(head, {}))).eval()
     graph = graph_of(model, INFO, preprocess=False)
     traced = torch.randn(2, 3, 100, 134)
     write(graph, traced, tmp_path / "a.onnx", FACTS)
@@ -81,6 +84,13 @@ def test_a_dense_head_is_traced_for_any_batch_and_size(head: str, tmp_path: Path
             images = torch.randn(shape)
             with torch.no_grad():
                 torch.testing.assert_close(run(images)[0], model(images).logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["masks", "segments"])
+def test_objects_and_segments_of_queries_are_refused(output: str) -> None:
+    head = mask2former(LEVELS, 3, (0,), output, width=16, encoder_layers=1, decoder_layers=1)
+    with pytest.raises(ConfigError, match=r"in no format(.|\n)*trained with task=seg"):
+        graph_of(Detector(CoaT(SMALL), head), INFO, preprocess=False)
 
 
 @pytest.mark.parametrize("head", marked(OBJECTS))

@@ -38,8 +38,9 @@ class SemanticHead(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.levels_used = STRIDES.index(coarsest) + 1
+        self.width = width
         self.dropout = nn.Dropout2d(dropout)
-        self.classify = nn.Conv2d(width, classes, kernel_size=1)
+        self.classify: nn.Module = nn.Conv2d(width, classes, kernel_size=1)
 
     def forward(self, images: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
         """Return the logits for images (B, C, H, W), H and W multiples of `divisor`, and their pyramid."""

@@ -1,11 +1,13 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from coatseg.errors import ConfigError
 from coatseg.models.heads.query.mask2former import mask2former
-from coatseg.models.heads.query.masks.head import MaskHead
 from coatseg.models.heads.query.maskformer import maskformer
+from coatseg.models.heads.query.masks.head import MaskHead
 from tests.contracts.head import LEVELS, pyramid
 
 transformers = pytest.importorskip("transformers.models.mask2former.modeling_mask2former")
@@ -56,13 +58,15 @@ def test_the_last_layer_alone_is_the_last_of_all() -> None:
 
 
 @pytest.mark.parametrize("build", [mask2former, maskformer])
-def test_a_width_that_the_heads_of_attention_cannot_share_is_refused(build) -> None:
-    with pytest.raises(ConfigError, match="head.width=40 is no multiple of 16"):
+def test_a_width_that_the_heads_of_attention_cannot_share_is_refused(build: Callable[..., MaskHead]) -> None:
+    with pytest.raises(ConfigError, match=r"head\.width=40 is no multiple of 16"):
         build(LEVELS, 5, width=40)
 
 
 @pytest.mark.parametrize("build", [mask2former, maskformer])
-def test_without_transformers_the_extra_is_named(build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_transformers_the_extra_is_named(
+    build: Callable[..., MaskHead], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("coatseg.system.extras.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"coatseg\[query\]"):
         build(LEVELS, 5)

@@ -96,7 +96,11 @@ class MaskLosses:
             self._say_surplus(truth, predictions.classes.shape[2])
             matched = self._match(predictions, truth, grounds)
             masks, dice = self._mask_losses(predictions, truth, grounds, matched)
-            losses = {"classes": self._class_loss(predictions.classes, truth, matched), "masks": masks, "dice": dice}
+            losses = {
+                "classes": self._class_loss(predictions.classes, truth, grounds, matched),
+                "masks": masks,
+                "dice": dice,
+            }
             return named_by_layer(losses)
 
     def _say_surplus(self, truth: Sequence[Regions], queries: int) -> None:
@@ -137,17 +141,23 @@ class MaskLosses:
         dice = dice_of(chances @ inside.T, chances.sum(-1)[..., None], inside.sum(-1))
         return costs + self.options.mask_weight * masks + self.options.dice_weight * dice
 
-    def _class_loss(self, logits: Tensor, truth: Sequence[Regions], matched: Sequence[Matched]) -> Tensor:
-        """Return the cross entropy (L,), a mean weighted by `no_object_weight` for queries without a region."""
+    def _class_loss(
+        self, logits: Tensor, truth: Sequence[Regions], grounds: Sequence[Ground], matched: Sequence[Matched]
+    ) -> Tensor:
+        """Return the cross entropy (L,), a mean weighted by `no_object_weight` for queries without a region.
+
+        Images of which nothing is known do not count.
+        """
         labels = torch.full(logits.shape[:3], self.classes, dtype=torch.int64, device=logits.device)
         for index, (regions, pairs) in enumerate(zip(truth, matched, strict=True)):
             labels[pairs.layers, index, pairs.queries] = regions.labels[pairs.regions]
         weights = torch.ones(self.classes + 1, device=logits.device)
         weights[-1] = self.options.no_object_weight
+        known = torch.tensor([float(len(ground.known) > 0) for ground in grounds], device=logits.device)
         each = functional.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none").view(labels.shape)
-        of_query = weights[labels]
+        of_query = weights[labels] * known[:, None]
         total = of_query[-1].sum()  # the same in every layer
-        return self.options.class_weight * share(total) * (each * of_query).sum((1, 2)) / total
+        return self.options.class_weight * share(total) * (each * of_query).sum((1, 2)) / total.clamp(min=1e-6)
 
     def _mask_losses(
         self,

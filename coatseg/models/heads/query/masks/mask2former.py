@@ -17,7 +17,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 from coatseg.models.heads.detection.base import in_float32
 from coatseg.models.heads.query.masks.head import MaskDecoder
 from coatseg.models.heads.query.masks.losses import Predictions
-from coatseg.models.heads.query.masks.pixel_decoder import PixelDecoder
+from coatseg.models.heads.query.masks.pixel_decoder import PixelDecoder, positions_of
 
 
 class _Initialised(Mask2FormerPreTrainedModel):  # type: ignore[misc]
@@ -55,7 +55,7 @@ class Mask2FormerDecoder(MaskDecoder):
         """Return the predictions of the first queries and of every layer, or of the last layer."""
         pixels, levels = self.pixels(pyramid)
         decoder = self.queries.decoder
-        states = self.queries.queries_features.weight.expand(len(pixels), -1, -1)
+        states = self.queries.queries_features.weight.expand(pixels.shape[0], -1, -1)
         memories, places = self._memories(levels)
         small = [functional.interpolate(pixels.detach(), level.shape[-2:], mode="bilinear") for level in levels]
         normed = [decoder.layernorm(states)]
@@ -74,8 +74,7 @@ class Mask2FormerDecoder(MaskDecoder):
             levels, self.queries.input_projections, self.queries.level_embed.weight, strict=True
         ):
             memories.append(project(level).flatten(2).transpose(1, 2) + embedding)
-            position = self.queries.position_embedder((1, *level.shape[1:]), level.device, level.dtype)
-            places.append(position.flatten(2).transpose(1, 2))
+            places.append(positions_of(level))
         return memories, places
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from transformers.models.maskformer.modeling_maskformer import (
 from coatseg.models.heads.detection.base import in_float32
 from coatseg.models.heads.query.masks.head import MaskDecoder
 from coatseg.models.heads.query.masks.losses import Predictions
+from coatseg.models.heads.query.masks.pixel_decoder import positions_of
 from coatseg.models.heads.semantic.base import group_count
 
 
@@ -68,9 +69,8 @@ class MaskFormerDecoder(MaskDecoder):
         pixels, coarse = self.maps(pyramid)[0], pyramid[-1]
         if queries.input_projection is not None:
             coarse = queries.input_projection(coarse)
-        places = queries.position_embedder((1, *coarse.shape[1:]), coarse.device, coarse.dtype)
-        memory, places = (tensor.flatten(2).transpose(1, 2) for tensor in (coarse, places))
-        asked = queries.queries_embedder.weight.expand(len(coarse), -1, -1)
+        memory, places = coarse.flatten(2).transpose(1, 2), positions_of(coarse)
+        asked = queries.queries_embedder.weight.expand(coarse.shape[0], -1, -1)
         states, shown = torch.zeros_like(asked), []
         for layer in queries.decoder.layers:
             states = layer(states, None, places, asked, memory)

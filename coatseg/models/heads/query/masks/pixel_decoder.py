@@ -15,6 +15,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from coatseg.models.heads.detection.base import in_float32
+from coatseg.models.heads.query.canvases import sine_embedding
 from coatseg.models.heads.query.sampling import sample
 from coatseg.models.heads.semantic.base import group_count
 from coatseg.structures import Size
@@ -48,15 +49,14 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         for layer in self.encoder.layers:
             tokens = self._layer(layer, tokens, places, centres, shapes)
         parts = tokens.split([height * width for height, width in shapes], dim=1)
-        levels = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+        levels = [part.transpose(1, 2).view(*level.shape) for part, level in zip(parts, maps, strict=True)]
         lateral = self.adapter_1(finest)
         below = functional.interpolate(levels[-1], lateral.shape[-2:], mode="bilinear", align_corners=False)
         return Decoded(self.mask_projection(self.layer_1(lateral + below)), levels)
 
     def _places(self, level: Tensor, number: int) -> Tensor:
         """Return what tells the tokens of a level (1, h * w, C) apart, and the level from the others."""
-        embedding = self.position_embedding((1, *level.shape[1:]), level.device, level.dtype)
-        places: Tensor = embedding.flatten(2).transpose(1, 2) + self.level_embed[number]
+        places: Tensor = positions_of(level) + self.level_embed[number]
         return places
 
     def _layer(self, layer: Any, tokens: Tensor, places: Tensor, centres: Tensor, shapes: Sequence[Size]) -> Tensor:
@@ -64,8 +64,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         attention = layer.self_attn
         asked = tokens + places
         grid = (*tokens.shape[:2], attention.n_heads, attention.n_levels, attention.n_points)
-        sizes = torch.tensor([[width, height] for height, width in shapes], device=tokens.device)
-        offsets = attention.sampling_offsets(asked).view(*grid, 2).float() / sizes[:, None]
+        offsets = attention.sampling_offsets(asked).view(*grid, 2).float() * steps_of(shapes, tokens.device)[:, None]
         weights = attention.attention_weights(asked).view(*grid[:3], -1).float().softmax(-1).view(grid)
         value = attention.value_proj(tokens).view(*grid[:3], -1)
         seen = sums_at(value, shapes, centres[:, None, None, None] + offsets, weights)
@@ -91,3 +90,21 @@ def centres_of(shape: Size, device: torch.device) -> Tensor:
     y, x = (torch.arange(length, dtype=torch.float32, device=device) + 0.5 for length in shape)
     down, across = torch.meshgrid(y / height, x / width, indexing="ij")
     return torch.stack([across, down], dim=-1).flatten(0, 1)
+
+
+def steps_of(shapes: Sequence[Size], device: torch.device) -> Tensor:
+    """Return how far apart the positions of maps are, across and down, in shares of the image: (L, 2)."""
+    one = torch.ones((), device=device)  # a quotient of which a traced graph computes anew for every size
+    return torch.stack([torch.stack([one / width, one / height]) for height, width in shapes])
+
+
+def positions_of(level: Tensor) -> Tensor:
+    """Return the embedding (1, h * w, C) of the positions of a map (B, C, h, w), down and across.
+
+    That of DETR's code, in which the first of n positions is 1 / n and the last 1. The library's own keeps the last one
+    that it has made, which would be a constant of an exported graph.
+    """
+    (rows, columns), channels = level.shape[-2:], level.shape[1]
+    down, across = (torch.arange(length, device=level.device) + 1 for length in (rows, columns))
+    grid = torch.meshgrid(down / rows, across / columns, indexing="ij")
+    return sine_embedding(torch.stack(grid, dim=-1).flatten(0, 1), channels // 2)[None].to(level.dtype)
