@@ -71,9 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(made, QUICK, argv)
     quiet_libraries()
     tables = [table for part in arguments.parts for table in PARTS[part](arguments)]
+    sizes = "small" if arguments.small else "of the sizes of the papers"
     compared = (
-        f"coatseg's heads, {'small' if arguments.small else 'of the sizes of the papers'}, against transformers' models with "
-        f"the library's defaults, on {arguments.variant}; AdamW, {arguments.batch} generated scenes of "
+        f"coatseg's heads, {sizes}, against transformers' models with the library's defaults, on {arguments.variant}; "
+        f"AdamW, {arguments.batch} generated scenes of "
         f"{shown(arguments.size)} a step. Medians; ratios are the other side's over ours, in brackets the quartiles "
         f"over the rounds."
     )

@@ -22,7 +22,6 @@ from benchmarks import (
     memory,
     onnx,
     query,
-    query_peers,
     readers,
     slides,
     timing,
@@ -146,6 +145,12 @@ def test_the_peak_is_that_since_its_reset() -> None:
 
 TINY = ("--variants=coat_lite_tiny", "--repeats=1", "--batch=1")
 LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
+QUERY = (
+    "--variant=coat_lite_tiny", "--small", "--size=128x128", "--repeats=1", "--allocator=default", "--steps=2",
+    "--val-images=2",
+)  # fmt: skip
+QUERIED, LEARNT = ["| maskformer, float32 |", "of transformers'"], ["on timm's CoaT (ms)", "box_AP50"]
+SWEPT = pytest.mark.sweep  # models of the library's default sizes
 
 
 @pytest.mark.parametrize(
@@ -164,8 +169,12 @@ LEFT = ("--allocator=default", "--size=64x64", "--repeats=1")
         (readers.main, ("--images=2", "--repeats=1"), [f"| {name} |" for name in readers.WRITERS]),
         (slides.main, ("--side=1024", "--windows=2", "--repeats=1"), ["| coatseg |", "| rasterio |"]),
         (onnx.main, ("--variants=coat_lite_tiny", "--heads=fpn", "--sizes=64x64", *LEFT[::2]), ["| fpn on"]),
+        pytest.param(query.main, (*QUERY, "--heads=maskformer", "--parts", "turns", "peak"), QUERIED, marks=SWEPT),
+        pytest.param(query.main, (*QUERY, "--heads=rtdetr", "--parts", "timm", "scores"), LEARNT, marks=SWEPT),
     ],
-    ids=["turns", "peak", "training", "loading", "loop", "large images", "readers", "slides", "onnx"],
+    ids=[
+        "turns", "peak", "training", "loading", "loop", "large images", "readers", "slides", "onnx", "query", "learnt",
+    ],
 )  # fmt: skip
 def test_every_question_is_asked_and_answered(
     main: Main, arguments: tuple[str, ...], columns: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -170,23 +170,26 @@ def _gradients(
 
     The products are (points, N), of the left and the right pixel above a point and of those below it.
     """
-    left, right = points.pairs(counts)
+    parts = points.pairs(counts)
     neighbours = torch.cat([table, table.roll(-1, 0)], dim=1)
     of_neighbours = torch.zeros_like(neighbours)
     lines = []
     for line in (0, 1):
-        shares = [part * points.down if line else part - part * points.down for part in (left, right)]
-        both, products = torch.stack(shares, dim=-1), torch.empty(*points.rows.shape, 2, device=table.device)
+        left, right = (part * points.down if line else part - part * points.down for part in parts)
+        products = torch.empty(*points.rows.shape, 2, device=table.device)
         for begin in range(0, len(above), AT_ONCE):
-            wanted = above[begin : begin + AT_ONCE, None]
-            seen, moved = wanted.new_empty(len(wanted), neighbours.shape[1]), wanted.repeat(1, 2, 1)
+            wanted = above[begin : begin + AT_ONCE]
+            twice = wanted.repeat(1, 2)  # as broadcasting is slow over so few values
+            seen, moved = torch.empty_like(twice), torch.empty_like(twice)
+            moved_left, moved_right = moved.chunk(2, dim=1)
             for place, wide in enumerate(points.wide):
                 here = place, slice(begin, begin + AT_ONCE)
                 rows = points.rows[here] + line * wide
                 torch.index_select(neighbours, 0, rows, out=seen)
-                torch.linalg.vecdot(seen.view_as(moved), wanted, out=products[here])
-                torch.mul(wanted, both[here][..., None], out=moved)
-                of_neighbours.index_add_(0, rows, moved.flatten(1))
+                torch.sum(seen.mul_(twice).unflatten(1, (2, -1)), dim=-1, out=products[here])
+                torch.mul(wanted, left[here][:, None], out=moved_left)
+                torch.mul(wanted, right[here][:, None], out=moved_right)
+                of_neighbours.index_add_(0, rows, moved)
         lines.append((products[..., 0], products[..., 1]))
     width = table.shape[1]
     of_table = of_neighbours[:, :width].contiguous()
