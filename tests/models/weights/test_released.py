@@ -291,7 +291,7 @@ def test_grey_images_start_from_the_sum_of_the_colours(mask_file: State, tmp_pat
 
 def test_the_catalogue_names_every_released_detector() -> None:
     files = {name: source for name, (source,) in catalogue.DETECTORS.items()}
-    assert len(files) == 18 == len({source.name for source in files.values()})
+    assert len(files) == 20 == len({source.name for source in files.values()})
     assert files["cascade_mask_rcnn_coat_small_3x"].url == (
         "https://vcl.ucsd.edu/coat/pretrained/tasks/mmdet/"
         "cascade_mask_rcnn_coat_small_mstrain_480-800_giou_4conv1f_adamw_3x_coco_4f7a069e.pth"
