@@ -48,7 +48,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         centres = torch.cat([centres_of(shape, tokens.device) for shape in shapes])
         for layer in self.encoder.layers:
             tokens = self._layer(layer, tokens, places, centres, shapes)
-        parts = tokens.split([height * width for height, width in shapes], dim=1)
+        parts = torch.split(tokens, [height * width for height, width in shapes], dim=1)
         levels = [part.transpose(1, 2).view(*level.shape) for part, level in zip(parts, maps, strict=True)]
         lateral = self.adapter_1(finest)
         below = functional.interpolate(levels[-1], lateral.shape[-2:], mode="bilinear", align_corners=False)
@@ -78,7 +78,8 @@ def sums_at(value: Tensor, shapes: Sequence[Size], places: Tensor, weights: Tens
 
     In graphs that are compiled or exported it is the library's, too.
     """
-    if value.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if value.device.type == "cpu" and not (tracing or torch.compiler.is_compiling()):
         return sample(value, shapes, places, weights)
     sums: Tensor = multi_scale_deformable_attention(value.float(), list(shapes), places, weights)
     return sums.to(value.dtype)
