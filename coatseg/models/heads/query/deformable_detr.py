@@ -51,6 +51,7 @@ class DeformableDETR(ObjectHead):
 
     gives = frozenset({"boxes"})
     divisor = DIVISOR
+    not_exported = "its graph holds where tokens lie in images of one size, and exported files are to take any size"
 
     def __init__(self, levels: Sequence[Level], classes: int, options: DeformableDETROptions) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from coatseg.models.heads.detection.base import in_float32
 from coatseg.models.heads.query.canvases import Canvases, CanvasNorm, sine_embedding
+from coatseg.models.heads.query.dropout import drop_outputs
 from coatseg.models.heads.query.sampling import sample
 from coatseg.models.heads.semantic.base import group_count
 from coatseg.registry.options import OptionGroup, PositiveInt, Rate
@@ -241,15 +242,19 @@ def _library_layers(options: TransformerOptions, levels: int) -> tuple[nn.Module
         encoder_n_points=options.points,
         decoder_n_points=options.points,
         num_feature_levels=levels,
-        dropout=options.dropout,
+        dropout=0.0,  # by drop_outputs
         attention_dropout=options.dropout,
-        activation_dropout=options.dropout,
         attn_implementation="sdpa",
     )
     encoder = nn.ModuleList(DeformableDetrEncoderLayer(config) for _ in range(options.encoder_layers))
     decoder = nn.ModuleList(DeformableDetrDecoderLayer(config) for _ in range(options.decoder_layers))
-    for attention in [layer.self_attn for layer in encoder] + [layer.encoder_attn for layer in decoder]:
-        attention.attn = Sampling(attention.attn)  # type: ignore[union-attr]
+    layers: list[Any] = [*encoder, *decoder]
+    for layer in layers:
+        attention = layer.encoder_attn if hasattr(layer, "encoder_attn") else layer.self_attn
+        attention.attn = Sampling(attention.attn)
+        last = [] if attention is layer.self_attn else [layer.self_attn.o_proj]
+        for module in (attention.output_proj, layer.mlp.activation_fn, layer.mlp.fc2, *last):
+            drop_outputs(module, options.dropout)
     return nn.ModuleDict({"layers": encoder}), nn.ModuleDict({"layers": decoder})
 
 
