@@ -1,4 +1,4 @@
-"""Plots of scores as PNG files: confusion matrices, bars per class, precision over recall."""
+"""Plots of scores as PNG files: confusion matrices, bars of each class, precision over recall."""
 
 from __future__ import annotations
 

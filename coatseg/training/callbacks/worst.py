@@ -35,9 +35,9 @@ class Ranked:
 class WorstImages(lightning.Callback):
     """Finds the `count` images of lowest score whenever a split is evaluated by itself; `found` holds them.
 
-    `view` says what the score is, mean IoU or F1. Each process keeps at most `count` rows of small pictures; at the end
-    all processes know the same images, worst first, however many processes there are. An image has no score if all of
-    it is ignored, or if it has no object and none is predicted.
+    `view` says what the score is, mean IoU, F1 or panoptic quality. Each process keeps at most `count` rows of small
+    pictures; at the end all processes know the same images, worst first, however many processes there are. An image has
+    no score if all of it is ignored, or if it has no object and none is predicted.
     """
 
     def __init__(self, info: DatasetInfo, *, count: PositiveInt = 8) -> None:
