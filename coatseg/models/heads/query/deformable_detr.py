@@ -118,8 +118,8 @@ class DeformableDETR(ObjectHead):
         height, width = (side * self.strides[0] for side in used[0].shape[-2:])
         canvases = self.canvases((height, width), [(height, width)] * len(used[0]))
         tokens, _ = self.transformer.encode(used, canvases)
-        parts = tokens.transpose(1, 2).split(canvases.tokens, dim=-1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, canvases.shapes, strict=True)]
+        parts = torch.split(tokens.transpose(1, 2), canvases.tokens, dim=-1)
+        return [part.reshape(*part.shape[:2], *shape) for part, shape in zip(parts, canvases.shapes, strict=True)]
 
     def rate_shares(self) -> Mapping[str, float]:
         """Return the shares of the learning rate of the layers that say where to look."""

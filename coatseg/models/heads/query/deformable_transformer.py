@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,8 @@ class Sampling(nn.Module):
         step: int,
     ) -> Tensor:
         """Return the weighted sums of values at places, (B, Q, width): see `sample`."""
-        if value.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if value.device.type == "cpu" and not (tracing or torch.compiler.is_compiling()):
             return sample(value, shapes, places, weights)
         sums: Tensor = self.library(
             value.float(), spatial_shapes, shapes, starts, places.float(), weights.float(), step
@@ -160,7 +161,8 @@ class DeformableTransformer(nn.Module):
         return tokens, mask
 
     def _project(self, level: int, features: Tensor, canvases: Canvases) -> Tensor:
-        convolution, norm = self.input_proj[level]  # type: ignore[misc]
+        layers: Any = self.input_proj[level]
+        convolution, norm = layers
         normed: Tensor = norm(convolution(features), canvases.pixels(level, features.device))
         return normed
 
@@ -222,7 +224,8 @@ def _input_layers(channels: Sequence[int], width: int) -> list[nn.Sequential]:
 def _box_layers(width: int) -> nn.Module:
     from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrMLPPredictionHead
 
-    return DeformableDetrMLPPredictionHead(width, width, 4, 3)
+    layers: nn.Module = DeformableDetrMLPPredictionHead(width, width, 4, 3)
+    return layers
 
 
 def _library_layers(options: TransformerOptions, levels: int) -> tuple[nn.ModuleDict, nn.ModuleDict]:
@@ -261,17 +264,17 @@ def _library_layers(options: TransformerOptions, levels: int) -> tuple[nn.Module
 @torch.no_grad()
 def initialise(transformer: DeformableTransformer) -> None:
     """Give all parameters the values that the authors' code starts from."""
-    options = transformer.options
+    options, network = transformer.options, cast(Any, transformer)  # whose layers are the library's
     for part in (transformer.encoder, transformer.decoder):
         for parameter in part.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
-    for layer in transformer.encoder.layers:  # type: ignore[union-attr]
+    for layer in network.encoder.layers:
         _initialise_sampling(layer.self_attn)
-    for layer in transformer.decoder.layers:  # type: ignore[union-attr]
+    for layer in network.decoder.layers:
         _initialise_sampling(layer.encoder_attn)
         _initialise_attention(layer.self_attn)
-    for convolution, _ in transformer.input_proj:  # type: ignore[misc]
+    for convolution, _ in network.input_proj:
         _xavier(convolution)
     nn.init.normal_(transformer.level_embed)
     if options.two_stage:
@@ -279,13 +282,13 @@ def initialise(transformer: DeformableTransformer) -> None:
         nn.init.xavier_uniform_(transformer.pos_trans.weight)
     else:
         _xavier(transformer.reference_points)
-    for layer in transformer.class_embed:
+    for layer in network.class_embed:
         nn.init.constant_(layer.bias, PRIOR)
-    for layer in transformer.bbox_embed:
+    for layer in network.bbox_embed:
         nn.init.zeros_(layer.layers[-1].weight)
         nn.init.zeros_(layer.layers[-1].bias)
     if not options.two_stage:
-        nn.init.constant_(transformer.bbox_embed[0].layers[-1].bias[2:], SMALL_BOX)
+        nn.init.constant_(network.bbox_embed[0].layers[-1].bias[2:], SMALL_BOX)
 
 
 def _xavier(layer: Any, gain: float = 1.0) -> None:
