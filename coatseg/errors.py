@@ -28,6 +28,10 @@ class ConfigError(CoatsegError):
     """A key, a value or a combination of them in the configuration is wrong."""
 
 
+class MissingExtraError(ConfigError):
+    """What was asked for needs a library that one of the package's extras installs; `mend` is the command."""
+
+
 class DatasetNotFoundError(CoatsegError):
     """A dataset's files are not where they were looked for."""
 

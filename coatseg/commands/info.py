@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from coatseg.commands.terminal.arguments import group_file
 from coatseg.commands.terminal.composition import choices
 from coatseg.commands.terminal.console import run_verb, say
-from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, nearest
+from coatseg.errors import CoatsegError, ConfigError, DatasetNotFoundError, MissingExtraError, nearest
 
 if TYPE_CHECKING:  # importing it takes seconds, too long for --help
     from coatseg.models.backbones.coat import CoaT
@@ -78,8 +78,12 @@ def heads() -> Iterator[Row]:
         given = given_by(chosen.constructor)
         output = next(kind.output for kind in PREDICTION_KINDS if kind.output in given)
         classes, things = CLASSES[output], random_info(CLASSES[output], 3, output).things
-        with torch.device("meta"):
-            head = chosen.make(levels=levels, classes=classes, things=things, output=output).eval()
+        try:
+            with torch.device("meta"):
+                head = chosen.make(levels=levels, classes=classes, things=things, output=output).eval()
+        except MissingExtraError as error:
+            yield choice, ", ".join(sorted(given)), str(classes), error.mend, "-", "-"
+            continue
         macs, below = head_macs(head, levels, HEAD_SIZE), _macs_below(getattr(head, "levels_used", len(levels)))
         yield (
             choice,

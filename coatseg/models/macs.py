@@ -7,6 +7,7 @@ counted, not norms, softmax and activations.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +52,15 @@ def head_macs(head: Head | ObjectHead, levels: Sequence[Level], size: Size) -> f
     if not isinstance(head, ObjectHead):
         return giga_macs(lambda: head(images, pyramid))
     if not isinstance(head, DetectionHead):
-        return giga_macs(lambda: head(images, pyramid, [(height, width)]))
+        return giga_macs(lambda: _until_decoded(head, images, pyramid))
     parts = next((PARTS[kind] for kind in PARTS if isinstance(head, kind)), None)
     return None if parts is None else giga_macs(lambda: parts(head, head.fpn(pyramid)))
+
+
+def _until_decoded(head: ObjectHead, images: Tensor, pyramid: Sequence[Tensor]) -> None:
+    height, width = images.shape[-2:]
+    with suppress(NotImplementedError):  # what is chosen depends on scores, and the meta device has no numbers
+        head(images, pyramid, [(height, width)])
 
 
 def _one_stage(head: OneStage, maps: Maps) -> None:

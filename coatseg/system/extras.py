@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from coatseg.errors import ConfigError
+from coatseg.errors import MissingExtraError
 
 
 def needs(what: str, extra: str, *libraries: str) -> None:
     """Check that the libraries that `what` needs are installed.
 
     Raises:
-        ConfigError: some are not; the message says which extra installs them.
+        MissingExtraError: some are not; the message says which extra installs them.
     """
     if missing := [name for name in libraries if find_spec(name) is None]:
-        raise ConfigError(
+        raise MissingExtraError(
             f"{what} needs {' and '.join(missing)}, which is not installed.", f'pip install "coatseg[{extra}]"'
         )

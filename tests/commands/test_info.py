@@ -119,6 +119,18 @@ def test_heads_of_every_file_have_numbers(monkeypatch: pytest.MonkeyPatch, typed
         assert whole > own > 0 or own == 0.0
 
 
+def test_heads_of_an_extra_that_is_not_installed_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coatseg.system.extras.find_spec", lambda name: None)
+    monkeypatch.setattr(info, "choices", lambda group: ["fcn", "mask2former"])
+    monkeypatch.setattr(info, "BACKBONE", "coat_lite_tiny")
+    monkeypatch.setattr(info, "HEAD_SIZE", (64, 64))
+    info._macs_below.cache_clear()
+    rows = {row[0]: row for row in info.heads()}
+    info._macs_below.cache_clear()
+    assert float(rows["fcn"][3]) > 0
+    assert rows["mask2former"][3:] == ('pip install "coatseg[query]"', "-", "-")
+
+
 def test_an_unknown_word_leaves_with_2(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         typed("backbone")

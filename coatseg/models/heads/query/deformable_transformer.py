@@ -153,7 +153,9 @@ class DeformableTransformer(nn.Module):
         sources = [self._project(level, features, canvases) for level, features in enumerate([*maps, maps[-1]])]
         tokens = torch.cat([source.flatten(2).transpose(1, 2) for source in sources], dim=1)
         mask, centres = canvases.mask(device), canvases.centres(device)
-        levels = self.level_embed.repeat_interleave(torch.tensor(canvases.tokens, device=device), dim=0)
+        levels = self.level_embed.repeat_interleave(
+            torch.tensor(canvases.tokens, device=device), dim=0, output_size=sum(canvases.tokens)
+        )
         positions = sine_embedding(centres.flip(-1), self.options.width // 2) + levels
         places = centres[:, :, None] * canvases.shares(device)[: len(centres), None]
         for layer in self.encoder.layers:  # type: ignore[union-attr]
