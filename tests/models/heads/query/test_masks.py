@@ -16,7 +16,7 @@ from coatseg.models.heads.query.masks.losses import (
     Predictions,
     dice_of,
 )
-from coatseg.models.heads.query.masks.points import Ground, covered, points_for, sampled
+from coatseg.models.heads.query.masks.points import Sampling, draw, sampled
 from coatseg.models.heads.query.masks.regions import Regions
 from coatseg.structures import InstanceTarget, PanopticTarget
 
@@ -71,53 +71,47 @@ def test_void_and_crowds_of_segments_are_ignored() -> None:
 # Points
 
 
-def ground(ignored: Tensor, padded: tuple[int, int]) -> Ground:
-    nothing = torch.zeros(0, *ignored.shape, dtype=torch.bool)
-    return Ground.of(Regions(torch.zeros(0, dtype=torch.int64), nothing, ignored), padded)
+def unknown(ignored: Tensor) -> Regions:
+    return Regions(torch.zeros(0, dtype=torch.int64), torch.zeros(0, *ignored.shape, dtype=torch.bool), ignored)
 
 
 def test_points_lie_within_the_pixels_that_are_known_and_never_in_padding() -> None:
     ignored = torch.ones(4, 6, dtype=torch.bool)
     ignored[1, 2] = ignored[3, 5] = False
-    points = ground(ignored, (32, 64)).draw((50, 40))
-    assert set(points.pixels.flatten().tolist()) == {8, 23}
+    points = draw(unknown(ignored), 2000, (32, 64))
+    assert set(points.pixels.tolist()) == {8, 23}
+    assert 900 < (points.pixels == 8).sum() < 1100
     x, y = (points.positions * torch.tensor([64, 32])).unbind(-1)
     assert torch.equal(y.floor().long() * 6 + x.floor().long(), points.pixels)
 
 
-def test_uncertain_points_are_those_whose_logits_are_nearest_to_zero_and_none_is_ignored() -> None:
-    ignored = torch.zeros(32, 32, dtype=torch.bool)
-    ignored[:, 8:24] = True  # where the edge of the mask is
-    logits = torch.linspace(-4, 4, 32).expand(2, 32, 32)
-    torch.manual_seed(0)
-    points = ground(ignored, (32, 32)).draw_uncertain(logits, 100, 3.0, 0.75)
-    columns = points.pixels % 32
-    assert points.pixels.shape == (2, 100)
-    assert not ((columns >= 8) & (columns < 24)).any()
-    near = sampled(logits[:, None], points.positions)[:, 0].abs()
-    assert near[:, :75].max() <= near[:, 75:].max()
-    assert near[:, :75].mean() < 2.5 < near[:, 75:].mean()
+def test_the_points_of_a_mask_are_the_candidates_nearest_to_zero_and_the_others_that_were_drawn() -> None:
+    sampling = Sampling.of(12544, 0.75, 8)
+    assert (sampling.count, sampling.uncertain, sampling.candidates, sampling.total) == (8, 6, 24, 26)
+    logits = torch.stack([torch.arange(26.0) - 10, torch.arange(26.0, 0, -1)])
+    chosen = sampling.chosen(logits)
+    assert chosen is not None
+    assert [sorted(row) for row in chosen.tolist()] == [[7, 8, 9, 10, 11, 12, 24, 25], [18, 19, 20, 21, 22, 23, 24, 25]]
+
+
+def test_without_importance_the_points_are_those_that_were_drawn() -> None:
+    sampling = Sampling.of(100, 0.0, 1024)
+    assert (sampling.count, sampling.total) == (100, 100)
+    assert sampling.chosen(torch.randn(3, 100)) is None
 
 
 def test_points_repeat_with_the_seed() -> None:
-    known = ground(torch.zeros(5, 5, dtype=torch.bool), (32, 32))
+    known = unknown(torch.zeros(5, 5, dtype=torch.bool))
     torch.manual_seed(3)
-    first = known.draw((2, 9))
+    first = draw(known, 9, (32, 32))
     torch.manual_seed(3)
-    assert torch.equal(first.positions, known.draw((2, 9)).positions)
+    assert torch.equal(first.positions, draw(known, 9, (32, 32)).positions)
 
 
-def test_a_map_is_sampled_at_the_centres_of_its_cells_and_covered_says_which_pixels_are_in_a_mask() -> None:
-    maps = torch.arange(4.0).view(1, 1, 2, 2)
-    centres = torch.tensor([[[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5]]])
-    assert sampled(maps, centres)[0, 0].tolist() == [0.0, 1.0, 2.0, 1.5]
-    masks = torch.stack([HALVES, ~HALVES])
-    assert covered(masks, torch.tensor([1, 0]), torch.tensor([[0, 3], [0, 3]])).tolist() == [[0, 1], [1, 0]]
-
-
-def test_there_are_no_more_points_than_cells() -> None:
-    assert points_for(12544, 1024) == 1024
-    assert points_for(12544, 65536) == 12544
+def test_a_map_is_sampled_at_the_centres_of_its_cells_and_goes_on_beyond_the_outermost() -> None:
+    maps = torch.arange(4.0).view(1, 2, 2)
+    positions = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [0.0, 0.0], [1.0, 1.0]])
+    assert sampled(maps, positions)[0].tolist() == [0.0, 1.0, 2.0, 1.5, 0.0, 3.0]
 
 
 # Losses
@@ -209,7 +203,7 @@ def test_losses_of_layers_are_named_and_all_have_gradients_without_a_region() ->
 
 def test_more_regions_than_queries_are_said_once_with_the_option() -> None:
     losses = MaskLosses(3, LossOptions(), CROSS_ENTROPY)
-    given = predictions(certain(1), logits_of(HALVES[None]))
+    given = predictions(certain(1), logits_of(HALVES[None], 1000.0))
     with pytest.warns(UserWarning, match=r"2 objects or segments, and there are 1 queries(.|\n)*head\.queries"):
         assert losses(given, [TWO], (4, 4))["masks"] < 0.1
     with warnings.catch_warnings():

@@ -17,14 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from coatseg.models.heads.detection.base import share
-from coatseg.models.heads.query.masks.points import Ground, Points, covered, points_for, sampled
+from coatseg.models.heads.query.masks.points import Sampling, draw, sampled
 from coatseg.models.heads.query.masks.regions import Regions
 from coatseg.models.heads.query.matching import match
 from coatseg.registry.options import NonNegativeFloat, OptionGroup, PositiveFloat, PositiveInt, Share
 from coatseg.structures import Size
-
-OVERSAMPLING = 3.0
-"""How many candidates there are for a point (PointRend, section 4.1)."""
 
 
 class Predictions(NamedTuple):
@@ -67,12 +64,18 @@ class PixelCost(NamedTuple):
     apart: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-class Matched(NamedTuple):
-    """The matched pairs of one image in all layers, M of them: layer, query and region, (M,) int64 each."""
+class Compared(NamedTuple):
+    """What masks of an image are compared by at K points.
 
-    layers: Tensor
-    queries: Tensor
-    regions: Tensor
+    values (C, K) of its pixels; inside (N, K) float32, 1 where a point lies in a region.
+    """
+
+    values: Tensor
+    inside: Tensor
+
+
+Pairs = tuple[Tensor, Tensor]
+"""The queries and the regions that are matched in one layer of one image, int64."""
 
 
 class MaskLosses:
@@ -92,16 +95,16 @@ class MaskLosses:
         """
         with torch.autocast(predictions.pixels.device.type, enabled=False):
             predictions = Predictions(*(tensor.float() for tensor in predictions))
-            grounds = [Ground.of(regions, padded) for regions in truth]
             self._say_surplus(truth, predictions.classes.shape[2])
-            matched = self._match(predictions, truth, grounds)
-            masks, dice = self._mask_losses(predictions, truth, grounds, matched)
-            losses = {
-                "classes": self._class_loss(predictions.classes, truth, grounds, matched),
-                "masks": masks,
-                "dice": dice,
-            }
-            return named_by_layer(losses)
+            sampling = Sampling.of(self.options.points, self.options.importance, predictions.pixels[0, 0].numel())
+            compared = [
+                self._compared(pixels, regions, sampling.total, padded)
+                for pixels, regions in zip(predictions.pixels, truth, strict=True)
+            ]
+            matched = self._match(predictions, truth, compared, sampling)
+            masks, dice = self._mask_losses(predictions, truth, compared, matched, sampling)
+            classes = self._class_losses(predictions.classes, truth, matched)
+            return named_by_layer({"classes": classes, "masks": masks, "dice": dice})
 
     def _say_surplus(self, truth: Sequence[Regions], queries: int) -> None:
         """Say, once, that an image has more regions than there are queries."""
@@ -114,46 +117,55 @@ class MaskLosses:
                 stacklevel=2,
             )
 
-    @torch.no_grad()
-    def _match(self, predictions: Predictions, truth: Sequence[Regions], grounds: Sequence[Ground]) -> list[Matched]:
-        """Match every layer's queries to the regions of each image: one transfer for all layers and images."""
-        layers = len(predictions.classes)
-        costs = [cost for index in range(len(truth)) for cost in self._costs(predictions, truth, grounds, index)]
-        pairs = match(costs)
-        device = predictions.pixels.device
-        return [_together(pairs[index * layers : (index + 1) * layers], device) for index in range(len(truth))]
-
-    def _costs(
-        self, predictions: Predictions, truth: Sequence[Regions], grounds: Sequence[Ground], index: int
-    ) -> Tensor:
-        """Return the costs (L, Q, N) of matching the queries of one image to its regions, at points common to all."""
-        regions, pixels = truth[index], predictions.pixels[index : index + 1]
-        classes = -predictions.classes[:, index].softmax(-1)[..., regions.labels]
-        costs = self.options.class_weight * classes
+    def _compared(self, pixels: Tensor, regions: Regions, count: int, padded: Size) -> Compared | None:
+        """Draw the points of an image; None if it has no region."""
         if not len(regions):
-            return costs
-        points = grounds[index].draw((1, points_for(self.options.points, pixels[0, 0].numel())))
-        inside = regions.masks.flatten(1)[:, points.pixels[0]].float()
-        logits = predictions.embeddings[:, index] @ sampled(pixels, points.positions)[0]
+            return None
+        points = draw(regions, count, padded)
+        return Compared(sampled(pixels, points.positions), regions.masks.flatten(1)[:, points.pixels].float())
+
+    @torch.no_grad()
+    def _match(
+        self,
+        predictions: Predictions,
+        truth: Sequence[Regions],
+        compared: Sequence[Compared | None],
+        sampling: Sampling,
+    ) -> list[list[Pairs]]:
+        """Match every layer's queries to the regions of each image: one transfer for all layers and images."""
+        layers, device = len(predictions.classes), predictions.pixels.device
+        costs = []
+        for index, (regions, points) in enumerate(zip(truth, compared, strict=True)):
+            chances = predictions.classes[:, index].softmax(-1)[..., regions.labels]
+            for layer in range(layers):
+                cost = -self.options.class_weight * chances[layer]
+                if points is not None:
+                    few = Compared(*(tensor[:, : sampling.count] for tensor in points))
+                    cost = cost + self._mask_costs(predictions.embeddings[layer, index] @ few.values, few.inside)
+                costs.append(cost)
+        pairs = [(queries.to(device), regions.to(device)) for queries, regions in match(costs)]
+        return [pairs[index * layers : (index + 1) * layers] for index in range(len(truth))]
+
+    def _mask_costs(self, logits: Tensor, inside: Tensor) -> Tensor:
+        """Return the weighted costs (Q, N) of masks with logits (Q, P) for regions that the points are `inside` of."""
         there, elsewhere = self.pixel_cost.apart(logits)
         masks = (there @ inside.T + elsewhere @ (1 - inside).T) / inside.shape[1]
         chances = logits.sigmoid()
-        dice = dice_of(chances @ inside.T, chances.sum(-1)[..., None], inside.sum(-1))
-        return costs + self.options.mask_weight * masks + self.options.dice_weight * dice
+        dice = dice_of(chances @ inside.T, chances.sum(-1)[:, None], inside.sum(-1))
+        return self.options.mask_weight * masks + self.options.dice_weight * dice
 
-    def _class_loss(
-        self, logits: Tensor, truth: Sequence[Regions], grounds: Sequence[Ground], matched: Sequence[Matched]
-    ) -> Tensor:
+    def _class_losses(self, logits: Tensor, truth: Sequence[Regions], matched: Sequence[Sequence[Pairs]]) -> Tensor:
         """Return the cross entropy (L,), a mean weighted by `no_object_weight` for queries without a region.
 
         Images of which nothing is known do not count.
         """
         labels = torch.full(logits.shape[:3], self.classes, dtype=torch.int64, device=logits.device)
-        for index, (regions, pairs) in enumerate(zip(truth, matched, strict=True)):
-            labels[pairs.layers, index, pairs.queries] = regions.labels[pairs.regions]
+        for index, (regions, of_layers) in enumerate(zip(truth, matched, strict=True)):
+            for layer, (queries, which) in enumerate(of_layers):
+                labels[layer, index, queries] = regions.labels[which]
         weights = torch.ones(self.classes + 1, device=logits.device)
         weights[-1] = self.options.no_object_weight
-        known = torch.tensor([float(len(ground.known) > 0) for ground in grounds], device=logits.device)
+        known = torch.stack([~regions.ignored.all() for regions in truth]).float()
         each = functional.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none").view(labels.shape)
         of_query = weights[labels] * known[:, None]
         total = of_query[-1].sum()  # the same in every layer
@@ -163,32 +175,31 @@ class MaskLosses:
         self,
         predictions: Predictions,
         truth: Sequence[Regions],
-        grounds: Sequence[Ground],
-        matched: Sequence[Matched],
+        compared: Sequence[Compared | None],
+        matched: Sequence[Sequence[Pairs]],
+        sampling: Sampling,
     ) -> tuple[Tensor, Tensor]:
         """Return the pixel loss and Dice (L,) of the matched masks: sums over masks by the number of regions."""
         layers = len(predictions.classes)
         nothing = 0.0 * (predictions.embeddings.sum() + predictions.pixels.sum())  # so that all has a gradient
         sums = [nothing.expand(layers), nothing.expand(layers)]
-        for index, (regions, ground, pairs) in enumerate(zip(truth, grounds, matched, strict=True)):
-            if len(pairs.layers):
-                embeddings = predictions.embeddings[pairs.layers, index, pairs.queries]
-                each = self._of_masks(embeddings, predictions.pixels[index], regions.masks, pairs.regions, ground)
-                sums = [total.index_add(0, pairs.layers, part) for total, part in zip(sums, each, strict=True)]
+        for index, (points, of_layers) in enumerate(zip(compared, matched, strict=True)):
+            if points is None:
+                continue
+            queries, which = (torch.cat(column) for column in zip(*of_layers, strict=True))
+            layer = torch.arange(layers, device=queries.device).repeat_interleave(len(queries) // layers)
+            logits = predictions.embeddings[layer, index, queries] @ points.values
+            parts = self._of_masks(logits, points.inside[which], sampling)
+            sums = [total.index_add(0, layer, part) for total, part in zip(sums, parts, strict=True)]
         count = torch.tensor(float(sum(len(regions) for regions in truth)), device=nothing.device)
         scale = share(count) / count.clamp(min=1)
         return self.options.mask_weight * scale * sums[0], self.options.dice_weight * scale * sums[1]
 
-    def _of_masks(
-        self, embeddings: Tensor, pixels: Tensor, masks: Tensor, which: Tensor, ground: Ground
-    ) -> tuple[Tensor, Tensor]:
-        """Return the pixel loss and Dice (M,) of the masks of embeddings (M, C) against the regions `which`."""
-        maps = torch.einsum("mc,chw->mhw", embeddings, pixels)
-        count = points_for(self.options.points, pixels[0].numel())
-        with torch.no_grad():
-            points: Points = ground.draw_uncertain(maps, count, OVERSAMPLING, self.options.importance)
-            inside = covered(masks, which, points.pixels)
-        logits = sampled(maps[:, None], points.positions)[:, 0]
+    def _of_masks(self, logits: Tensor, inside: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+        """Return the pixel loss and Dice (M,) of logits (M, K) at points that are `inside` (M, K) a region or not."""
+        chosen = sampling.chosen(logits)
+        if chosen is not None:
+            logits, inside = logits.gather(1, chosen), inside.gather(1, chosen)
         chances = logits.sigmoid()
         dice = dice_of((chances * inside).sum(-1), chances.sum(-1), inside.sum(-1))
         return self.pixel_cost.loss(logits, inside).mean(-1), dice
@@ -211,13 +222,6 @@ def named_by_layer(losses: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, values in losses.items()
         for value in (values[layer],)
     }
-
-
-def _together(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> Matched:
-    """Return the pairs of (queries, regions) of each layer as one."""
-    counts = torch.tensor([len(found) for found, _ in pairs])
-    queries, regions = (torch.cat(column) for column in zip(*pairs, strict=True))
-    return Matched(*(column.to(device) for column in (torch.repeat_interleave(counts), queries, regions)))
 
 
 def _entropies(logits: Tensor) -> tuple[Tensor, Tensor]:

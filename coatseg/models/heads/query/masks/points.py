@@ -1,12 +1,11 @@
 """Points at which masks are compared with the truth, instead of at every pixel (PointRend, Kirillov et al., 2020).
 
 A point is drawn within a pixel whose truth is known, so that void, crowds and padding are never compared, whatever
-share of the image they are.
+share of the image they are. All masks of an image share its candidates: each is compared at its own choice of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,83 +16,83 @@ from torch.nn import functional
 from coatseg.models.heads.query.masks.regions import Regions
 from coatseg.structures import Size
 
+OVERSAMPLING = 3.0
+"""How many candidates there are for a point (PointRend, section 4.1)."""
+
 
 class Points(NamedTuple):
-    """Points of an image.
+    """K points of an image.
 
-    positions (..., P, 2), x and y from 0 to 1 over the padded image; pixels (..., P) int64, the places of the pixels
-    that they lie in, in the flattened image without padding.
+    positions (K, 2), x and y from 0 to 1 over the padded image; pixels (K,) int64, the places of the pixels that they
+    lie in, in the flattened image without padding.
     """
 
     positions: Tensor
     pixels: Tensor
 
-    def at(self, chosen: Tensor) -> Points:
-        """Return the points of places `chosen` (..., K) among the P."""
-        positions = self.positions.gather(-2, chosen[..., None].expand(*chosen.shape, 2))
-        return Points(positions, self.pixels.gather(-1, chosen))
-
-    def beside(self, others: Points) -> Points:
-        """Return these points followed by others."""
-        return Points(*(torch.cat(pair, dim=self.pixels.ndim - 1) for pair in zip(self, others, strict=True)))
-
 
 @dataclass(frozen=True)
-class Ground:
-    """Where points of an image may lie.
+class Sampling:
+    """How many points a mask is compared at: `count`, the share `importance` of which lies where it is most uncertain.
 
-    `known` (V,) int64 are the places of the pixels whose truth is known in the flattened image of `size` (height,
-    width), which is the top left of an image padded to `padded` (height, width).
+    `candidates` are the points to choose these from, `total` all that are drawn for an image: the rest of the `count`
+    follows the candidates.
     """
 
-    known: Tensor
-    size: Size
-    padded: Size
+    count: int
+    importance: float
 
     @classmethod
-    def of(cls, regions: Regions, padded: Size) -> Ground:
-        """Return where points may be compared with regions."""
-        height, width = regions.ignored.shape
-        return cls(regions.known(), (height, width), padded)
+    def of(cls, most: int, importance: float, cells: int) -> Sampling:
+        """Return the sampling for masks of so many cells: as many points as cells, but no more than `most`.
 
-    def draw(self, shape: Sequence[int]) -> Points:
-        """Draw points evenly over the known pixels, by torch's global generator; without any, that is an error."""
-        device = self.known.device
-        pixels = self.known[torch.randint(len(self.known), tuple(shape), device=device)]
-        places = torch.stack([pixels % self.size[1], torch.div(pixels, self.size[1], rounding_mode="floor")], dim=-1)
-        sides = torch.tensor((self.padded[1], self.padded[0]), dtype=torch.float32, device=device)
-        return Points((places + torch.rand(places.shape, device=device)) / sides, pixels)
-
-    def draw_uncertain(self, logits: Tensor, count: int, oversampling: float, importance: float) -> Points:
-        """Draw `count` points for each of the masks (M, h, w), mostly where its logits are nearest to 0.
-
-        Of `oversampling` times as many points, the most uncertain ones become the share `importance` of the points; the
-        others are drawn anew (PointRend, section 3.1 on training).
+        The 12,544 points of the papers are a fifth of the cells of a 1024x1024 image; a 128x128 image has 1,024 in all.
         """
-        masks, uncertain = len(logits), int(importance * count)
-        drawn = self.draw((masks, count - uncertain))
-        if not uncertain:
-            return drawn
-        candidates = self.draw((masks, int(oversampling * count)))
-        nearest = sampled(logits[:, None], candidates.positions)[:, 0].abs().topk(uncertain, dim=1, largest=False)
-        return candidates.at(nearest.indices).beside(drawn)
+        return cls(min(most, cells), importance)
+
+    @property
+    def uncertain(self) -> int:
+        """How many points lie where the mask is most uncertain."""
+        return int(self.importance * self.count)
+
+    @property
+    def candidates(self) -> int:
+        """How many points these are chosen from."""
+        return int(OVERSAMPLING * self.count) if self.uncertain else 0
+
+    @property
+    def total(self) -> int:
+        """How many points are drawn for an image."""
+        return self.candidates + self.count - self.uncertain
+
+    def chosen(self, logits: Tensor) -> Tensor | None:
+        """Return the places (M, count) of each mask's points among all, by its logits (M, total); None for all.
+
+        They are the candidates whose logits are nearest to 0 (PointRend, section 3.1 on training), and the others.
+        """
+        if not self.uncertain:
+            return None
+        nearest = logits[:, : self.candidates].detach().abs().topk(self.uncertain, dim=1, largest=False, sorted=False)
+        others = torch.arange(self.candidates, self.total, device=logits.device).expand(len(logits), -1)
+        return torch.cat([nearest.indices, others], dim=1)
+
+
+def draw(regions: Regions, count: int, padded: Size) -> Points:
+    """Draw points evenly over the known pixels of an image that is padded to `padded`, by torch's global generator.
+
+    Without a known pixel that is an error.
+    """
+    known, width = regions.known(), regions.ignored.shape[1]
+    pixels = known[torch.randint(len(known), (count,), device=known.device)]
+    places = torch.stack([pixels % width, torch.div(pixels, width, rounding_mode="floor")], dim=-1)
+    sides = torch.tensor((padded[1], padded[0]), dtype=torch.float32, device=known.device)
+    return Points((places + torch.rand(count, 2, device=known.device)) / sides, pixels)
 
 
 def sampled(maps: Tensor, positions: Tensor) -> Tensor:
-    """Return maps (M, C, h, w) at positions (M, P, 2), x and y from 0 to 1, bilinearly: (M, C, P)."""
-    grid = (2 * positions - 1)[:, None]
-    return functional.grid_sample(maps, grid, align_corners=False, padding_mode="border")[:, :, 0]
+    """Return maps (C, h, w) at positions (K, 2), x and y from 0 to 1, bilinearly: (C, K).
 
-
-def covered(masks: Tensor, which: Tensor, pixels: Tensor) -> Tensor:
-    """Return whether pixels (M, P) lie in the masks (N, H, W) of places `which` (M,): (M, P) float32."""
-    offsets = which * (masks.shape[-2] * masks.shape[-1])
-    return masks.flatten().take(offsets[:, None] + pixels).float()
-
-
-def points_for(most: int, cells: int) -> int:
-    """Return how many points to compare a mask at whose map has so many cells: as many as cells, but no more than most.
-
-    The 12,544 points of the papers are a fifth of the cells of a 1024x1024 image; a 128x128 image has 1,024 in all.
+    Beyond the centres of the outermost cells a map goes on as it is there, as it does where masks are resized.
     """
-    return min(most, cells)
+    grid = (2 * positions - 1)[None, None]
+    return functional.grid_sample(maps[None], grid, align_corners=False, padding_mode="border")[0, :, 0]
