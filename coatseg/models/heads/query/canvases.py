@@ -55,8 +55,8 @@ class Canvases:
     @property
     def fewest_tokens(self) -> int:
         """How many tokens the smallest image has on all of its levels."""
-        counts = [[rows * columns for rows, columns in level] for level in self.own]
-        return min(sum(image) for image in zip(*counts, strict=True))
+        counts = [sum(level[image][0] * level[image][1] for level in self.own) for image in range(len(self.images))]
+        return min(counts)
 
     def pixels(self, level: int, device: torch.device) -> Tensor | None:
         """Return where a level's pixels are of an image, (B, 1, h, w) bool; None if they all are."""
@@ -122,11 +122,11 @@ def sine_embedding(places: Tensor, width: int) -> Tensor:
 class CanvasNorm(nn.GroupNorm):
     """A group norm over each image's own part of maps; beyond it is zero."""
 
-    def forward(self, maps: Tensor, pixels: Tensor | None = None) -> Tensor:  # type: ignore[override]  # it knows more
+    def forward(self, maps: Tensor, pixels: Tensor | None = None) -> Tensor:
         """Normalise maps (B, C, h, w); `pixels` (B, 1, h, w) are true where a map is the image's own."""
         if pixels is None:
             return super().forward(maps)
-        groups = maps.float().unflatten(1, (self.num_groups, -1))
+        groups = maps.float().reshape(len(maps), self.num_groups, -1, *maps.shape[-2:])
         inside = pixels[:, None].float()
         count = inside.sum((2, 3, 4), keepdim=True) * groups.shape[2]
         mean = (groups * inside).sum((2, 3, 4), keepdim=True) / count

@@ -17,7 +17,8 @@ from coatseg.models.heads.detection.base import DIVISOR
 from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.heads.query.box_losses import Guesses, Truth, box_losses
 from coatseg.models.heads.query.canvases import Canvases
-from coatseg.models.heads.query.deformable_transformer import DeformableTransformer, Outputs, TransformerOptions
+from coatseg.models.heads.query.deformable_layers import TransformerOptions
+from coatseg.models.heads.query.deformable_transformer import DeformableTransformer, Outputs
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, PositiveShare, Rate
 from coatseg.structures import InstanceTarget, Level, Size
@@ -118,8 +119,8 @@ class DeformableDETR(ObjectHead):
         height, width = (side * self.strides[0] for side in used[0].shape[-2:])
         canvases = self.canvases((height, width), [(height, width)] * len(used[0]))
         tokens, _ = self.transformer.encode(used, canvases)
-        parts = tokens.transpose(1, 2).split(canvases.tokens, dim=-1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, canvases.shapes, strict=True)]
+        parts = torch.split(tokens.transpose(1, 2), canvases.tokens, dim=-1)
+        return [part.reshape(*part.shape[:2], *shape) for part, shape in zip(parts, canvases.shapes, strict=True)]
 
     def rate_shares(self) -> Mapping[str, float]:
         """Return the shares of the learning rate of the layers that say where to look."""

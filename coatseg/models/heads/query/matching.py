@@ -23,8 +23,8 @@ def match(costs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     if not costs:
         return []
     flat = torch.cat([cost.detach().flatten() for cost in costs]).cpu().double()
-    flat = torch.where(flat.abs() < FORBIDDEN, flat, FORBIDDEN).numpy()
+    finite = torch.where(flat.abs() < FORBIDDEN, flat, FORBIDDEN).numpy()
     ends = list(itertools.accumulate(cost.numel() for cost in costs))
     rows = zip(costs, [0, *ends], ends, strict=False)
-    pairs = [linear_sum_assignment(flat[begin:end].reshape(cost.shape)) for cost, begin, end in rows]
+    pairs = [linear_sum_assignment(finite[begin:end].reshape(cost.shape)) for cost, begin, end in rows]
     return [(torch.from_numpy(queries), torch.from_numpy(objects)) for queries, objects in pairs]

@@ -34,7 +34,7 @@ def sample(value: Tensor, shapes: Sequence[Size], places: Tensor, weights: Tenso
     (B, Q, heads, levels, points, 2) are (x, y) as shares of a level's width and height, `weights` (B, Q, heads, levels,
     points) what each point counts.
     """
-    sums: Tensor = _Sampling.apply(value.float(), places.float(), weights.float(), tuple(shapes))
+    sums: Tensor = _Sampling.apply(value.float().contiguous(), places.float(), weights.float(), tuple(shapes))
     return sums.to(value.dtype)
 
 
@@ -56,13 +56,14 @@ class _Table(NamedTuple):
         height, width = self.shapes[number]
         first, wide = self.firsts[number], width + EDGE
         part = table[:, :, first : first + (height + 2 * EDGE) * wide]
-        return part.unflatten(2, (height + 2 * EDGE, wide))[:, :, EDGE:-EDGE, EDGE:]
+        return part.view(*table.shape[:2], height + 2 * EDGE, wide, -1)[:, :, EDGE:-EDGE, EDGE:]
 
     def pixels(self, value: Tensor, number: int) -> Tensor:
         """Return the level of values (B, all pixels, heads, D) as (B, heads, height, width, D)."""
         height, width = self.shapes[number]
         first = sum(rows * columns for rows, columns in self.shapes[:number])
-        return value[:, first : first + height * width].unflatten(1, (height, width)).permute(0, 3, 1, 2, 4)
+        part = value[:, first : first + height * width]
+        return part.view(len(value), height, width, *value.shape[2:]).permute(0, 3, 1, 2, 4)
 
     def filled(self, value: Tensor) -> Tensor:
         """Lay out values (B, all pixels, heads, D) as a table (B * heads * rows, D)."""
@@ -186,7 +187,7 @@ def _gradients(
                 here = place, slice(begin, begin + AT_ONCE)
                 rows = points.rows[here] + line * wide
                 torch.index_select(neighbours, 0, rows, out=seen)
-                torch.sum(seen.mul_(twice).unflatten(1, (2, -1)), dim=-1, out=products[here])
+                torch.sum(seen.mul_(twice).view(len(seen), 2, -1), dim=-1, out=products[here])
                 torch.mul(wanted, left[here][:, None], out=moved_left)
                 torch.mul(wanted, right[here][:, None], out=moved_right)
                 of_neighbours.index_add_(0, rows, moved)
