@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ def rate_shares(model: nn.Module, layer_decay: float = 1.0, backbone_rate: float
     is not of `model.backbone` has 1, but for what a head states by `rate_shares` (see ObjectHead).
     """
     inside = {name: name.replace(COMPILED, "") for name, _ in model.named_parameters()}
-    stated: dict[str, float] = getattr(getattr(model, "head", None), "rate_shares", dict)()
+    stated: Mapping[str, float] = getattr(getattr(model, "head", None), "rate_shares", dict)()
     of_head = {f"head.{name.replace(COMPILED, '')}": share for name, share in stated.items()}
     shares = {name: of_head.get(path, 1.0) for name, path in inside.items()}
     own = {name: path.removeprefix("backbone.") for name, path in inside.items() if path.startswith("backbone.")}

@@ -55,9 +55,8 @@ class Canvases:
     @property
     def fewest_tokens(self) -> int:
         """How many tokens the smallest image has on all of its levels."""
-        counts = [[rows * columns for rows, columns in level] for level in self.own]
-        images: list[int] = [sum(image) for image in zip(*counts, strict=True)]
-        return min(images)
+        counts = [sum(level[image][0] * level[image][1] for level in self.own) for image in range(len(self.images))]
+        return min(counts)
 
     def pixels(self, level: int, device: torch.device) -> Tensor | None:
         """Return where a level's pixels are of an image, (B, 1, h, w) bool; None if they all are."""

@@ -17,7 +17,8 @@ from coatseg.models.heads.detection.base import DIVISOR
 from coatseg.models.heads.detection.detections import Detections
 from coatseg.models.heads.query.box_losses import Guesses, Truth, box_losses
 from coatseg.models.heads.query.canvases import Canvases
-from coatseg.models.heads.query.deformable_transformer import DeformableTransformer, Outputs, TransformerOptions
+from coatseg.models.heads.query.deformable_layers import TransformerOptions
+from coatseg.models.heads.query.deformable_transformer import DeformableTransformer, Outputs
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, PositiveShare, Rate
 from coatseg.structures import InstanceTarget, Level, Size

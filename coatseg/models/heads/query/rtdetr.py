@@ -32,6 +32,7 @@ class RTDETR(ObjectHead):
     """
 
     gives = frozenset({"boxes"})
+    not_exported = ""
     divisor = DIVISOR
 
     def __init__(self, levels: Sequence[Level], classes: int, options: RTDETROptions) -> None:

@@ -34,7 +34,7 @@ def sample(value: Tensor, shapes: Sequence[Size], places: Tensor, weights: Tenso
     (B, Q, heads, levels, points, 2) are (x, y) as shares of a level's width and height, `weights` (B, Q, heads, levels,
     points) what each point counts.
     """
-    sums: Tensor = _Sampling.apply(value.float(), places.float(), weights.float(), tuple(shapes))
+    sums: Tensor = _Sampling.apply(value.float().contiguous(), places.float(), weights.float(), tuple(shapes))
     return sums.to(value.dtype)
 
 
@@ -56,15 +56,14 @@ class _Table(NamedTuple):
         height, width = self.shapes[number]
         first, wide = self.firsts[number], width + EDGE
         part = table[:, :, first : first + (height + 2 * EDGE) * wide]
-        rows = part.reshape(*part.shape[:2], height + 2 * EDGE, wide, part.shape[-1])
-        return rows[:, :, EDGE:-EDGE, EDGE:]
+        return part.view(*table.shape[:2], height + 2 * EDGE, wide, -1)[:, :, EDGE:-EDGE, EDGE:]
 
     def pixels(self, value: Tensor, number: int) -> Tensor:
         """Return the level of values (B, all pixels, heads, D) as (B, heads, height, width, D)."""
         height, width = self.shapes[number]
         first = sum(rows * columns for rows, columns in self.shapes[:number])
         part = value[:, first : first + height * width]
-        return part.reshape(len(value), height, width, *value.shape[2:]).permute(0, 3, 1, 2, 4)
+        return part.view(len(value), height, width, *value.shape[2:]).permute(0, 3, 1, 2, 4)
 
     def filled(self, value: Tensor) -> Tensor:
         """Lay out values (B, all pixels, heads, D) as a table (B * heads * rows, D)."""
