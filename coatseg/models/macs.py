@@ -7,7 +7,6 @@ counted, not norms, softmax and activations.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ def head_macs(head: Head | ObjectHead, levels: Sequence[Level], size: Size) -> f
 
     Two-stage detectors are counted for 1000 proposed regions and 100 detections, however many they would find.
     Of other heads that find objects or segments, what is done until they are decoded is counted. Returns None for a
-    detector of torchvision's parts of another kind.
+    detector of torchvision's parts of another kind, and for heads of queries, whose work depends on what they see.
     """
     height, width = (side + -side % head.divisor for side in size)
     images = torch.zeros(1, 3, height, width, device="meta")
@@ -52,15 +51,12 @@ def head_macs(head: Head | ObjectHead, levels: Sequence[Level], size: Size) -> f
     if not isinstance(head, ObjectHead):
         return giga_macs(lambda: head(images, pyramid))
     if not isinstance(head, DetectionHead):
-        return giga_macs(lambda: _until_decoded(head, images, pyramid))
+        try:
+            return giga_macs(lambda: head(images, pyramid, [(height, width)]))
+        except (NotImplementedError, RuntimeError):  # where queries look depends on numbers, and meta tensors have none
+            return None
     parts = next((PARTS[kind] for kind in PARTS if isinstance(head, kind)), None)
     return None if parts is None else giga_macs(lambda: parts(head, head.fpn(pyramid)))
-
-
-def _until_decoded(head: ObjectHead, images: Tensor, pyramid: Sequence[Tensor]) -> None:
-    height, width = images.shape[-2:]
-    with suppress(NotImplementedError):  # what is chosen depends on scores, and the meta device has no numbers
-        head(images, pyramid, [(height, width)])
 
 
 def _one_stage(head: OneStage, maps: Maps) -> None:
