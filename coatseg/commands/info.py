@@ -20,8 +20,8 @@ Prints tables of what can be chosen; without a word, all three:
 backbones   parameters without a classifier, multiply-accumulates for an image of 224x224, feature maps
 heads       what they give, which says the task (logits: seg and multilabel, boxes: det, masks: inst, segments:
             panoptic), parameters and multiply-accumulates for an image of 512x512 on coat_small, for 19 classes, of
-            objects 80, of segments 133; detectors of two stages with 1000 proposals and 100 detections; of heads of
-            queries only parameters are counted
+            objects 80, of segments 133; detectors of two stages with 1000 proposals and 100 detections; of heads with
+            deformable attention only parameters are counted
 datasets    classes, annotations, where the files are looked for unless data.root= says otherwise, and whether they are
             there
 

@@ -41,7 +41,8 @@ def head_macs(head: Head | ObjectHead, levels: Sequence[Level], size: Size) -> f
 
     Two-stage detectors are counted for 1000 proposed regions and 100 detections, however many they would find.
     Of other heads that find objects or segments, what is done until they are decoded is counted. Returns None for a
-    detector of torchvision's parts of another kind, and for heads of queries, whose work depends on what they see.
+    detector of torchvision's parts of another kind, and for heads with
+    deformable attention, which look where numbers say.
     """
     height, width = (side + -side % head.divisor for side in size)
     images = torch.zeros(1, 3, height, width, device="meta")

@@ -5,6 +5,7 @@ Lv et al., "RT-DETRv2", 2024; Zhao et al., "DETRs beat YOLOs on real-time object
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -179,7 +180,7 @@ def _projection(channels: int, width: int) -> nn.Sequential:
 
 def _class_head(width: int, classes: int) -> nn.Module:
     head = nn.Linear(width, classes)
-    nn.init.constant_(head.bias, float(torch.logit(torch.tensor(PRIOR))))
+    nn.init.constant_(head.bias, math.log(PRIOR / (1 - PRIOR)))
     return in_float32(head)
 
 
