@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from coatseg.errors import ConfigError
 from coatseg.models.backbones.coat import LEAST_SIZE, STRIDES, CoaT
 from coatseg.models.detector import Detector
+from coatseg.models.heads.base import ObjectHead
 from coatseg.models.model import Model
 from coatseg.structures import Backbone, Size
 
@@ -109,7 +110,7 @@ class ClassifierMaps:
 
 
 class PyramidMaps:
-    """The maps that a detector's predictions are made of, such as those of its feature pyramid, one for each stride.
+    """The maps that an ObjectHead's predictions are made of, such as those of its feature pyramid, one for each stride.
 
     Their sizes are those of the image padded to the head's divisor, cut to what covers the image. Each image goes
     through alone, as the pyramid's convolutions would otherwise mix in the padding.
@@ -117,10 +118,11 @@ class PyramidMaps:
 
     least_size = 1
 
-    def __init__(self, model: Detector, strides: Sequence[int] | None = None) -> None:
-        self.model = model
-        self.strides = chosen(strides, model.head.strides, "The head")
-        self.levels = numbered(model.head.strides)
+    def __init__(self, model: Detector | Model, strides: Sequence[int] | None = None) -> None:
+        self.backbone: Any = model.backbone
+        self.head = cast(ObjectHead, model.head)
+        self.strides = chosen(strides, self.head.strides, "The head")
+        self.levels = numbered(self.head.strides)
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Return the maps of each image."""
@@ -130,10 +132,9 @@ class PyramidMaps:
 
     def _alone(self, image: Tensor) -> FeatureMaps:
         height, width = image.shape[-2:]
-        divisor = self.model.head.divisor
+        divisor, head = self.head.divisor, self.head
         padded = nn.functional.pad(image, (0, -width % divisor, 0, -height % divisor))
-        head = self.model.head
-        maps = head.maps(self.model.backbone(padded))
+        maps = head.maps(self.backbone(padded))
         return {
             stride: level[0, :, : -(-height // stride), : -(-width // stride)]
             for stride, level in zip(head.strides, maps, strict=True)
@@ -147,7 +148,7 @@ def head_maps(model: nn.Module, strides: Sequence[int] | None = None) -> Extract
     Raises:
         ConfigError: the model has no head whose maps are known, or no map of such a stride.
     """
-    if isinstance(model, Detector):
+    if isinstance(model, Detector) or (isinstance(model, Model) and model.brings_losses):
         return PyramidMaps(model, strides)
     if not isinstance(model, Model):
         raise ConfigError(f"{type(model).__name__} has no head whose maps are known.", "Leave maps=head out.")

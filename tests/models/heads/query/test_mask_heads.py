@@ -16,6 +16,7 @@ from coatseg.models.heads.query.maskformer import maskformer
 from coatseg.models.heads.query.masks.head import MaskHead
 from coatseg.models.model import Model
 from coatseg.registry.names import table
+from coatseg.results.features.maps import head_maps
 from coatseg.structures import Level, Size
 from tests.contracts.detector import DetectorContract
 from tests.contracts.head import SMALL, SemanticHeadContract
@@ -101,6 +102,17 @@ def test_every_dense_head_with_losses_of_its_own_is_tested_here() -> None:
     contracts = {name.removeprefix("Test").removesuffix("Logits").lower() for name in globals()}
     heads = {name for name, head in table("head").items() if head.__module__.startswith("coatseg.models.heads.query.m")}
     assert {name for name in heads if brings_losses(table("head")[name])} <= contracts
+
+
+@pytest.mark.parametrize("output", ["logits", "segments"])
+def test_its_maps_are_features_whatever_it_gives(output: str) -> None:
+    backbone = CoaT(SMALL)
+    head = small_mask2former(backbone.levels, 3, (0,), output)
+    model = Model(backbone, head) if output == "logits" else Detector(backbone, head)
+    extractor = head_maps(model.eval(), [4, 16])
+    with torch.no_grad():
+        (maps,) = extractor(torch.randn(1, 3, 64, 96), [(50, 70)])
+    assert {stride: tuple(each.shape) for stride, each in maps.items()} == {4: (32, 13, 18), 16: (32, 4, 5)}
 
 
 def test_a_dense_model_is_trained_by_its_heads_losses_whatever_the_padding_holds() -> None:

@@ -89,3 +89,7 @@ class MaskHead(ObjectHead):
     def maps(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return the maps of the pixel decoder."""
         return self.decoder.maps(pyramid)
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the decoder; how many regions an image has is not known before."""
+        return [self.decoder]
