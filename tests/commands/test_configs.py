@@ -189,6 +189,9 @@ NARROW |= dict.fromkeys(
     ("mask2former", "maskformer"), ("head.width=32", "head.queries=12", "head.decoder_layers=2", "head.points=200")
 )
 NARROW |= dict.fromkeys(("mask_rcnn", "cascade_mask_rcnn"), (*NARROW["faster_rcnn"], "head.mask_width=8"))
+NARROW["deformable_detr"] = (
+    "head.width=32", "head.encoder_layers=1", "head.decoder_layers=2", "head.queries=20", "head.feedforward=32",
+)  # fmt: skip
 
 
 def detection(task: str, head: str, *overrides: str) -> tuple[str, ...]:
@@ -456,6 +459,19 @@ def test_the_recipes_of_coco_are_the_authors(composed: Composed) -> None:
     assert small["backbone"] == {"name": "coat_lite_mini", "pretrained": True}
     assert small["trainer"]["max_epochs"] == 12
     assert "sync_batchnorm" not in small["trainer"]
+
+
+def test_the_recipe_of_deformable_detr_is_the_authors(composed: Composed) -> None:
+    config = composed("experiment=coco_deformable_detr_coat_small")
+    assert config["head"] == {"name": "deformable_detr"}
+    assert config["backbone"] == {"name": "coat_small", "pretrained": True, "drop_path": 0.2}
+    assert config["optimizer"] == {
+        "name": "adamw", "lr": 2e-4, "backbone_rate": 0.1, "weight_decay": 1e-4, "decay_all": True,
+    }  # fmt: skip
+    assert (config["data"]["batch_size"], config["trainer"]["max_epochs"]) == (16, 50)
+    assert config["trainer"]["gradient_clip_val"] == 0.1
+    factor = make("schedule", *named(config["schedule"], "schedule"), "schedule", total=50 * 7392, epoch=7392)
+    assert [factor(0), factor(40 * 7392 - 1), factor(40 * 7392)] == pytest.approx([1, 1, 0.1])
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("coco_")])
