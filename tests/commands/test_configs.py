@@ -192,6 +192,10 @@ NARROW |= dict.fromkeys(("mask_rcnn", "cascade_mask_rcnn"), (*NARROW["faster_rcn
 NARROW["deformable_detr"] = (
     "head.width=32", "head.encoder_layers=1", "head.decoder_layers=2", "head.queries=20", "head.feedforward=32",
 )  # fmt: skip
+NARROW["rtdetr"] = (
+    "head.width=32", "head.feedforward=32", "head.decoder_layers=2", "head.queries=20", "head.denoising=5",
+)  # fmt: skip
+NARROW["panoptic_deeplab"] = ("head.width=16", "head.instance_width=16")
 
 
 def detection(task: str, head: str, *overrides: str) -> tuple[str, ...]:
@@ -247,7 +251,7 @@ def test_a_head_of_masks_runs_for_every_task_and_needs_no_loss_typed(
     run_evaluate_resume(composed, tmp_path, *overrides, means=MEANS_OF_TASK[task])
 
 
-@pytest.mark.parametrize("head", [head for head in NARROW if head not in ("mask2former", "maskformer")])
+@pytest.mark.parametrize("head", [head for head in NARROW if not {"logits", "segments"} & gives(head)])
 def test_every_detector_runs(composed: Composed, tmp_path: Path, head: str) -> None:
     task, means = ("inst", MASK_MEANS) if "mask" in head else ("det", BOX_MEANS)
     ema = ("callbacks.ema={}", "data.evaluation_resize=[80,120]", "data.augmentations.resize={short:[48,64],long:96}")
@@ -488,11 +492,18 @@ def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experim
 
 
 HEADS = sorted(path.stem for path in (ROOT / "conf" / "head").glob("*.yaml"))
+SMALL_HEADS = [head for head in HEADS if head.startswith("small_")]
 BACKBONES = sorted(path.stem for path in (ROOT / "conf" / "backbone").glob("*.yaml") if path.stem != "timm")
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(("backbone", "head"), list(itertools.product(BACKBONES, HEADS)))
+@pytest.mark.parametrize(
+    ("backbone", "head"),
+    [
+        *itertools.product(BACKBONES, [head for head in HEADS if head not in SMALL_HEADS]),
+        *itertools.product(["coat_lite_tiny"], SMALL_HEADS),
+    ],
+)
 def test_every_backbone_runs_under_every_head(composed: Composed, tmp_path: Path, backbone: str, head: str) -> None:
     made = made_by(Path("head") / f"{head}.yaml")
     task = task_for(gives(made))
