@@ -57,8 +57,8 @@ def test_an_auxiliary_head_is_for_training_only() -> None:
 HEADS: dict[str, dict[str, object]] = {
     **{name: {"width": 16} for name in table("head") if "logits" in gives(name)},
     **{name: {"widths": (16, 16, 16, 8, 8)} for name in ("unet", "unetplusplus", "manet")},
-    "mask2former": {"width": 16, "queries": 5, "encoder_layers": 1, "decoder_layers": 3},
-    "maskformer": {"width": 16, "queries": 5, "decoder_layers": 1, "dropout": 0.0},
+    "mask2former": {"width": 32, "queries": 5, "encoder_layers": 1, "decoder_layers": 3},
+    "maskformer": {"width": 32, "queries": 5, "decoder_layers": 1, "dropout": 0.0},
     "fpn": {"pyramid_width": 16, "width": 32},
     "dpt": {"widths": (16, 16, 16, 16), "width": 16},
 }

@@ -37,7 +37,7 @@ def mask2former(
     `decoder_layers` layers of `queries` queries.
 
     Raises:
-        ConfigError: transformers is not installed, the pyramid lacks a level, or `width` cannot be shared by 8 heads.
+        ConfigError: transformers is not installed, the pyramid lacks a level, or `width` is no multiple of 32.
     """
     needs("head=mask2former", "query", "transformers", "scipy")
     _, _, *channels = smp_channels(levels, "mask2former")

@@ -46,7 +46,7 @@ def maskformer(
     `width` channels in the feature pyramid and in the `decoder_layers` layers of `queries` queries.
 
     Raises:
-        ConfigError: transformers is not installed, the pyramid lacks a level, or `width` cannot be shared by 8 heads.
+        ConfigError: transformers is not installed, the pyramid lacks a level, or `width` is no multiple of 32.
     """
     needs("head=maskformer", "query", "transformers", "scipy")
     _, _, *channels = smp_channels(levels, "maskformer")

@@ -7,6 +7,8 @@ from tests.contracts.segmenter import SegmenterContract
 
 
 class TestOneDecoder(SegmenterContract):
+    steps = 120
+
     def make(self, levels: tuple[Level, ...], classes: int, things: tuple[int, ...]) -> PanopticDeepLab:
         options = {"pyramid_width": 16, "width": 32}
         return PanopticDeepLab(

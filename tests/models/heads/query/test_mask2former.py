@@ -59,7 +59,7 @@ def test_the_last_layer_alone_is_the_last_of_all() -> None:
 
 @pytest.mark.parametrize("build", [mask2former, maskformer])
 def test_a_width_that_the_heads_of_attention_cannot_share_is_refused(build: Callable[..., MaskHead]) -> None:
-    with pytest.raises(ConfigError, match=r"head\.width=40 is no multiple of 16"):
+    with pytest.raises(ConfigError, match=r"head\.width=40 is no multiple of 32"):
         build(LEVELS, 5, width=40)
 
 

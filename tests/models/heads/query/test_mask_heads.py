@@ -92,7 +92,7 @@ class TestMask2FormerSegments(SegmenterContract):
 
 
 class TestMaskFormerSegments(SegmenterContract):
-    steps = 200
+    steps = 400
 
     def make(self, levels: Levels, classes: int, things: tuple[int, ...]) -> MaskHead:
         return small_maskformer(levels, classes, things, "segments")

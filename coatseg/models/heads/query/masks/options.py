@@ -6,9 +6,11 @@ from coatseg.errors import ConfigError
 
 HEADS = 8
 """How many heads attention has."""
+GROUPS = 32
+"""How many groups the norms of the library's pixel decoders have."""
 
 
 def check_width(width: int) -> None:
-    """Raise ConfigError if so many channels cannot be shared by the heads, and by two halves of a position."""
-    if width % (2 * HEADS):
-        raise ConfigError(f"head.width={width} is no multiple of {2 * HEADS}.", f"Attention has {HEADS} heads.")
+    """Raise ConfigError if so many channels cannot be shared by the groups of norms, or by the heads."""
+    if width % GROUPS:
+        raise ConfigError(f"head.width={width} is no multiple of {GROUPS}.", f"Its norms have {GROUPS} groups.")
