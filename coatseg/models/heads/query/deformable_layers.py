@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from coatseg.models.heads.query.canvases import CanvasNorm
-from coatseg.models.heads.query.dropout import drop_outputs
+from coatseg.models.heads.query.dropout import ATTENTION, DroppedReLU, drop_outputs, register_attention
 from coatseg.models.heads.query.sampling import sample
 from coatseg.models.heads.semantic.base import group_count
 from coatseg.registry.options import OptionGroup, PositiveInt, Rate
@@ -99,6 +99,7 @@ def library_layers(options: TransformerOptions, levels: int) -> tuple[nn.ModuleD
         DeformableDetrEncoderLayer,
     )
 
+    register_attention()
     config: Any = DeformableDetrConfig(
         d_model=options.width,
         encoder_attention_heads=options.heads,
@@ -108,9 +109,9 @@ def library_layers(options: TransformerOptions, levels: int) -> tuple[nn.ModuleD
         encoder_n_points=options.points,
         decoder_n_points=options.points,
         num_feature_levels=levels,
-        dropout=0.0,  # by drop_outputs
+        dropout=0.0,  # by drop_outputs, as the library's is slower
         attention_dropout=options.dropout,
-        attn_implementation="sdpa",
+        attn_implementation=ATTENTION,
     )
     encoder = nn.ModuleList(DeformableDetrEncoderLayer(config) for _ in range(options.encoder_layers))
     decoder = nn.ModuleList(DeformableDetrDecoderLayer(config) for _ in range(options.decoder_layers))
@@ -119,7 +120,8 @@ def library_layers(options: TransformerOptions, levels: int) -> tuple[nn.ModuleD
         attention = layer.encoder_attn if hasattr(layer, "encoder_attn") else layer.self_attn
         attention.attn = Sampling(attention.attn)
         last = [] if attention is layer.self_attn else [layer.self_attn.o_proj]
-        for module in (attention.output_proj, layer.mlp.activation_fn, layer.mlp.fc2, *last):
+        layer.mlp.activation_fn = DroppedReLU(options.dropout)
+        for module in (attention.output_proj, layer.mlp.fc2, *last):
             drop_outputs(module, options.dropout)
     return nn.ModuleDict({"layers": encoder}), nn.ModuleDict({"layers": decoder})
 

@@ -1,7 +1,8 @@
-"""Dropout at half the time on a CPU, put behind the modules of a library's layers.
+"""Dropout at less time and memory on a CPU, put into the layers of a library: outputs, ReLUs, attention.
 
 torch draws a float for every value there and keeps it as the mask; here four values share a random number of 64 bits,
-and the mask is kept as bytes. The numbers come from torch's default generator, as torch's own do.
+and the mask is kept as bytes, or not at all. The numbers come from torch's default generator, as torch's own do. On
+other devices, and in graphs that are compiled, all is torch's own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.nn import functional
 
 STEPS = 2**16
 """The probability is a multiple of one over this."""
+ATTENTION = "coatseg_dropped"
+"""The name under which transformers finds `attend`: its `attn_implementation`."""
 
 
 def drop_outputs(module: nn.Module, probability: float) -> None:
@@ -29,19 +32,73 @@ def _dropped(probability: float, module: nn.Module, inputs: Any, output: Tensor)
 
 def dropout(values: Tensor, probability: float) -> Tensor:
     """Return the values, each zero with a probability, else divided by the probability to be kept."""
-    if values.device.type != "cpu" or torch.compiler.is_compiling():
+    if _torchs_own(values):
         return functional.dropout(values, probability)
     dropped: Tensor = _Dropout.apply(values, probability)
     return dropped
 
 
+class DroppedReLU(nn.Module):
+    """ReLU whose results are dropped in training, with a probability from 0 to below 1.
+
+    Nothing but the result is kept for the backward pass: what is above zero there was so before, and was not dropped.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the values above zero, and in training some of them only, scaled to the same mean."""
+        if not (self.training and self.probability):
+            return functional.relu(values)
+        if _torchs_own(values):
+            return functional.dropout(functional.relu(values), self.probability)
+        result: Tensor = _DroppedReLU.apply(values, self.probability)
+        return result
+
+
+def register_attention() -> None:
+    """Let transformers know `attend`."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, attend)
+
+
+def attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """Return what queries (B, heads, Q, D) see of values, (B, Q, heads, D); the weights of attention are dropped.
+
+    transformers' function for torch's attention does what is left; torch leaves its fast kernel where it has to drop.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    probability = options.get("dropout", 0.0)
+    if not probability or mask is not None or _torchs_own(query):
+        seen: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **options)
+        return seen
+    scale = options.get("scaling") or query.shape[-1] ** -0.5
+    weights = (scale * query @ key.transpose(-1, -2)).softmax(-1)
+    return (dropout(weights, probability) @ value).transpose(1, 2), None
+
+
+def _torchs_own(values: Tensor) -> bool:
+    return values.device.type != "cpu" or torch.compiler.is_compiling()
+
+
+def _kept(values: Tensor, probability: float) -> Tensor:
+    """Draw which values are kept: bool, of their shape."""
+    count = values.numel()
+    numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    least = round(probability * STEPS) - STEPS // 2
+    return (numbers.view(torch.int16)[:count] >= least).view(values.shape)
+
+
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, probability: float) -> Tensor:
-        count = values.numel()
-        numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-        least = round(probability * STEPS) - STEPS // 2
-        kept = (numbers.view(torch.int16)[:count] >= least).view(values.shape)
+        kept = _kept(values, probability)
         ctx.save_for_backward(kept)
         ctx.scale = 1 / (1 - probability)
         return torch.where(kept, values, 0).mul_(ctx.scale)
@@ -50,3 +107,17 @@ class _Dropout(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (kept,) = ctx.saved_tensors
         return torch.where(kept, gradients[0], 0).mul_(ctx.scale), None
+
+
+class _DroppedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, probability: float) -> Tensor:
+        ctx.scale = 1 / (1 - probability)
+        result = torch.where(_kept(values, probability), values, 0).clamp_(min=0).mul_(ctx.scale)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradients[0], result, 0).mul_(ctx.scale), None
