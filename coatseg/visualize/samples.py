@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from coatseg.data.images.normalization import denormalise, normalise
-from coatseg.structures import DatasetInfo, Sample
+from coatseg.structures import DatasetInfo, Panoptic, Sample
 from coatseg.visualize.label_maps import Picture, colour, overlay, topmost
 from coatseg.visualize.objects import draw_truth
+from coatseg.visualize.segments import draw_segments, places_of
 from coatseg.visualize.sheets import contact_sheet, legend, scaled
 
 WIDTH = 320
 
 
 def sample_sheet(samples: Sequence[tuple[str, Sample]], info: DatasetInfo) -> Picture:
-    """Lay out titled samples, one per row: the image, its labels alone and over it, its objects; then a legend.
+    """Lay out titled samples, one per row: the image, its labels alone and over it, its objects and its segments.
 
-    All samples have the same kinds of truth. The legend names the classes that they show.
+    All samples have the same kinds of truth. A legend below names the classes that they show.
     """
     shown = [(title, _pictures(sample, info)) for title, sample in samples]
     captions = list(shown[0][1])
@@ -48,7 +49,15 @@ def _pictures(sample: Sample, info: DatasetInfo) -> dict[str, Picture]:
         pictures["objects"] = draw_truth(
             image, objects.boxes, objects.labels, objects.crowd, objects.masks, info, WIDTH
         )
+    if sample.panoptic is not None:
+        pictures["segments"] = _segments(image, sample.panoptic, info)
     return pictures
+
+
+def _segments(image: Picture, truth: Panoptic, info: DatasetInfo) -> Picture:
+    places = places_of(truth.ids, np.array([segment.id for segment in truth.segments], dtype=np.int64))
+    labels = [segment.label for segment in truth.segments]
+    return draw_segments(image, places, labels, info, WIDTH, [segment.crowd for segment in truth.segments])
 
 
 def _classes(sample: Sample, info: DatasetInfo) -> set[int]:
@@ -60,4 +69,6 @@ def _classes(sample: Sample, info: DatasetInfo) -> set[int]:
         seen |= set(np.flatnonzero((sample.layers == 1).any((0, 1))).tolist())
     if sample.instances is not None and len(info.things) > 1:
         seen |= set(sample.instances.labels.tolist())
+    if sample.panoptic is not None:
+        seen |= {segment.label for segment in sample.panoptic.segments}
     return seen

@@ -31,13 +31,15 @@ from tests.data.generate import write_camvid, write_folder, write_layers
 from tests.data.objects import write_coco, write_coco_json, write_instance_masks, write_voc_boxes
 from tests.data.official import (
     write_ade20k,
+    write_ade20k_instances,
     write_cityscapes,
+    write_cityscapes_instances,
     write_coco_panoptic,
     write_coco_stuff,
     write_panoptic_json,
     write_voc,
 )
-from tests.results.checkpoints import SEGMENTS
+from tests.results.checkpoints import SEGMENTS, SMALL_PANOPTIC
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -218,6 +220,23 @@ def test_windows_of_objects_run(composed: Composed, tmp_path: Path) -> None:
 def test_label_maps_painted_of_objects_run(composed: Composed, tmp_path: Path) -> None:
     overrides = ("backbone=coat_lite_tiny", "data=labelme", "data.semantic=true", *DATA["labelme"](tmp_path / "data"))
     assert set(fit(composed(*overrides, "trainer.max_epochs=-1", "trainer.max_steps=1")).summary()) == SEMANTIC_MEANS
+
+
+SEGMENT_DATA: dict[str, Callable[[Path], list[str]]] = {
+    "panoptic_json": DATA["panoptic_json"],
+    "coco_panoptic": DATA["coco_panoptic"],
+    "ade20k": lambda root: [f"data.root={write_ade20k_instances(root)}", "data.panoptic=true", *SMALL],
+    "cityscapes": lambda root: [f"data.root={write_cityscapes_instances(root)}", "data.panoptic=true", *SMALL],
+}
+"""The datasets of segments and how a small one is typed."""
+
+
+@pytest.mark.parametrize(
+    "data", [name if name == "panoptic_json" else pytest.param(name, marks=pytest.mark.sweep) for name in SEGMENT_DATA]
+)
+def test_every_dataset_of_segments_runs(composed: Composed, tmp_path: Path, data: str) -> None:
+    overrides = (*SMALL_PANOPTIC, f"data={data}", *SEGMENT_DATA[data](tmp_path / "data"))
+    run_evaluate_resume(composed, tmp_path, *overrides, means=SEGMENT_MEANS)
 
 
 def test_segments_run(composed: Composed, tmp_path: Path) -> None:

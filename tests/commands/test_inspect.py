@@ -74,8 +74,8 @@ def test_a_dataset_with_labels_and_objects_is_pictured_with_both(
     assert typed("data=scenes", *options, "workers=0", "pictures=3") == 0
     folder = tmp_path / "runs" / "inspect-scenes"
     assert {path.name for path in folder.iterdir()} == {"report.md", "inspection.json", "samples.png"}
-    # Image, classes, classes over the image, objects: 320 pixels each.
-    assert cv2.imread(str(folder / "samples.png")).shape[1] == 4 * 324 + 4
+    # Image, classes, classes over the image, objects, segments: 320 pixels each.
+    assert cv2.imread(str(folder / "samples.png")).shape[1] == 5 * 324 + 4
     assert "![samples](samples.png)" in (folder / "report.md").read_text()
     printed = capsys.readouterr().out
     assert "report: runs/inspect-scenes/report.md" in printed

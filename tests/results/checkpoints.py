@@ -16,12 +16,15 @@ from coatseg.training.callbacks.checkpoints import RECORD
 from tests.conftest import TINY, TINY_SCENES
 
 SEMANTIC = TINY
-SEGMENTS = (
+SMALL_PANOPTIC = (
     "task=panoptic",
     "backbone=coat_lite_tiny",
     "head.width=32",
     "head.decoder_options.pyramid_width=16",
     "head.decoder_options.width=32",
+)
+SEGMENTS = (
+    *SMALL_PANOPTIC,
     *TINY_SCENES,
 )
 OBJECTS = ("task=inst", "head=small_mask_rcnn", "backbone=coat_lite_tiny", "data=scenes_objects", *TINY_SCENES[1:])
