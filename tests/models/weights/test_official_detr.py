@@ -87,6 +87,13 @@ def test_other_classes_start_anew_in_a_fine_tuning_and_are_an_error_otherwise(tm
         start_from(model("plain", 2), path, whole=True)
 
 
+def test_another_number_of_queries_is_no_other_number_of_classes(tmp_path: Path) -> None:
+    state = tensors("plain")
+    state["query_embed.weight"] = torch.cat([state["query_embed.weight"]] * 2)
+    with pytest.raises(WeightsError, match=r"of another shape: head\.transformer\.query_position_embeddings"):
+        start_from(model("plain", 2), written(tmp_path / "q.pth", state))
+
+
 def test_another_form_or_a_copy_that_differs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"missing: head\.transformer\.class_embed\.1"):
         start_from(model("refined"), written(tmp_path / "p.pth", tensors("plain")))
