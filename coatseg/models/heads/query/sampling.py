@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from typing import Any
 
 import scipy.sparse
@@ -50,17 +52,17 @@ class _Sampling(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         value, places, weights = ctx.saved_tensors
+        table = ctx.table
         of_value, of_places, of_weights = (torch.empty_like(tensor) for tensor in (value, places, weights))
-        for image, values in enumerate(value):
-            points = Points.of(places[image], weights[image], ctx.table)
-            of_sums, rows = above[0][image].reshape(len(points.rows), -1), points.seen().flatten(1)
-            products = _products(of_sums, ctx.table.filled(values), rows)
-            of_x, of_y, of_counts = _of_points(points, products)
-            sides = places.new_tensor([(width, height) for height, width in ctx.table.shapes])[:, None]
+        sides = places.new_tensor([(width, height) for height, width in table.shapes])[:, None]
+        points = [Points.of(*of_image, table) for of_image in zip(places, weights, strict=True)]
+        of_sums = above[0].view(len(value), len(points[0].rows), -1)
+        for image, (of_image, transposed) in enumerate(zip(points, _transposed(points, table), strict=True)):
+            products = _products(of_sums[image], table.filled(value[image]), of_image.seen().flatten(1))
+            of_x, of_y, of_counts = _of_points(of_image, products)
             of_places[image] = torch.stack([of_x, of_y], dim=-1).view_as(places[image]) * sides
             of_weights[image] = of_counts.view_as(weights[image])
-            of_table = _transposed(rows, points.shares().flatten(1), ctx.table.cells * values.shape[1], of_sums)
-            ctx.table.empty(of_table, of_value[image])
+            table.empty(_product(transposed, of_sums[image]), of_value[image])
         return of_value, of_places, of_weights, None
 
 
@@ -76,11 +78,20 @@ def _products(above: Tensor, table: Tensor, rows: Tensor) -> Tensor:
     return found.view_as(rows)
 
 
-def _transposed(rows: Tensor, shares: Tensor, height: int, above: Tensor) -> Tensor:
-    """Return the product of `above` (N, D) with the transposed matrix whose row n has `shares` (N, K) at `rows`."""
-    ends = torch.arange(0, rows.numel() + 1, rows.shape[1], dtype=torch.int32)
-    parts = (part.flatten().numpy() for part in (shares, rows, ends))
-    columns = scipy.sparse.csr_array(tuple(parts), (len(rows), height)).tocsc()
+def _transposed(points: Sequence[Points], table: Table) -> list[Any]:
+    """Return, for each image, the matrix of its sums and the table's rows by columns, an image a thread."""
+    matrices = []
+    for of_image in points:
+        rows, shares = of_image.seen().flatten(1), of_image.shares().flatten(1)
+        ends = torch.arange(0, rows.numel() + 1, rows.shape[1], dtype=torch.int32)
+        parts = tuple(part.flatten().numpy() for part in (shares, rows, ends))
+        matrices.append(scipy.sparse.csr_array(parts, (len(rows), table.cells * table.heads)))
+    with ThreadPoolExecutor(min(len(matrices), torch.get_num_threads())) as threads:
+        return list(threads.map(methodcaller("tocsc"), matrices))
+
+
+def _product(columns: Any, above: Tensor) -> Tensor:
+    """Return the product of `above` (N, D) with the transposed of a matrix by columns, whose rows are N."""
     sums, ends, counts = (torch.from_numpy(part) for part in (columns.indices, columns.indptr, columns.data))
     return functional.embedding_bag(sums, above, ends, per_sample_weights=counts, mode="sum", include_last_offset=True)
 
