@@ -91,12 +91,30 @@ def test_checkpoints_hold_their_config_and_load_without_code(composed: Composed,
 
 STOPS = {"first epoch": 1, "before its end": 3, "at its end": 4, "second epoch": 6}
 DROPPING = (*TINY, "head.dropout=0.2")
+QUERIES = ("backbone=coat_lite_tiny", "head.width=32", "head.queries=12", "head.decoder_layers=2", *TINY_SCENES[1:])
+QUERY_HEADS = {  # what draws points, noise or what to drop at random, and what makes it small
+    "task=det head=small_deformable_detr": ("head.encoder_layers=1", "head.feedforward=32", "head.dropout=0.1"),
+    "task=panoptic head=small_mask2former": ("head.encoder_layers=1", "head.points=200"),
+    "task=inst head=small_maskformer": ("head.points=200",),
+    "task=det head=small_rtdetr": ("head.feedforward=32", "head.denoising=5"),
+}
+RESUMED_QUERIES = [
+    pytest.param((*head.split(), *QUERIES, *small), 3, marks=pytest.mark.sweep, id=head)
+    for head, small in QUERY_HEADS.items()
+]
 
 
 @pytest.mark.parametrize(
     ("typed", "stop"),
-    [*((DROPPING, stop) for stop in STOPS.values()), ((*SEGMENTS, "callbacks.ema={}"), 3)],
-    ids=[*STOPS, "segments, with averaged weights"],
+    [
+        *((DROPPING, stop) for stop in STOPS.values()),
+        ((*SEGMENTS, "callbacks.ema={}"), 3),
+        *(
+            pytest.param((*head.split(), *QUERIES, *small), 3, marks=pytest.mark.sweep)
+            for head, small in QUERY_HEADS.items()
+        ),
+    ],
+    ids=[*STOPS, "segments, with averaged weights", *QUERY_HEADS],
 )
 def test_a_stopped_run_goes_on_to_the_same_weights(
     composed: Composed, tmp_path: Path, typed: tuple[str, ...], stop: int
