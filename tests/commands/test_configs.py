@@ -506,8 +506,9 @@ def test_every_experiment_runs_small(composed: Composed, tmp_path: Path, experim
     ablates = experiment.startswith("ablation_")  # whose backbone is what they are about
     kinds = {"instance": MASK_MEANS, "detection": BOX_MEANS, "panoptic": SEGMENT_MEANS}
     means = kinds.get(plain["task"]["name"], SEMANTIC_MEANS)
-    narrow = NARROW["mask2former"] if plain["head"]["name"] == "mask2former" else ()  # minutes at its full size
-    given = (*chosen, *(() if ablates else small), *narrow)
+    narrow = NARROW["mask2former"] if plain["head"]["name"] == "mask2former" else ()
+    resized = ("data.evaluation_resize=[64,96]",) if "evaluation_resize" in plain["data"] else ()
+    given = (*chosen, *(() if ablates else small), *narrow, *resized)
     run_evaluate_resume(composed, tmp_path, f"experiment={experiment}", *given, means=means)
 
 
