@@ -106,7 +106,7 @@ def check_head_fits(plan: TaskPlan) -> None:
         return
     if not plan.inference.plain:
         raise ConfigError(
-            f"inference: {plan.inference.words}; detectors see whole images, once.", "Set inference=whole."
+            f"inference: {plan.inference.words}; head={plan.head.name} sees whole images, once.", "Set inference=whole."
         )
 
 

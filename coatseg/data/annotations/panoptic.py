@@ -92,6 +92,8 @@ def _read(path: Path, modified: int, size: int, mend: str) -> PanopticAnnotation
 
 def _parsed(path: Path, content: Any, mend: str) -> PanopticAnnotations:
     categories = content["categories"]
+    if (twice_used := first_repeated(category["id"] for category in categories)) is not None:
+        raise DatasetError(f"{path} has two categories of the id {twice_used}.", mend)
     numbers = {category["id"]: label for label, category in enumerate(categories)}
     images = {image["id"]: image["file_name"] for image in content["images"]}
     files: dict[Any, tuple[str, str]] = {}

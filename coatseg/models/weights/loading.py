@@ -18,8 +18,14 @@ from coatseg.models.weights.released import rename
 TASK = "model."
 """The prefix of a model's names in a checkpoint of coatseg."""
 BACKBONE, HEAD = "backbone.", "head."
-OF_QUERIES = re.compile(r"\.(query_position_embeddings|queries_features|queries_embedder)\.weight$")
-"""What has a row for each query, and not for each class."""
+CLASS_LAYERS = re.compile(
+    r"head\.(classify|(decoder\.)?classes(\.4)?|.*classification_head\.cls_logits|.*mask_fcn_logits"
+    r"|.*box_predictor\.(cls_score|bbox_pred)|.*class_embed\.\d+|network\.(first_classes|denoising\.content))"
+    r"\.(weight|bias)$"
+)
+"""The tensors of heads whose first side depends on the number of classes."""
+OF_A_LAYER = re.compile(r"head\.transformer\.(class|bbox)_embed\.\d+\.")
+"""Those of Deformable DETR of which each decoder layer has its own where boxes are refined, or all share one."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ def start_from(model: nn.Module, source: str | Path, *, whole: bool = False) -> 
     path = find_weights(source)
     state, unknown = _named_as_ours(read_tensors(path), path)
     expected = model.state_dict()
+    _check_layers(state, expected, path)
     first = f"{BACKBONE}{FIRST_CONV}"
     if first in state and first in expected:
         state[first] = adapt_channels(state[first], expected[first].shape[1])
@@ -94,6 +101,19 @@ def _named_as_ours(tensors: State, path: Path) -> tuple[State, tuple[str, ...]]:
 
 
 def _other_classes(key: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a head's tensor differs from the model's only in its number of outputs."""
+    """Return whether a tensor differs from the model's only in the number of classes."""
     theirs, ours = state[key].shape, expected[key].shape
-    return key.startswith(HEAD) and not OF_QUERIES.search(key) and theirs != ours and theirs[1:] == ours[1:]
+    return CLASS_LAYERS.match(key) is not None and theirs != ours and theirs[1:] == ours[1:]
+
+
+def _check_layers(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    """Raise WeightsError if the file has class or box layers for more decoder layers than the model.
+
+    What is left would fit all the same, and decode what another layer has learnt.
+    """
+    more = [key for key in state if key not in expected and OF_A_LAYER.match(key)]
+    if more and any(OF_A_LAYER.match(key) for key in expected):
+        raise WeightsError(
+            f"{path} has class and box layers that this model lacks: {listed(more)}.",
+            "Set head.refine, head.two_stage and head.decoder_layers as it was made with; refine=true has them.",
+        )

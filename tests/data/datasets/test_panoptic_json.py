@@ -81,6 +81,15 @@ def test_things_are_objects_if_asked(tmp_path):
     assert not opened(write_one(tmp_path, stated=[{**one, "iscrowd": 1} for one in STATED])).has_objects(0)
 
 
+def test_two_categories_of_one_id_are_refused(tmp_path):
+    path = write_panoptic_json(tmp_path) / "panoptic.json"
+    content = json.loads(path.read_text())
+    content["categories"].append({**content["categories"][0], "name": "another"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="has two categories of the id"):
+        PanopticJson(tmp_path, "train")
+
+
 def test_one_json_is_split_by_a_hash(tmp_path):
     write_panoptic_json(tmp_path, count=12)
     splits = {name: PanopticJson(tmp_path, name, splits=HashedSplits(val_fraction=0.5)) for name in ("train", "val")}

@@ -94,6 +94,20 @@ def test_another_number_of_queries_is_no_other_number_of_classes(tmp_path: Path)
         start_from(model("plain", 2), written(tmp_path / "q.pth", state))
 
 
+def test_layers_of_refined_boxes_do_not_pass_for_those_of_a_plain_head(tmp_path: Path) -> None:
+    for whole in (False, True):
+        with pytest.raises(WeightsError, match=r"layers that this model lacks(.|\n)*head\.refine"):
+            start_from(model("plain"), written(tmp_path / "r.pth", tensors("refined")), whole=whole)
+
+
+def test_other_options_are_no_other_number_of_classes(tmp_path: Path) -> None:
+    state = tensors("plain")
+    key = next(key for key in state if key.endswith("sampling_offsets.weight"))
+    state[key] = torch.cat([state[key]] * 2)
+    with pytest.raises(WeightsError, match=r"of another shape: head\.transformer(.|\n)*sampling_offsets"):
+        start_from(model("plain", 2), written(tmp_path / "s.pth", state))
+
+
 def test_another_form_or_a_copy_that_differs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"missing: head\.transformer\.class_embed\.1"):
         start_from(model("refined"), written(tmp_path / "p.pth", tensors("plain")))

@@ -18,7 +18,7 @@ from coatseg.models.heads.panoptic.maps import PanopticMaps
 from coatseg.models.heads.panoptic.merging import MergedMaps, Merging
 from coatseg.models.heads.panoptic.truth import batch_truth, truth_maps
 from coatseg.models.heads.semantic.base import SemanticHead
-from coatseg.registry.names import constructor_of, make, register, table
+from coatseg.registry.names import make, register, table
 from coatseg.registry.options import Constructor, PositiveInt, function_of
 from coatseg.structures import Level, PanopticTarget, Size
 
@@ -84,6 +84,10 @@ class PanopticDeepLab(ObjectHead):
     ) -> None:
         super().__init__()
         self.learning, self.merging = learning, merging
+        if instance_decoder is None and instance_decoder_options:
+            raise ConfigError(
+                "head.instance_decoder_options are options of no decoder.", "Set head.instance_decoder too."
+            )
         self.decoder = _decoder(levels, decoder, decoder_options, "head.decoder")
         self.instance_decoder = (
             None
@@ -158,10 +162,14 @@ def _at_first_zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 def _decoder(levels: Sequence[Level], name: str, options: Mapping[str, Any], key: str) -> SemanticHead:
     """Build a semantic head without its classifier: a pyramid to the map (B, width, h, w) of its decoder."""
-    if not is_decoder(constructor_of("head", name, key)):
-        known = sorted(head for head, constructor in table("head").items() if is_decoder(constructor))
-        raise ConfigError(f"{key}={name} is no decoder.", f"Choose one of: {', '.join(known)}.")
-    head: SemanticHead = make("head", name, options, f"{key}_options", levels=levels, classes=1)
+    decoders = sorted(head for head, constructor in table("head").items() if is_decoder(constructor))
+    if name not in decoders:
+        raise ConfigError(f"{key}={name} is no decoder.", f"Choose one of: {', '.join(decoders)}.")
+    try:
+        head: SemanticHead = make("head", name, options, f"{key}_options", levels=levels, classes=1)
+    except ConfigError as error:
+        mend = f"{error.mend} If {key}_options are another decoder's, leave them out by ~{key}_options."
+        raise ConfigError(error.what, mend) from error
     head.classify = nn.Identity()
     return head
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -19,6 +18,7 @@ from coatseg.models.heads.query.box_losses import Guesses, Truth, box_losses
 from coatseg.models.heads.query.canvases import Canvases
 from coatseg.models.heads.query.deformable_layers import TransformerOptions
 from coatseg.models.heads.query.deformable_transformer import DeformableTransformer, Outputs
+from coatseg.models.heads.query.surplus import FEWER_TOKENS, Surplus
 from coatseg.registry.names import register
 from coatseg.registry.options import PositiveInt, PositiveShare, Rate
 from coatseg.structures import InstanceTarget, Level, Size
@@ -60,7 +60,7 @@ class DeformableDETR(ObjectHead):
         self.strides = (*(levels[place].stride for place in self.places), 2 * COARSEST)
         self.levels_used = self.places[-1] + 1
         self.options = options
-        self._said = False
+        self.surplus = Surplus(options.queries, FEWER_TOKENS)
         plain = {field.name: getattr(options, field.name) for field in fields(TransformerOptions)}
         self.transformer = DeformableTransformer(
             [levels[place].channels for place in self.places], classes, TransformerOptions(**plain)
@@ -89,7 +89,7 @@ class DeformableDETR(ObjectHead):
         """Return the losses by name, those of a decoder layer but the last with its number, of the first stage so."""
         scale = canvases.canvas(outputs.boxes.device)
         truths = [_truth(target, canvas) for target, canvas in zip(targets, scale, strict=True)]
-        self._say_surplus(outputs, truths)
+        self.surplus.say((len(truth.labels) for truth in truths), outputs.logits.shape[2])
         last = len(outputs.logits) - 1
         numbers = range(last + 1) if self.options.auxiliary else [last]
         named = {"" if n == last else f"_{n}": Guesses(outputs.logits[n], outputs.boxes[n]) for n in numbers}
@@ -130,16 +130,6 @@ class DeformableDETR(ObjectHead):
     def _used(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         return [pyramid[place] for place in self.places]
 
-    def _say_surplus(self, outputs: Outputs, truths: Sequence[Truth]) -> None:
-        """Say once that an image has more objects than there are queries to learn them."""
-        queries, most = outputs.logits.shape[2], max(len(truth.labels) for truth in truths)
-        if most > queries and not self._said:
-            self._said = True
-            warnings.warn(
-                f"An image has {most} objects for {queries} queries; the costliest are not learnt. Set head.queries.",
-                stacklevel=2,
-            )
-
 
 def level_places(levels: Sequence[Level], head: str, finest: int) -> list[int]:
     """Return the places of the levels from stride `finest` to 32, each of twice the stride of the one before.
@@ -175,7 +165,9 @@ def deformable_detr(
     """
     needs("head=deformable_detr", "query", "transformers")
     if options.two_stage and not options.refine:
-        raise ConfigError("head.two_stage=true starts boxes that layers refine.", "Set head.refine=true too.")
+        raise ConfigError(
+            "head.two_stage=true starts boxes that layers refine.", "Set head.refine=true, or head.two_stage=false."
+        )
     if options.width % (4 * options.heads):
         raise ConfigError(
             f"head.width={options.width} has to be a multiple of 4 * head.heads={4 * options.heads}.",

@@ -37,11 +37,13 @@ def mask2former(
     `decoder_layers` layers of `queries` queries.
 
     Raises:
-        ConfigError: transformers is not installed, the pyramid lacks a level, or `width` is no multiple of 32.
+        ConfigError: transformers is not installed, the pyramid lacks a level, `width` is no multiple of 32, or an
+            option of `finding` is given that the output has no use for.
     """
     needs("head=mask2former", "query", "transformers", "scipy")
     _, _, *channels = smp_channels(levels, "mask2former")
     check_width(width)
+    finding.check(output)
     from transformers import Mask2FormerConfig
 
     from coatseg.models.heads.query.masks.mask2former import Mask2FormerDecoder

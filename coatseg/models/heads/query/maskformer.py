@@ -46,11 +46,13 @@ def maskformer(
     `width` channels in the feature pyramid and in the `decoder_layers` layers of `queries` queries.
 
     Raises:
-        ConfigError: transformers is not installed, the pyramid lacks a level, or `width` is no multiple of 32.
+        ConfigError: transformers is not installed, the pyramid lacks a level, `width` is no multiple of 32, or an
+            option of `finding` is given that the output has no use for.
     """
     needs("head=maskformer", "query", "transformers", "scipy")
     _, _, *channels = smp_channels(levels, "maskformer")
     check_width(width)
+    finding.check(output)
     from transformers import MaskFormerConfig
     from transformers.models.maskformer.configuration_maskformer import MaskFormerDetrConfig
 

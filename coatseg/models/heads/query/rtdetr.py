@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +17,7 @@ from coatseg.models.heads.query.deformable_detr import level_places
 from coatseg.models.heads.query.highest import highest
 from coatseg.models.heads.query.real_time.losses import layer_losses
 from coatseg.models.heads.query.real_time.options import RTDETROptions
+from coatseg.models.heads.query.surplus import FEWER_TOKENS, Surplus
 from coatseg.models.precision import full_precision
 from coatseg.registry.names import register
 from coatseg.structures import InstanceTarget, Level, Size
@@ -43,7 +43,7 @@ class RTDETR(ObjectHead):
         self.strides = tuple(levels[place].stride for place in self.places)
         self.levels_used = self.places[-1] + 1
         self.options = options
-        self.surplus_said = False
+        self.surplus = Surplus(options.queries, FEWER_TOKENS)
         self.network = Network([levels[place] for place in self.places], classes, options)
 
     def forward(
@@ -106,7 +106,7 @@ class RTDETR(ObjectHead):
         denoising = self.network.denoising
         noisy = None if denoising is None else denoising(truths)
         said = self.network(self.maps(pyramid), noisy)
-        self._say_surplus(said.proposals.logits.shape[1], truths)
+        self.surplus.say((len(truth.labels) for truth in truths), said.proposals.logits.shape[1])
         layers = {"_proposals": said.proposals} | _numbered(said.layers)
         losses = {}
         with full_precision(pyramid[0].device):
@@ -121,16 +121,6 @@ class RTDETR(ObjectHead):
             elif denoising is not None:  # a gradient for its parameters too, in a step without objects
                 losses["classes_denoising"] = 0 * denoising.content.weight.sum()
         return losses
-
-    def _say_surplus(self, queries: int, truths: Sequence[Truth]) -> None:
-        """Say once that an image has more objects than there are queries to learn them."""
-        most = max(len(truth.labels) for truth in truths)
-        if most > queries and not self.surplus_said:
-            self.surplus_said = True
-            warnings.warn(
-                f"An image has {most} objects for {queries} queries; the costliest are not learnt. Set head.queries.",
-                stacklevel=2,
-            )
 
     def _kept(self, scores: Tensor, boxes: Tensor, size: Size) -> Detections:
         """Choose among the queries' classes: scores (Q, classes), boxes (Q, 4) in pixels of an image of `size`."""

@@ -57,10 +57,20 @@ def test_offsets_begin_near_nothing_and_count_in_pixels() -> None:
 def test_a_head_that_is_no_decoder_is_refused_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match=r"head.decoder=mask_rcnn is no decoder.*\n.*deeplabv3plus.*upernet"):
         PanopticDeepLab(LEVELS, 5, (1,), decoder="mask_rcnn")
-    with pytest.raises(ConfigError, match=r"head.instance_decoder=unett is unknown.*\n.*unet"):
+    with pytest.raises(ConfigError, match=r"head.instance_decoder=unett is no decoder.*\n.*unet"):
         PanopticDeepLab(LEVELS, 5, (1,), instance_decoder="unett")
 
 
 def test_an_option_that_a_decoder_has_not_is_named() -> None:
     with pytest.raises(ConfigError, match=r"head.decoder_options.width is no option of unet.*\n.*widths"):
         PanopticDeepLab(LEVELS, 5, (1,), decoder="unet", decoder_options={"width": 16})
+
+
+def test_options_of_no_decoder_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"head.instance_decoder_options(.|\n)*Set head.instance_decoder"):
+        PanopticDeepLab(LEVELS, 5, (1,), instance_decoder_options={"width": 64})
+
+
+def test_options_of_another_decoder_are_told_how_to_go() -> None:
+    with pytest.raises(ConfigError, match=r"pyramid_width is no option of unet(.|\n)*~head.decoder_options"):
+        PanopticDeepLab(LEVELS, 5, (1,), decoder="unet", decoder_options={"pyramid_width": 64})

@@ -124,11 +124,18 @@ def test_crowds_are_no_objects_to_learn() -> None:
 def test_more_objects_than_queries_are_said_once_with_the_option() -> None:
     head, pyramid = made("plain", queries=2), pyramid_of(SIDE, SIDE)
     many = objects([[n, n, n + 9, n + 9] for n in range(5)])
-    with pytest.warns(UserWarning, match=r"5 objects for 2 queries(.|\n)*head\.queries"):
+    with pytest.warns(UserWarning, match=r"5 objects or segments for 2 queries(.|\n)*head\.queries"):
         head(torch.zeros(1, 3, SIDE, SIDE), pyramid, [(SIDE, SIDE)], [many])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         head(torch.zeros(1, 3, SIDE, SIDE), pyramid, [(SIDE, SIDE)], [many])
+
+
+def test_where_a_small_image_has_fewer_queries_the_mend_is_another() -> None:
+    head, pyramid = made("two_stage", queries=300), pyramid_of(64, 32)
+    many = objects([[n % 20, n % 30, n % 20 + 9, n % 30 + 9] for n in range(50)])
+    with pytest.warns(UserWarning, match=r"50 objects or segments for 43 queries(.|\n)*head\.finest"):
+        head(torch.zeros(1, 3, 64, 32), pyramid, [(64, 32)], [many])
 
 
 def test_small_images_have_fewer_proposals_than_queries() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from coatseg.errors import ConfigError
 from coatseg.models.heads.query.mask2former import mask2former
 from coatseg.models.heads.query.maskformer import maskformer
+from coatseg.models.heads.query.masks.found import FindingOptions
 from coatseg.models.heads.query.masks.head import MaskHead
 from tests.contracts.head import LEVELS, pyramid
 
@@ -61,6 +62,16 @@ def test_the_last_layer_alone_is_the_last_of_all() -> None:
 def test_a_width_that_the_heads_of_attention_cannot_share_is_refused(build: Callable[..., MaskHead]) -> None:
     with pytest.raises(ConfigError, match=r"head\.width=40 is no multiple of 32"):
         build(LEVELS, 5, width=40)
+
+
+@pytest.mark.parametrize("build", [mask2former, maskformer])
+@pytest.mark.parametrize(
+    ("output", "name"), [("logits", "detections"), ("masks", "score_threshold"), ("segments", "detections")]
+)
+def test_an_option_of_another_output_is_refused(build: Callable[..., MaskHead], output: str, name: str) -> None:
+    changed = FindingOptions(**{name: 0.5 if name == "score_threshold" else 7})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=rf"head\.{name} has no use where the head gives {output}"):
+        build(LEVELS, 5, output=output, finding=changed)
 
 
 @pytest.mark.parametrize("build", [mask2former, maskformer])

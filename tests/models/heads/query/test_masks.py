@@ -204,7 +204,7 @@ def test_losses_of_layers_are_named_and_all_have_gradients_without_a_region() ->
 def test_more_regions_than_queries_are_said_once_with_the_option() -> None:
     losses = MaskLosses(3, LossOptions(), CROSS_ENTROPY)
     given = predictions(certain(1), logits_of(HALVES[None], 1000.0))
-    with pytest.warns(UserWarning, match=r"2 objects or segments, and there are 1 queries(.|\n)*head\.queries"):
+    with pytest.warns(UserWarning, match=r"2 objects or segments for 1 queries(.|\n)*head\.queries"):
         assert losses(given, [TWO], (4, 4))["masks"] < 0.1
     with warnings.catch_warnings():
         warnings.simplefilter("error")

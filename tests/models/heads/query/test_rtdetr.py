@@ -108,7 +108,7 @@ def test_crowds_are_no_objects_to_learn() -> None:
 
 def test_more_objects_than_queries_are_said_once() -> None:
     model, images = detector(), torch.randn(1, 3, SIDE, SIDE)
-    with pytest.warns(UserWarning, match=r"1000 objects for 40 queries.*head\.queries"):
+    with pytest.warns(UserWarning, match=r"1000 objects or segments for 40 queries.*head\.queries"):
         model(images, None, [HARD["a thousand"]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -157,6 +157,8 @@ def test_norms_see_one_image_or_the_batch_as_is_chosen() -> None:
 def test_a_width_that_the_attention_cannot_share_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"head.width=30 is no multiple.*head.heads=4\.\n.*head.width=128"):
         rtdetr(LEVELS, 3, RTDETROptions(width=30, heads=4))
+    with pytest.raises(ConfigError, match=r"head.expansion=0.001 of head.width=256 leaves no channel"):
+        rtdetr(LEVELS, 3, RTDETROptions(expansion=0.001))
 
 
 def test_the_network_is_transformers_own(monkeypatch: pytest.MonkeyPatch) -> None:

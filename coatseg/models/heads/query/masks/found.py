@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from coatseg.errors import ConfigError
 from coatseg.models.heads.base import Objects, Segments
 from coatseg.registry.options import OptionGroup, PositiveInt, Rate
-from coatseg.structures import Size
+from coatseg.structures import LOGITS, Size
 
 PIXELS_AT_ONCE = 2**26
 """How many pixels of masks are resampled at once, which bounds the memory."""
@@ -26,12 +27,24 @@ class FindingOptions(OptionGroup):
 
     Panoptic segments: a query is kept if the probability of its class exceeds `score_threshold`, and its segment if it
     wins at least the share `overlap_threshold` of its own mask (MaskFormer, Cheng et al., 2021, section 3.4; values of
-    Mask2Former). Instances: the `detections` of highest score are kept.
+    Mask2Former). Instances: the `detections` of highest score are kept. Logits need none of them.
     """
 
     score_threshold: Rate = 0.8
     overlap_threshold: Rate = 0.8
     detections: PositiveInt = 100
+
+    def check(self, output: str) -> None:
+        """Raise ConfigError if an option was changed that the `output` of the head has no use for."""
+        for field in fields(self):
+            if field.name not in OPTIONS_OF[output] and getattr(self, field.name) != field.default:
+                raise ConfigError(
+                    f"head.{field.name} has no use where the head gives {output}.", f"Leave head.{field.name} out."
+                )
+
+
+OPTIONS_OF = {LOGITS: (), "masks": ("detections",), "segments": ("score_threshold", "overlap_threshold")}
+"""The options that each output of the heads is made by."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ to the query that has the least sum of the same costs. Everything is computed in
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from coatseg.models.heads.detection.base import share
 from coatseg.models.heads.query.masks.points import Sampling, draw, sampled
 from coatseg.models.heads.query.masks.regions import Regions
 from coatseg.models.heads.query.matching import match
+from coatseg.models.heads.query.surplus import Surplus
 from coatseg.registry.options import NonNegativeFloat, OptionGroup, PositiveFloat, PositiveInt, Share
 from coatseg.structures import Size
 
@@ -85,7 +85,7 @@ class MaskLosses:
         self.classes = classes
         self.options = options
         self.pixel_cost = pixel_cost
-        self.surplus_said = False
+        self.surplus = Surplus(wanted=0)
 
     def __call__(self, predictions: Predictions, truth: Sequence[Regions], padded: Size) -> dict[str, Tensor]:
         """Return the losses of images padded to `padded` (height, width): classes, masks and dice of the last layer.
@@ -95,7 +95,7 @@ class MaskLosses:
         """
         with torch.autocast(predictions.pixels.device.type, enabled=False):
             predictions = Predictions(*(tensor.float() for tensor in predictions))
-            self._say_surplus(truth, predictions.classes.shape[2])
+            self.surplus.say((len(regions) for regions in truth), predictions.classes.shape[2])
             sampling = Sampling.of(self.options.points, self.options.importance, predictions.pixels[0, 0].numel())
             compared = [
                 self._compared(pixels, regions, sampling.total, padded)
@@ -105,17 +105,6 @@ class MaskLosses:
             masks, dice = self._mask_losses(predictions, truth, compared, matched, sampling)
             classes = self._class_losses(predictions.classes, truth, matched)
             return named_by_layer({"classes": classes, "masks": masks, "dice": dice})
-
-    def _say_surplus(self, truth: Sequence[Regions], queries: int) -> None:
-        """Say, once, that an image has more regions than there are queries."""
-        most = max(len(regions) for regions in truth)
-        if most > queries and not self.surplus_said:
-            self.surplus_said = True
-            warnings.warn(
-                f"An image has {most} objects or segments, and there are {queries} queries: each query learns one, and "
-                "the rest is left out. Set head.queries higher.",
-                stacklevel=2,
-            )
 
     def _compared(self, pixels: Tensor, regions: Regions, count: int, padded: Size) -> Compared | None:
         """Draw the points of an image; None if it has no region."""

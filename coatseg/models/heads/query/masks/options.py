@@ -13,4 +13,5 @@ GROUPS = 32
 def check_width(width: int) -> None:
     """Raise ConfigError if so many channels cannot be shared by the groups of norms, or by the heads."""
     if width % GROUPS:
-        raise ConfigError(f"head.width={width} is no multiple of {GROUPS}.", f"Its norms have {GROUPS} groups.")
+        nearest = max(GROUPS, round(width / GROUPS) * GROUPS)
+        raise ConfigError(f"head.width={width} is no multiple of {GROUPS}.", f"Set head.width={nearest}.")

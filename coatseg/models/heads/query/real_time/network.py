@@ -134,6 +134,11 @@ def configured(levels: Sequence[Level], classes: int, options: RTDETROptions) ->
             f"head.width={options.width} is no multiple of 4 and of head.heads={options.heads}.",
             f"Set head.width={options.heads * 32}.",
         )
+    if options.width * options.expansion < 1:
+        raise ConfigError(
+            f"head.expansion={options.expansion:g} of head.width={options.width} leaves no channel.",
+            "Set head.expansion=0.5 or more.",
+        )
     count, width = len(levels), options.width
     return RTDetrV2Config(
         num_labels=classes,
