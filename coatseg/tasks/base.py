@@ -36,7 +36,7 @@ class Task(lightning.LightningModule):
     """What a dataset must annotate, one of DatasetInfo.annotates."""
 
     takes: str
-    """What a head must output for it: "logits", "boxes", or "masks" with their boxes."""
+    """What a head must output for it: "logits", "boxes", "masks" with their boxes, or "segments"."""
 
     result: Scores
     """The scores of the last evaluation."""

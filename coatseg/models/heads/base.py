@@ -64,10 +64,10 @@ def without_crowds(target: InstanceTarget) -> InstanceTarget:
 class ObjectHead(nn.Module):
     """A head with losses of its own, which finds objects or segments on a backbone's pyramid.
 
-    `gives` says what it learns and finds: "boxes", "masks" with their boxes, "segments"; a head that gives several is
-    told which one is wanted by the argument `output` of its constructor. `divisor` is what height and width of images
-    are padded to a multiple of; `levels_used` how many levels it looks at, from fine to coarse. Labels are numbered
-    from 0, without a background. `strides` are those of its `maps`.
+    `gives` says what it learns and finds: "boxes", "masks" with their boxes, "segments", "logits"; a head that gives
+    several is told which one is wanted by the argument `output` of its constructor. `divisor` is what height and width
+    of images are padded to a multiple of; `levels_used` how many levels it looks at, from fine to coarse. Labels are
+    numbered from 0, without a background. `strides` are those of its `maps`.
     """
 
     gives: frozenset[str]
@@ -88,8 +88,9 @@ class ObjectHead(nn.Module):
         """Return the losses against `targets` by name, or without them a list of what was found, an item an image.
 
         `images` (B, C, H, W) are what the pyramid was made of, `sizes` the part of each that is not padding. `targets`
-        are InstanceTarget for boxes and masks, crowds among them, and PanopticTarget for segments, each at the size of
-        its image without padding. Items are FoundObjects, or FoundSegments.
+        are InstanceTarget for boxes and masks, crowds among them, PanopticTarget for segments, and label maps (H, W)
+        for logits, each at the size of its image without padding. Items are FoundObjects, or FoundSegments; of logits
+        it is a tensor (B, classes, H, W) instead of a list.
         """
 
     @abstractmethod
